@@ -1,1 +1,15 @@
-export {};
+export {
+  choice,
+  ConfigurationError,
+  decimal,
+  flag,
+  integer,
+  optionalText,
+  port,
+  readSettings,
+  required,
+  secret,
+  text,
+  type Setting,
+  type SettingsOf,
+} from './settings.js';

@@ -1,1 +1,12 @@
-export {};
+export { Counter, Gauge, Histogram, Registry } from 'prom-client';
+export { AdminModule, METRICS, READINESS, type Readiness } from './admin.module.js';
+export { createLogger, logLevels, type Logger, type LogLevel } from './logger.js';
+export { nestLogger } from './nest-logger.js';
+export {
+  currentTrace,
+  formatTraceparent,
+  newTraceContext,
+  parseTraceparent,
+  withTrace,
+  type TraceContext,
+} from './trace-context.js';

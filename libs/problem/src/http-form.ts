@@ -1,0 +1,50 @@
+import { grpcCodes } from './grpc-code.js';
+import { problems, type Problem, type ProblemCode, type ProblemDetails } from './problems.js';
+
+/** `application/problem+json` (RFC 9457 section 3.1) with the members `code`, `grpc_status`, `details` and `trace_id`. */
+export interface ProblemDocument {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: ProblemCode;
+  readonly detail?: string;
+  readonly grpc_status: string;
+  readonly details?: ProblemDetails;
+  readonly trace_id?: string;
+}
+
+export const problemContentType = 'application/problem+json';
+
+const typeOf = (code: string) => `https://sluice.dev/problems/${code.toLowerCase().replaceAll('_', '-')}`;
+
+export function toProblemDocument(problem: Problem, traceId?: string): ProblemDocument {
+  return {
+    type: typeOf(problem.code),
+    title: problems[problem.code].title,
+    status: problem.status,
+    code: problem.code,
+    ...(problem.message && { detail: problem.message }),
+    grpc_status: problem.grpc,
+    ...(Object.keys(problem.details).length > 0 && { details: problem.details }),
+    ...(traceId && { trace_id: traceId }),
+  };
+}
+
+/** The `google.rpc.Status` JSON that other gateways answer with (`errors.format: status`). */
+export function toStatusDocument(problem: Problem): object {
+  const info = {
+    '@type': 'type.googleapis.com/google.rpc.ErrorInfo',
+    reason: problem.code,
+    domain: 'sluice.dev',
+    metadata: Object.fromEntries(
+      Object.entries(problem.details)
+        .filter(([, value]) => typeof value !== 'object')
+        .map(([key, value]) => [key, String(value)]),
+    ),
+  };
+  return {
+    code: grpcCodes[problem.grpc].number,
+    message: problem.message || problems[problem.code].title,
+    details: [info],
+  };
+}

@@ -1,0 +1,64 @@
+import { Controller, Get, Inject, Module, Res, type DynamicModule } from '@nestjs/common';
+import { collectDefaultMetrics, type Registry } from 'prom-client';
+
+/** What a process says about itself to `/readyz`. */
+export interface Readiness {
+  /** The names of the things that are not ready, with the reason; empty when the process can serve. */
+  check(): Promise<Readonly<Record<string, string>>>;
+}
+
+export const READINESS = Symbol('readiness');
+export const METRICS = Symbol('metrics');
+
+/** The part of a Fastify or Express reply that is used here. */
+interface Reply {
+  status(code: number): Reply;
+  header(name: string, value: string): Reply;
+  send(body: unknown): unknown;
+}
+
+@Controller()
+class AdminController {
+  constructor(
+    @Inject(READINESS) private readonly readiness: Readiness,
+    @Inject(METRICS) private readonly metrics: Registry,
+  ) {}
+
+  /** The process runs. */
+  @Get('livez')
+  livez() {
+    return { status: 'ok' };
+  }
+
+  /** The process can serve: 200, or 503 with what is missing. */
+  @Get('readyz')
+  async readyz(@Res() reply: Reply) {
+    const missing = await this.readiness.check();
+    const ready = Object.keys(missing).length === 0;
+    return reply.status(ready ? 200 : 503).send(ready ? { status: 'ok' } : { status: 'not ready', missing });
+  }
+
+  /** Prometheus text format. */
+  @Get('metrics')
+  async prometheus(@Res() reply: Reply) {
+    return reply.header('content-type', this.metrics.contentType).send(await this.metrics.metrics());
+  }
+}
+
+/** `/livez`, `/readyz` and `/metrics` on the admin port, over the providers {@link READINESS} and {@link METRICS}. */
+@Module({})
+export class AdminModule {
+  static with(readiness: Readiness, metrics: Registry): DynamicModule {
+    collectDefaultMetrics({ register: metrics });
+    return {
+      module: AdminModule,
+      global: true,
+      controllers: [AdminController],
+      providers: [
+        { provide: READINESS, useValue: readiness },
+        { provide: METRICS, useValue: metrics },
+      ],
+      exports: [METRICS, READINESS],
+    };
+  }
+}
