@@ -1,0 +1,189 @@
+import type { DescMessage } from '@bufbuild/protobuf';
+import { create, fromBinary, fromJsonString, mergeFromJson, toBinary, toJsonString } from '@bufbuild/protobuf';
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import { SchemaError, TranscodeError } from './errors.js';
+import { decodePercent } from './http/percent.js';
+import { overridesBySelector, rulesOf } from './http/rule.js';
+import type { FlatRule, HttpRuleOverride } from './http/rule.js';
+import { parseTemplate } from './http/template.js';
+import type { PathTemplate } from './http/template.js';
+import type { MethodInfo, Schema } from './schema.js';
+
+/** How messages read and print as JSON. All are off unless set, except `printDefaults`. */
+export interface JsonOptions {
+  /** Print fields without presence that have their default, and empty lists and maps. On by default. */
+  printDefaults?: boolean;
+  /** Print enum values as numbers. */
+  enumNumbers?: boolean;
+  /** Print field names as the proto file has them instead of in lowerCamelCase. Both are always read. */
+  protoNames?: boolean;
+}
+
+/** How the HTTP rules of a schema are compiled. */
+export interface RouteOptions {
+  /** Rules of a service config, by selector. */
+  overrides?: readonly HttpRuleOverride[];
+  /** Put before every path, without a trailing slash: `/billing`. */
+  pathPrefix?: string;
+  /** Leave out query parameters that name no field, instead of refusing the request. */
+  ignoreUnknownQuery?: boolean;
+  /** What methods without a rule get: nothing, or `POST /pkg.Service/Method` with body `*`. `none` by default. */
+  unannotated?: 'none' | 'post';
+  /** Full names of the services to compile; all of them by default. */
+  services?: readonly string[];
+  json?: JsonOptions;
+  /** How deep JSON and messages may nest. 100 by default, as in protobuf. */
+  maxDepth?: number;
+}
+
+/** The parts of an HTTP request that become a message. */
+export interface RequestParts {
+  /** As `RouteTable.match` returned them. */
+  variables: readonly string[];
+  /** Without the question mark; empty when there is none. */
+  query: string;
+  /** The header's value; absent counts as JSON. */
+  contentType: string | undefined;
+  body: Uint8Array | undefined;
+}
+
+/** A message as the body of an HTTP response. */
+export interface ResponseBody {
+  contentType: string;
+  body: Uint8Array;
+}
+
+/** The request side of a client stream: what the client sends becomes messages as its pieces complete. */
+export interface RequestStream {
+  /** @throws TranscodeError; the stream is unusable after it */
+  push(chunk: Uint8Array): Uint8Array[];
+  end(): Uint8Array[];
+}
+
+/** The response side of a server stream: frames messages in the form that the client accepts. */
+export interface ResponseStream {
+  /** `undefined` until the first message of a stream of `google.api.HttpBody`. */
+  readonly contentType: string | undefined;
+  /** The text of one message. */
+  item(message: Uint8Array): Uint8Array;
+  /** What ends a complete answer. */
+  end(): Uint8Array;
+  /**
+   * What ends an answer that failed after it began.
+   * @param problem a JSON object on one line
+   * @returns `undefined` when the form cannot show it: then the connection or stream is to be reset
+   */
+  error(problem: string): Uint8Array | undefined;
+}
+
+/** One HTTP rule of a method, compiled. */
+export interface Binding {
+  readonly method: MethodInfo;
+  /** In upper case; `*` for any. */
+  readonly httpMethod: string;
+  readonly template: PathTemplate;
+  /** File, method and rule, for messages to the operator. */
+  readonly source: string;
+  /** Whether the rule has a body. */
+  readonly takesBody: boolean;
+  /**
+   * Builds the request message of a unary or server-streaming method.
+   * @throws TranscodeError with a 4xx status
+   */
+  encodeRequest(parts: RequestParts): Uint8Array;
+  /**
+   * Prints the response message of a unary or client-streaming method.
+   * @throws TranscodeError `INVALID_MESSAGE`
+   */
+  decodeResponse(message: Uint8Array): ResponseBody;
+  /**
+   * Begins the request of a client-streaming or bidirectional method. Path and query are part of every message.
+   * @param itemBytesMax a longer item is refused
+   * @throws TranscodeError with a 4xx status
+   */
+  openRequestStream(parts: Omit<RequestParts, 'body'>, itemBytesMax: number): RequestStream;
+  /**
+   * Begins the response of a server-streaming or bidirectional method.
+   * @param accept value of the Accept header
+   * @throws TranscodeError `NOT_ACCEPTABLE`
+   */
+  openResponseStream(accept: string | undefined): ResponseStream;
+}
+
+/**
+ * Compiles the HTTP rules of a schema.
+ * @throws SchemaError that names file, method and rule
+ */
+export function compileBindings(schema: Schema, options: RouteOptions = {}): Binding[] {
+  const overrides = overridesBySelector(schema, options.overrides ?? []);
+  const bindings: Binding[] = [];
+  for (const method of schema.methods.values()) {
+    if (options.services && !options.services.includes(method.service)) continue;
+    for (const rule of rulesOf(schema, method, overrides, options.unannotated ?? 'none')) {
+      bindings.push(compileBinding(schema, method, rule, options));
+    }
+  }
+  return bindings;
+}
+
+const empty = new Uint8Array(0);
+
+function compileBinding(schema: Schema, method: MethodInfo, rule: FlatRule, options: RouteOptions): Binding {
+  let template: PathTemplate;
+  try {
+    template = parseTemplate((options.pathPrefix ?? '') + rule.path);
+  } catch (cause) {
+    throw new SchemaError(`${rule.source}: ${cause instanceof Error ? cause.message : 'bad template'}`, { cause });
+  }
+  const { input, output } = method.desc;
+  return {
+    method,
+    httpMethod: rule.httpMethod,
+    template,
+    source: rule.source,
+    takesBody: rule.body !== '',
+    encodeRequest: (parts) => encode(schema, input, rule, template, parts),
+    decodeResponse: (message) => {
+      const text = toJsonString(output, fromBinary(output, message), {
+        registry: schema.registry,
+        alwaysEmitImplicit: options.json?.printDefaults ?? true,
+        useProtoFieldName: options.json?.protoNames ?? false,
+        enumAsInteger: options.json?.enumNumbers ?? false,
+      });
+      return { contentType: 'application/json', body: Buffer.from(text) };
+    },
+    openRequestStream: () => ({ push: () => [], end: () => [empty] }),
+    openResponseStream: () => ({
+      contentType: 'application/x-ndjson',
+      item: (message) => Buffer.from(`${toJsonString(output, fromBinary(output, message))}\n`),
+      end: () => empty,
+      error: (problem) => Buffer.from(`{"error":${problem}}\n`),
+    }),
+  };
+}
+
+function encode(schema: Schema, input: DescMessage, rule: FlatRule, template: PathTemplate, parts: RequestParts) {
+  const message = create(input);
+  const options = { registry: schema.registry };
+  try {
+    const body: JsonValue = parts.body?.length ? JSON.parse(Buffer.from(parts.body).toString()) : {};
+    if (rule.body === '*') mergeFromJson(input, message, fromBodyCheck(input, parts.body) ?? body, options);
+    else if (rule.body !== '') mergeFromJson(input, message, { [rule.body]: body }, options);
+    template.variables.forEach((variable, index) => {
+      const value = decodePercent(parts.variables[index]!, variable.multi)!;
+      const json = variable.fieldPath.reduceRight<JsonValue>((inner, name) => ({ [name]: inner }), value);
+      mergeFromJson(input, message, json, options);
+    });
+    for (const [name, value] of new URLSearchParams(parts.query)) {
+      mergeFromJson(input, message, { [name]: value } as JsonObject, options);
+    }
+  } catch (error) {
+    throw new TranscodeError('INVALID_JSON', error instanceof Error ? error.message : 'invalid request');
+  }
+  return toBinary(input, message);
+}
+
+function fromBodyCheck(input: DescMessage, body: Uint8Array | undefined): undefined {
+  if (body?.length) fromJsonString(input, Buffer.from(body).toString());
+  return undefined;
+}
