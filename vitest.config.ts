@@ -1,9 +1,12 @@
 import { defineConfig } from 'vitest/config';
 
-/** Workspace packages resolve to their TypeScript sources, so tests need no build (end-to-end tests do). */
+/**
+ * Workspace packages resolve to their TypeScript sources, so tests need no build (end-to-end tests do). The list is short because it
+ * also reaches `require` in packages from npm, where a condition such as `import` would give them the wrong files.
+ */
 const shared = {
-  resolve: { conditions: ['sluice-source', 'node', 'import', 'module', 'default'] },
-  ssr: { resolve: { conditions: ['sluice-source', 'node', 'import', 'module', 'default'] } },
+  resolve: { conditions: ['sluice-source', 'node'] },
+  ssr: { resolve: { conditions: ['sluice-source', 'node'] } },
 };
 
 /**
@@ -20,7 +23,7 @@ export default defineConfig({
         ...shared,
         test: {
           name: 'unit',
-          include: ['{libs,apps}/*/src/**/*.test.ts', 'scripts/**/*.test.ts'],
+          include: ['{libs,apps}/*/src/**/*.test.ts', 'scripts/**/*.test.mjs'],
           exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
           maxWorkers: 2,
         },

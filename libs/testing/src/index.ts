@@ -1,1 +1,3 @@
-export {};
+export { freePort } from '@sluice/launch';
+export { startPostgres, type TestPostgres } from './postgres.js';
+export { redisMissing, startRedis, type TestRedis } from './redis.js';

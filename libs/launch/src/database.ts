@@ -1,0 +1,45 @@
+import pg from 'pg';
+import type { EmbeddedPostgres } from './embedded-postgres.js';
+
+/** A service's own corner of the database: a role that owns one schema and sees nothing of the others. */
+export interface SchemaOwner {
+  role: string;
+  schema: string;
+  password: string;
+}
+
+/**
+ * Makes `database` with a role and a schema per owner where they are missing, and sets the roles' passwords. Safe to repeat.
+ */
+export async function prepareDatabase(
+  server: EmbeddedPostgres,
+  database: string,
+  owners: readonly SchemaOwner[],
+): Promise<void> {
+  await withClient(server.url('postgres'), async (client) => {
+    const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [database]);
+    if (rowCount === 0) await client.query(`create database ${pg.escapeIdentifier(database)}`);
+  });
+  await withClient(server.url(database), async (client) => {
+    for (const owner of owners) {
+      const role = pg.escapeIdentifier(owner.role);
+      const schema = pg.escapeIdentifier(owner.schema);
+      const { rowCount } = await client.query('select 1 from pg_roles where rolname = $1', [owner.role]);
+      if (rowCount === 0) await client.query(`create role ${role} login`);
+      await client.query(`alter role ${role} password ${pg.escapeLiteral(owner.password)}`);
+      await client.query(`alter role ${role} set search_path to ${schema}`);
+      await client.query(`create schema if not exists ${schema} authorization ${role}`);
+    }
+  });
+}
+
+/** Runs `work` with a connection that is closed afterwards. */
+export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
