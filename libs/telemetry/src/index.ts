@@ -10,3 +10,5 @@ export {
   withTrace,
   type TraceContext,
 } from './trace-context.js';
+export { runProcess, type Running } from './process.js';
+export { processSettings } from './settings.js';

@@ -1,0 +1,140 @@
+import { type CallHandler, type ExecutionContext, Inject, Injectable, type NestInterceptor } from '@nestjs/common';
+import { Metadata, type ServerUnaryCall } from '@grpc/grpc-js';
+import { RpcException } from '@nestjs/microservices';
+import { encodeStatusDetails, grpcCodes, Problem, problems, toProblem } from '@sluice/problem';
+import { DeadlineError } from '@sluice/storage';
+import {
+  Counter,
+  Histogram,
+  type Logger,
+  METRICS,
+  newTraceContext,
+  parseTraceparent,
+  type Registry,
+  withTrace,
+} from '@sluice/telemetry';
+import { Observable, throwError } from 'rxjs';
+import { catchError, finalize, tap } from 'rxjs/operators';
+import { type Access, checkAccess, readAccessRules } from './access.js';
+import { type Call, withCall } from './call.js';
+import type { Origin } from './caller.js';
+
+export const LOGGER = Symbol('logger');
+export const ORIGIN = Symbol('origin');
+
+type ServerCall = ServerUnaryCall<unknown, unknown>;
+
+/**
+ * Stands around every gRPC handler: checks access, makes {@link Call} current, logs and counts the call,
+ * and turns what is thrown into a gRPC status with details.
+ */
+@Injectable()
+export class CallInterceptor implements NestInterceptor {
+  private readonly accessRules: ReadonlyMap<string, Access> = readAccessRules();
+  private readonly handled: Counter<'method' | 'code'>;
+  private readonly duration: Histogram<'method'>;
+
+  constructor(
+    @Inject(LOGGER) private readonly logger: Logger,
+    @Inject(ORIGIN) private readonly originOf: (metadata: Metadata) => Origin,
+    @Inject(METRICS) metrics: Registry,
+  ) {
+    const registers = [metrics];
+    this.handled = new Counter({
+      name: 'grpc_server_handled_total',
+      help: 'Calls by method and gRPC status',
+      labelNames: ['method', 'code'],
+      registers,
+    });
+    this.duration = new Histogram({
+      name: 'grpc_server_handling_seconds',
+      help: 'Time from the request to the last message of the answer',
+      labelNames: ['method'],
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers,
+    });
+  }
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    if (context.getType() !== 'rpc') return next.handle();
+    const [, metadata, serverCall] = context.getArgs<[unknown, Metadata, ServerCall]>();
+    const started = performance.now();
+    const { call, leave } = this.callOf(serverCall, metadata);
+    const ended = (code: string, problem?: Problem) => {
+      const seconds = (performance.now() - started) / 1000;
+      this.handled.inc({ method: call.path, code });
+      this.duration.observe({ method: call.path }, seconds);
+      this.log(call, code, seconds, problem);
+    };
+    return new Observable<unknown>((subscriber) =>
+      withTrace(call.trace, () =>
+        withCall(call, () =>
+          this.guarded(call, next)
+            .pipe(
+              tap({ complete: () => ended('OK') }),
+              catchError((thrown: unknown) => {
+                const problem = asProblem(thrown);
+                ended(problem.grpc, problem);
+                return throwError(() => statusOf(problem));
+              }),
+              finalize(leave),
+            )
+            .subscribe(subscriber),
+        ),
+      ),
+    );
+  }
+
+  private guarded(call: Call, next: CallHandler): Observable<unknown> {
+    try {
+      checkAccess(this.accessRules.get(call.path) ?? { public: false, roles: [], noGuests: false }, call.caller);
+      return next.handle();
+    } catch (error) {
+      return throwError(() => error);
+    }
+  }
+
+  private callOf(serverCall: ServerCall, metadata: Metadata): { call: Call; leave: () => void } {
+    const gone = new AbortController();
+    const onCancelled = () => gone.abort();
+    serverCall.on('cancelled', onCancelled);
+    const deadline = serverCall.getDeadline();
+    const deadlineMs = deadline instanceof Date ? deadline.getTime() : deadline;
+    const call: Call = {
+      ...this.originOf(metadata),
+      path: serverCall.getPath(),
+      deadline: Number.isFinite(deadlineMs) ? deadlineMs : undefined,
+      signal: gone.signal,
+      trace: newTraceContext(parseTraceparent(String(metadata.get('traceparent')[0] ?? ''))),
+    };
+    return { call, leave: () => serverCall.off('cancelled', onCancelled) };
+  }
+
+  private log(call: Call, code: string, seconds: number, problem: Problem | undefined): void {
+    const fields = {
+      trace_id: call.trace.traceId,
+      method: call.path,
+      code,
+      duration_ms: Math.round(seconds * 1e6) / 1000,
+      ...(call.caller && { subject: call.caller.subject, tenant: call.caller.tenant }),
+      ...(problem && { problem: problem.code, detail: problem.message }),
+    };
+    const serverFault = problem !== undefined && problem.status >= 500 && problem.code !== 'DEADLINE_EXCEEDED';
+    if (serverFault) this.logger.error({ ...fields, err: problem.cause }, 'call failed');
+    else this.logger.info(fields, 'call');
+  }
+}
+
+function asProblem(thrown: unknown): Problem {
+  return thrown instanceof DeadlineError
+    ? new Problem('DEADLINE_EXCEEDED', 'The deadline passed before the work was done.', { cause: thrown })
+    : toProblem(thrown);
+}
+
+/** The error that Nest's gRPC server turns into trailers. */
+function statusOf(problem: Problem): RpcException {
+  const metadata = new Metadata();
+  metadata.set('grpc-status-details-bin', Buffer.from(encodeStatusDetails(problem)));
+  const details = problem.message || problems[problem.code].title;
+  return new RpcException({ code: grpcCodes[problem.grpc].number, details, message: details, metadata });
+}

@@ -1,0 +1,57 @@
+import { timingSafeEqual, createHash } from 'node:crypto';
+import type { Metadata } from '@grpc/grpc-js';
+
+/** Who is calling, as the gateway found out. */
+export interface Caller {
+  /** The `sub` of the token. */
+  readonly subject: string;
+  readonly tenant: string;
+  /** The `sid` of the token; empty for callers without a session. */
+  readonly session: string;
+  readonly roles: readonly string[];
+  readonly scope: string;
+  readonly guest: boolean;
+}
+
+/** What a service knows about the origin of a call. */
+export interface Origin {
+  readonly caller: Caller | undefined;
+  /** The address of the client as the gateway saw it; empty when the call did not come through a gateway. */
+  readonly clientAddress: string;
+}
+
+const nobody: Origin = { caller: undefined, clientAddress: '' };
+const digest = (text: string) => createHash('sha256').update(text).digest();
+
+/**
+ * Reads identity metadata (`x-sluice-*`). They are believed when `x-sluice-gateway-secret` equals the shared secret
+ * (compared in constant time), or when there is no secret and the service listens on loopback only.
+ */
+export function originReader(gatewaySecret: string | undefined, loopbackOnly: boolean): (metadata: Metadata) => Origin {
+  const expected = gatewaySecret === undefined ? undefined : digest(gatewaySecret);
+  return (metadata) => {
+    const trusted = expected
+      ? timingSafeEqual(digest(first(metadata, 'x-sluice-gateway-secret')), expected)
+      : loopbackOnly;
+    return trusted ? read(metadata) : nobody;
+  };
+}
+
+function read(metadata: Metadata): Origin {
+  const subject = first(metadata, 'x-sluice-subject');
+  const clientAddress = first(metadata, 'x-sluice-client-ip');
+  if (subject === '') return { caller: undefined, clientAddress };
+  const caller: Caller = {
+    subject,
+    tenant: first(metadata, 'x-sluice-tenant'),
+    session: first(metadata, 'x-sluice-session'),
+    roles: first(metadata, 'x-sluice-roles').split(',').filter(Boolean),
+    scope: first(metadata, 'x-sluice-scope'),
+    guest: first(metadata, 'x-sluice-guest') === 'true',
+  };
+  return { caller, clientAddress };
+}
+
+function first(metadata: Metadata, key: string): string {
+  return String(metadata.get(key)[0] ?? '');
+}

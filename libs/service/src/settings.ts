@@ -1,0 +1,29 @@
+import { flag, integer, secret, text, type Setting } from '@sluice/config';
+import { processSettings } from '@sluice/telemetry';
+
+/** The settings that every gRPC service reads besides its own ports and database. */
+export const serviceSettings = {
+  ...processSettings,
+  SERVICE_HOST: text('Address that the gRPC ports of the services listen on.', '127.0.0.1'),
+  GATEWAY_SECRET: secret(
+    'Shared by gateway and services: a service believes the identity metadata of a call only with this secret. ' +
+      'Without it a service must listen on loopback.',
+    16,
+  ),
+  GRPC_REFLECTION: flag('Whether the services answer the reflection service, which grpcurl uses.', true),
+  DB_POOL_SIZE: integer('Connections to Postgres that a process holds at most.', 10, { min: 1, max: 200 }),
+  DB_POOL_TIMEOUT: integer('Milliseconds that a call waits for a free connection.', 5000, { min: 1, max: 60_000 }),
+};
+
+/** `NAME_DATABASE_URL`, or `DATABASE_URL` when it is not set. */
+export function databaseUrl(name: string, environment = process.env): Setting<string> {
+  const shared = environment['DATABASE_URL'];
+  return {
+    describe: `Postgres of this service; without it DATABASE_URL${shared ? '' : ' (which is not set)'}.`,
+    expect: `postgres://user:password@host:port/database in ${name} or DATABASE_URL`,
+    fallback: shared,
+    secret: true,
+    absent: 'required',
+    parse: (value) => (/^postgres(ql)?:\/\//.test(value) ? value : undefined),
+  };
+}

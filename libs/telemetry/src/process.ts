@@ -1,0 +1,58 @@
+import { ConfigurationError } from '@sluice/config';
+import type { Logger } from './logger.js';
+
+/** A process that has started. */
+export interface Running {
+  readonly logger: Logger;
+  /** How long {@link stop} may take, in milliseconds. */
+  readonly graceMs: number;
+  /** Says to the outside that no new work should come; at once. */
+  drain(): void;
+  /** Ends when everything in flight has. */
+  stop(): Promise<void>;
+}
+
+/** How long peers have to notice that the process drains before its ports close, in milliseconds. */
+const NOTICE_MS = 300;
+
+/**
+ * Starts a process and stops it on SIGTERM, SIGINT, or the end of a parent that gave it an IPC channel: drain, finish, exit 0.
+ * A second signal, or the end of the grace, ends it at once with exit code 1.
+ * A configuration mistake ends it with exit code 78 (EX_CONFIG of sysexits.h), any other failure to start with 1.
+ */
+export async function runProcess(start: () => Promise<Running>): Promise<void> {
+  let running: Running;
+  try {
+    running = await start();
+  } catch (error) {
+    process.stderr.write(`${startFailure(error)}\n`);
+    process.exit(error instanceof ConfigurationError ? 78 : 1);
+  }
+  let stopping = false;
+  const stop = async (reason: string) => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    running.logger.info({ reason }, 'stopping');
+    running.drain();
+    setTimeout(() => {
+      running.logger.error('calls were still in flight at the end of the grace');
+      process.exit(1);
+    }, NOTICE_MS + running.graceMs).unref();
+    await new Promise((resolve) => setTimeout(resolve, NOTICE_MS));
+    await running.stop();
+    running.logger.info('stopped');
+    process.exit(0);
+  };
+  const onSignal = (reason: string) =>
+    void stop(reason).catch((error: unknown) => {
+      running.logger.error({ err: error }, 'could not stop');
+      process.exit(1);
+    });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => onSignal(signal));
+  if (process.channel) process.on('disconnect', () => onSignal('the parent has gone'));
+}
+
+function startFailure(error: unknown): string {
+  if (error instanceof ConfigurationError) return `The configuration is wrong:\n${error.message}`;
+  return `Could not start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+}
