@@ -1,19 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort, isPortFree } from './free-port.js';
-import { lastLines } from './log-file.js';
+import { lastLines, openLog } from './log-file.js';
 import { give, postgresAccount, type Account } from './postgres-account.js';
 import { findBinaries, placeData, type Binaries } from './postgres-place.js';
 import { ended, spawnTethered } from './tethered-process.js';
@@ -97,7 +87,7 @@ async function startServer(
     ...options.settings,
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  const output = openSync(options.logFile, 'a', 0o600);
+  const output = openLog(options.logFile);
   const child = spawnTethered(binaries.postgres, ['-D', dataDir, '-p', String(port), ...flags], {
     cwd: dataDir,
     output,

@@ -1,4 +1,10 @@
 export { prepareDatabase, withClient, type SchemaOwner } from './database.js';
 export { startEmbeddedPostgres, type EmbeddedPostgres, type PostgresOptions } from './embedded-postgres.js';
 export { freePort } from './free-port.js';
+export { lastLines } from './log-file.js';
+export { PlanError, type Environment } from './plan.js';
+export { PROCESSES, type ProcessSpec } from './process-table.js';
+export { USUAL_RESTARTS, type RestartLimits } from './restart-policy.js';
+export { startSystem, type System, type SystemOptions } from './system.js';
 export { spawnTethered } from './tethered-process.js';
+export type { ManagedProcess } from './supervisor.js';

@@ -1,0 +1,166 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { startDatabase, type DatabaseProcess } from './database-process.js';
+import { freePort } from './free-port.js';
+import { plan, PlanError, type Environment, type Plan, type PlannedPort } from './plan.js';
+import { PROCESSES, type ProcessSpec } from './process-table.js';
+import { USUAL_RESTARTS, type RestartLimits } from './restart-policy.js';
+import { openSecretFiles, type SecretFiles } from './secret-files.js';
+import { manage, stopInOrder, type ManagedProcess, type Supervision } from './supervisor.js';
+import { describeTakenPorts } from './taken-ports.js';
+
+export interface SystemOptions {
+  /** The repository: its apps are built, and it is the working folder of every process. */
+  root: string;
+  /** Data, secrets and run files: `.sluice` for `npm start`. */
+  stateDir: string;
+  logFolder: string;
+  /** What the processes see of the environment, and where the settings of the start are read from. */
+  environment: Environment;
+  /** How many of each process; 1 where not named. */
+  replicas?: Readonly<Record<string, number>>;
+  postgresSettings?: Readonly<Record<string, string>>;
+  restarts?: RestartLimits;
+  readyTimeoutMs?: number;
+  /** What is being done now: a thing and its state. */
+  progress?(thing: string, state: string): void;
+  /** Deaths and restarts. */
+  report(message: string): void;
+  /** Something could not be kept alive; the owner of the system is expected to stop it. */
+  onGivenUp?(name: string): void;
+  /** Interrupts the start; what was started is stopped, and the promise is rejected with the reason. */
+  signal?: AbortSignal;
+}
+
+/** A running Sluice. */
+export interface System {
+  readonly plan: Plan;
+  readonly processes: readonly ManagedProcess[];
+  /** The embedded Postgres; undefined when every service was given a database by the environment. */
+  readonly database: DatabaseProcess | undefined;
+  /** Stops the processes, then Postgres. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts Postgres and every process of the table, and waits until each is ready. This is what `npm start` and the end-to-end tests run.
+ *
+ * @throws PlanError when a port is taken or a setting of the start is wrong, before anything is started;
+ *   an Error with the last log lines when something does not start, after everything else was stopped
+ */
+export async function startSystem(options: SystemOptions): Promise<System> {
+  const planned = await plan(PROCESSES, options.environment, options.replicas ?? {}, freePort);
+  const embedded = PROCESSES.filter(
+    ({ database }) => database && !isSet(options.environment, database.setting, 'DATABASE_URL'),
+  );
+  const postgresPort = embedded.length > 0 ? fixedPostgresPort(options.environment) : undefined;
+  await refuseTakenPorts(planned, postgresPort);
+
+  mkdirSync(join(options.stateDir, 'run'), { recursive: true });
+  const secrets = openSecretFiles(join(options.stateDir, 'secrets'));
+  const supervision: Supervision = {
+    root: options.root,
+    logFolder: options.logFolder,
+    readyTimeoutMs: options.readyTimeoutMs ?? 60_000,
+    // The processes bound their own drain; this is for one that hangs.
+    stopTimeoutMs: Number(options.environment.SHUTDOWN_GRACE_SECONDS || 10) * 1_000 + 5_000,
+    restarts: options.restarts ?? USUAL_RESTARTS,
+    report: options.report,
+    onGivenUp: options.onGivenUp ?? (() => {}),
+  };
+
+  let database: DatabaseProcess | undefined;
+  let processes: ManagedProcess[] = [];
+  const stop = async () => {
+    await stopInOrder(processes);
+    await database?.stop();
+  };
+  try {
+    if (embedded.length > 0) {
+      options.progress?.('postgres', 'starting');
+      database = await startDatabase(embedded, secrets, {
+        stateDir: options.stateDir,
+        logFile: join(options.logFolder, 'postgres/postgres-service.log'),
+        port: postgresPort?.port,
+        settings: options.postgresSettings,
+        ...supervision,
+      });
+      options.progress?.('postgres', `ready on port ${database.server.port}`);
+      options.signal?.throwIfAborted();
+    }
+    processes = planned.instances.map((instance) =>
+      manage(instance, environmentOf(instance.spec, planned, secrets, database, options.environment), supervision),
+    );
+    for (const process of processes) {
+      options.progress?.(process.name, 'starting');
+      process.start();
+    }
+    await Promise.race([
+      Promise.all(
+        processes.map(async (process) => {
+          await process.ready();
+          options.progress?.(process.name, `ready on port ${process.instance.ports[0]!.port}`);
+        }),
+      ),
+      aborted(options.signal),
+    ]);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { plan: planned, processes, database, stop };
+}
+
+/** The environment of one process: ours, what the user set, and the paths of the secrets that the user did not set. */
+function environmentOf(
+  spec: ProcessSpec,
+  { shared }: Plan,
+  secrets: SecretFiles,
+  database: DatabaseProcess | undefined,
+  environment: Environment,
+): NodeJS.ProcessEnv {
+  const generated: Record<string, string> = {};
+  for (const name of spec.secrets) {
+    if (!isSet(environment, name)) generated[`${name}_FILE`] = secrets.path(fileName(name));
+  }
+  if (spec.database && database && !isSet(environment, spec.database.setting, 'DATABASE_URL')) {
+    const { setting } = spec.database;
+    generated[`${setting}_FILE`] = secrets.store(fileName(setting), database.urlFor(spec));
+  }
+  return { NODE_ENV: 'production', ...environment, ...shared, ...generated };
+}
+
+function fileName(setting: string): string {
+  return setting.toLowerCase().replaceAll('_', '-');
+}
+
+/** Whether one of the settings is given, directly or as a file. */
+function isSet(environment: Environment, ...settings: readonly string[]): boolean {
+  return settings.some((setting) => environment[setting] || environment[`${setting}_FILE`]);
+}
+
+function fixedPostgresPort(environment: Environment): PlannedPort | undefined {
+  const text = environment.POSTGRES_PORT;
+  if (!text) return undefined;
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) {
+    throw new PlanError(`POSTGRES_PORT="${text}": expected a whole number from 1 to 65535`);
+  }
+  return { setting: 'POSTGRES_PORT', host: '127.0.0.1', port };
+}
+
+async function refuseTakenPorts({ instances }: Plan, postgres: PlannedPort | undefined): Promise<void> {
+  const ports = [...instances.flatMap((instance) => instance.ports), ...(postgres ? [postgres] : [])];
+  const taken = await describeTakenPorts(ports);
+  if (taken.length === 0) return;
+  throw new PlanError(
+    `${taken.join('\n')}\nStop what holds ${taken.length === 1 ? 'it' : 'them'}, set the named setting to another port, ` +
+      'or move all ports together, for example by PORT_OFFSET=100.',
+  );
+}
+
+function aborted(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+}

@@ -1,0 +1,68 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { isPortFree } from './free-port.js';
+import type { PlannedPort } from './plan.js';
+
+/** One line per port that something else holds: the port, the setting that moves it, and the holder when it can be known. */
+export async function describeTakenPorts(ports: readonly PlannedPort[]): Promise<string[]> {
+  const lines: string[] = [];
+  for (const { setting, host, port } of ports) {
+    if (await isPortFree(port, host)) continue;
+    lines.push(`port ${port} (${setting}) is taken${holderOf(port)}`);
+  }
+  return lines;
+}
+
+/** ` by process 17: node server.js`, from /proc; nothing where there is none or the process belongs to another user. */
+function holderOf(port: number): string {
+  const inodes = new Set([...listeners('/proc/net/tcp', port), ...listeners('/proc/net/tcp6', port)]);
+  if (inodes.size === 0) return '';
+  for (const pid of list('/proc').filter((name) => /^\d+$/.test(name))) {
+    for (const descriptor of list(`/proc/${pid}/fd`)) {
+      const socket = /^socket:\[(\d+)\]$/.exec(readLink(`/proc/${pid}/fd/${descriptor}`))?.[1];
+      if (socket !== undefined && inodes.has(socket)) return ` by process ${pid}: ${commandOf(pid)}`;
+    }
+  }
+  return ' by a process of another user';
+}
+
+/** The socket inodes that listen on `port`: rows of proc_net_tcp(5) in state 0A. */
+function listeners(table: string, port: number): string[] {
+  let text: string;
+  try {
+    text = readFileSync(table, 'utf8');
+  } catch {
+    return [];
+  }
+  const wanted = port.toString(16).toUpperCase().padStart(4, '0');
+  return text
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, local, , state]) => state === '0A' && local?.endsWith(`:${wanted}`))
+    .map((fields) => fields[9] ?? '');
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function readLink(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+function commandOf(pid: string): string {
+  try {
+    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim();
+    const folder = readLink(`/proc/${pid}/cwd`);
+    return `${command.slice(0, 120)}${folder && ` (in ${folder})`}`;
+  } catch {
+    return 'unknown';
+  }
+}
