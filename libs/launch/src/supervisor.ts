@@ -10,17 +10,8 @@ import { ended } from './tethered-process.js';
 const READY_POLL_MS = 40;
 const LOG_LINES_SHOWN = 12;
 
-/**
- * Loaded into every child: when this process is gone, however it went, the channel closes and the child drains as on SIGTERM;
- * one that hangs then is ended after 30 s.
- */
-const FOLLOW_PARENT = `data:text/javascript,${encodeURIComponent(
-  `process.once('disconnect', () => {
-    process.kill(process.pid, 'SIGTERM');
-    setTimeout(() => process.exit(1), 30_000).unref();
-  });
-  process.channel?.unref();`,
-)}`;
+/** Loaded into every child; the path is the same from the source and from the build. */
+const FOLLOW_PARENT = new URL('../follow-parent.mjs', import.meta.url).href;
 
 export interface Supervision {
   /** The repository, the working folder of every process. */

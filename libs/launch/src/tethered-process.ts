@@ -1,21 +1,11 @@
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 
 /**
- * Runs a program under a shell that interrupts it when this process is gone, however it went: the kernel closes the
- * pipe on descriptor 3 and the waiting `read` returns. Neither Postgres nor Redis notices the loss of its parent by itself.
+ * Its header says what it does. The path is the same from the source and from the build. The text is handed over rather than the
+ * path, because the account that runs it may not be able to enter the checkout.
  */
-const TETHER = `
-"$@" 3<&- &
-child=$!
-trap 'kill -s INT "$child" 2>/dev/null' INT TERM HUP
-{ read -r _ <&3; kill -s INT "$child"; } 2>/dev/null &
-watcher=$!
-exec 3<&-
-status=0
-while kill -0 "$child" 2>/dev/null; do wait "$child"; status=$?; done
-kill "$watcher" 2>/dev/null; wait "$watcher" 2>/dev/null
-exit "$status"
-`;
+const TETHER = readFileSync(new URL('../tether.sh', import.meta.url), 'utf8');
 
 export interface TetheredOptions {
   cwd: string;
