@@ -72,7 +72,16 @@ export async function runService(define: () => ServiceDefinition): Promise<void>
   });
 }
 
-async function startService(definition: ServiceDefinition, logger: Logger) {
+/** A service that answers. */
+export interface StartedService {
+  /** Says to the outside that no new work should come; at once. */
+  drain(): void;
+  /** Ends when everything in flight has. */
+  stop(): Promise<void>;
+}
+
+/** What {@link runService} starts, without the process around it: several can run in one test. */
+export async function startService(definition: ServiceDefinition, logger: Logger): Promise<StartedService> {
   const { settings } = definition;
   let draining = false;
   let ready: Readiness | undefined;
