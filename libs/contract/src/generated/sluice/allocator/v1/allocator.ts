@@ -19,7 +19,7 @@ export interface AllocateRequest {
   request_id: string;
   /** At least 1. */
   token_count: string;
-  /** The lease: seconds after which the budget returns by itself. 0: none. */
+  /** The lease: seconds after which the budget returns by itself, at most 366 days. 0: none. */
   ttl_seconds: string;
 }
 
@@ -43,10 +43,11 @@ export enum Allocation_State {
   STATE_UNSPECIFIED = 0,
   /** ALLOCATED - Counted in its node's `used`. */
   ALLOCATED = 1,
-  /** SETTLED - What was used is final; the rest was returned. */
+  /** SETTLED - What was used is final and stays counted in its node's `used`; the rest was returned. */
   SETTLED = 2,
+  /** FREED - Returned whole, by Free. */
   FREED = 3,
-  /** EXPIRED - Freed by the end of its lease. */
+  /** EXPIRED - Returned whole, by the end of its lease. */
   EXPIRED = 4,
 }
 
@@ -58,38 +59,110 @@ export interface GetAllocationRequest {
   request_id: string;
 }
 
+export interface BatchAllocateRequest {
+  /** 1 to 1000. */
+  requests: AllocateRequest[];
+}
+
+export interface BatchAllocateResponse {
+  /** One for each request, in their order. */
+  results: BatchAllocateResponse_Result[];
+}
+
+export interface BatchAllocateResponse_Result {
+  request_id: string;
+  allocation?: Allocation | undefined;
+  refusal?: BatchAllocateResponse_Refusal | undefined;
+}
+
+/** Why one of the requests was refused, as the call alone would have been. */
+export interface BatchAllocateResponse_Refusal {
+  /** One of the problem codes, for example `BUDGET_EXHAUSTED`. */
+  code: string;
+  detail: string;
+  /** For BUDGET_EXHAUSTED: the largest count that one node could have given. */
+  largest_remaining?:
+    | string
+    | undefined;
+  /** When trying again can help; absent when nothing is known to change. */
+  retry_after_ms?: string | undefined;
+}
+
+export interface SettleRequest {
+  request_id: string;
+  /** The tokens that were used: 1 to the count of the allocation. To return everything, free it. */
+  token_count: string;
+}
+
+export interface ExtendRequest {
+  request_id: string;
+  /** 1 second to 366 days. */
+  ttl_seconds: string;
+}
+
 export interface GetUsageRequest {
 }
 
+export interface WatchUsageRequest {
+}
+
 export interface Usage {
-  nodes: NodeUsage[];
+  nodes: Node[];
   capacity: string;
   used: string;
   remaining: string;
   strategy: string;
 }
 
-export interface NodeUsage {
+export interface Node {
   node_id: string;
   capacity: string;
   used: string;
   /** Never below zero, also after the node was shrunk under what is used. */
   remaining: string;
-  state: NodeUsage_State;
+  state: Node_State;
 }
 
-export enum NodeUsage_State {
+export enum Node_State {
   STATE_UNSPECIFIED = 0,
   ACTIVE = 1,
   /** DRAINING - No new allocations; frees and settlements work. */
   DRAINING = 2,
 }
 
+export interface ListNodesRequest {
+}
+
+export interface ListNodesResponse {
+  nodes: Node[];
+}
+
+export interface AddNodeRequest {
+  /** 1 to 63 characters: letters, digits, `.`, `_` and `-`. */
+  node_id: string;
+  /** At least 1. */
+  capacity: string;
+}
+
+export interface ResizeNodeRequest {
+  node_id: string;
+  /** At least 1. */
+  capacity: string;
+}
+
+export interface DrainNodeRequest {
+  node_id: string;
+}
+
+export interface UndrainNodeRequest {
+  node_id: string;
+}
+
 export interface GetStrategyRequest {
 }
 
 export interface StrategySetting {
-  /** `best` or `largest`. */
+  /** `best` (the least remaining that suffices) or `largest` (the most remaining). */
   strategy: string;
   /** Requests of more tokens than this go by `largest` whatever the setting says. */
   large_request_tokens: string;
@@ -110,6 +183,24 @@ export interface AllocatorServiceClient {
 
   free(request: FreeRequest, metadata?: Metadata): Observable<Allocation>;
 
+  /**
+   * Reserves tokens for many requests at once. Each is decided by itself and gets its own result, in the order of the requests:
+   * one that is refused leaves its neighbours alone.
+   */
+
+  batchAllocate(request: BatchAllocateRequest, metadata?: Metadata): Observable<BatchAllocateResponse>;
+
+  /**
+   * Makes what was used final and returns the rest to the node; the lease ends. What was settled stays counted until it is freed.
+   * Settling again with the same count gives the same answer, with another one 409.
+   */
+
+  settle(request: SettleRequest, metadata?: Metadata): Observable<Allocation>;
+
+  /** Sets the end of the lease to `ttl_seconds` from now, by the database's clock. An allocation without a lease gets one. */
+
+  extend(request: ExtendRequest, metadata?: Metadata): Observable<Allocation>;
+
   /** One allocation of the caller. */
 
   getAllocation(request: GetAllocationRequest, metadata?: Metadata): Observable<Allocation>;
@@ -117,6 +208,28 @@ export interface AllocatorServiceClient {
   /** Usage per node and in all. */
 
   getUsage(request: GetUsageRequest, metadata?: Metadata): Observable<Usage>;
+
+  /** Usage now, and again whenever it has changed, until the caller leaves. */
+
+  watchUsage(request: WatchUsageRequest, metadata?: Metadata): Observable<Usage>;
+
+  listNodes(request: ListNodesRequest, metadata?: Metadata): Observable<ListNodesResponse>;
+
+  /** Adds a node; 409 when there is one of that name. */
+
+  addNode(request: AddNodeRequest, metadata?: Metadata): Observable<Node>;
+
+  /** Changes the capacity of a node. Under what is used, nothing remains until enough is freed. */
+
+  resizeNode(request: ResizeNodeRequest, metadata?: Metadata): Observable<Node>;
+
+  /** Ends new allocations on a node; frees and settlements go on. */
+
+  drainNode(request: DrainNodeRequest, metadata?: Metadata): Observable<Node>;
+
+  /** Opens a drained node to allocations again. */
+
+  undrainNode(request: UndrainNodeRequest, metadata?: Metadata): Observable<Node>;
 
   getStrategy(request: GetStrategyRequest, metadata?: Metadata): Observable<StrategySetting>;
 
@@ -134,6 +247,27 @@ export interface AllocatorServiceController {
 
   free(request: FreeRequest, metadata?: Metadata): Promise<Allocation> | Observable<Allocation> | Allocation;
 
+  /**
+   * Reserves tokens for many requests at once. Each is decided by itself and gets its own result, in the order of the requests:
+   * one that is refused leaves its neighbours alone.
+   */
+
+  batchAllocate(
+    request: BatchAllocateRequest,
+    metadata?: Metadata,
+  ): Promise<BatchAllocateResponse> | Observable<BatchAllocateResponse> | BatchAllocateResponse;
+
+  /**
+   * Makes what was used final and returns the rest to the node; the lease ends. What was settled stays counted until it is freed.
+   * Settling again with the same count gives the same answer, with another one 409.
+   */
+
+  settle(request: SettleRequest, metadata?: Metadata): Promise<Allocation> | Observable<Allocation> | Allocation;
+
+  /** Sets the end of the lease to `ttl_seconds` from now, by the database's clock. An allocation without a lease gets one. */
+
+  extend(request: ExtendRequest, metadata?: Metadata): Promise<Allocation> | Observable<Allocation> | Allocation;
+
   /** One allocation of the caller. */
 
   getAllocation(
@@ -144,6 +278,31 @@ export interface AllocatorServiceController {
   /** Usage per node and in all. */
 
   getUsage(request: GetUsageRequest, metadata?: Metadata): Promise<Usage> | Observable<Usage> | Usage;
+
+  /** Usage now, and again whenever it has changed, until the caller leaves. */
+
+  watchUsage(request: WatchUsageRequest, metadata?: Metadata): Observable<Usage>;
+
+  listNodes(
+    request: ListNodesRequest,
+    metadata?: Metadata,
+  ): Promise<ListNodesResponse> | Observable<ListNodesResponse> | ListNodesResponse;
+
+  /** Adds a node; 409 when there is one of that name. */
+
+  addNode(request: AddNodeRequest, metadata?: Metadata): Promise<Node> | Observable<Node> | Node;
+
+  /** Changes the capacity of a node. Under what is used, nothing remains until enough is freed. */
+
+  resizeNode(request: ResizeNodeRequest, metadata?: Metadata): Promise<Node> | Observable<Node> | Node;
+
+  /** Ends new allocations on a node; frees and settlements go on. */
+
+  drainNode(request: DrainNodeRequest, metadata?: Metadata): Promise<Node> | Observable<Node> | Node;
+
+  /** Opens a drained node to allocations again. */
+
+  undrainNode(request: UndrainNodeRequest, metadata?: Metadata): Promise<Node> | Observable<Node> | Node;
 
   getStrategy(
     request: GetStrategyRequest,
@@ -160,7 +319,23 @@ export interface AllocatorServiceController {
 
 export function AllocatorServiceControllerMethods() {
   return function (constructor: Function) {
-    const grpcMethods: string[] = ["allocate", "free", "getAllocation", "getUsage", "getStrategy", "setStrategy"];
+    const grpcMethods: string[] = [
+      "allocate",
+      "free",
+      "batchAllocate",
+      "settle",
+      "extend",
+      "getAllocation",
+      "getUsage",
+      "watchUsage",
+      "listNodes",
+      "addNode",
+      "resizeNode",
+      "drainNode",
+      "undrainNode",
+      "getStrategy",
+      "setStrategy",
+    ];
     for (const method of grpcMethods) {
       const descriptor: any = Reflect.getOwnPropertyDescriptor(constructor.prototype, method);
       GrpcMethod("AllocatorService", method)(constructor.prototype[method], method, descriptor);
