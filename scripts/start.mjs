@@ -16,6 +16,7 @@ import { quickStart } from './quick-start.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 /** A terminal sends Ctrl-C to npm too, and npm hands it on: the same press arrives more than once. */
 const SAME_PRESS_MS = 700;
+const PARENT_POLL_MS = 500;
 
 async function main() {
   checkNode();
@@ -85,8 +86,21 @@ function stopSignals() {
       stop(signal);
     });
   }
-  process.once('disconnect', () => stop('the process that started this one is gone'));
+  onParentGone(() => stop('the process that started this one is gone'));
   return { stopped, stop };
+}
+
+/** Above is either the same script on another Node, at the end of a channel, or npm. Started from a shell, it may outlive that. */
+function onParentGone(act) {
+  process.once('disconnect', act);
+  if (!process.env.npm_lifecycle_event) return;
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    act();
+  }, PARENT_POLL_MS);
+  watch.unref();
 }
 
 main().catch(exitOnStop);
