@@ -21,6 +21,8 @@ export interface RegisterRequest {
   password: string;
   /** At most 200 characters. */
   display_name: string;
+  /** The tenant that the account belongs to; empty: the default tenant. */
+  tenant: string;
 }
 
 export interface RegisterResponse {
@@ -43,6 +45,8 @@ export interface LoginRequest {
   password: string;
   /** What the session is called in the list of sessions, at most 200 characters. */
   device: string;
+  /** Empty: the default tenant. */
+  tenant: string;
 }
 
 export interface RefreshRequest {
