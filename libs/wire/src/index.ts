@@ -10,5 +10,6 @@ export type {
   RelayOptions,
 } from './client/call.js';
 export type { ChannelOptions, ChannelState, ChannelStats } from './client/channel-options.js';
-export { Channel, type MethodHandle } from './client/channel.js';
+export { Channel } from './client/channel.js';
+export type { MethodHandle } from './client/method.js';
 export { Status } from './grpc/status.js';

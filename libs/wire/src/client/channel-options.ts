@@ -1,4 +1,5 @@
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
+import type { SessionLimits } from '../http2/session.js';
 
 /** Settings of a channel; every one has a default (README, "Settings"). */
 export interface ChannelOptions {
@@ -62,3 +63,51 @@ export interface ChannelStats {
 
 /** `idle`: no connection yet. `ready`: at least one. `connecting`, `failing`: none. `closing`, `closed`: after `close()`. */
 export type ChannelState = 'idle' | 'connecting' | 'ready' | 'failing' | 'closing' | 'closed';
+
+/** Windows and bounds that no deployment needs to change. */
+const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024;
+const HELD_BYTES_MAX = 4 * 1024 * 1024;
+
+/** Every option with its default. */
+export function withDefaults(options: ChannelOptions): Required<Omit<ChannelOptions, 'tls' | 'authority'>> {
+  return {
+    connectionsPerAddress: 4,
+    maxQueued: 1_000,
+    maxStreamsPerConnection: 1_000,
+    maxMessageBytes: 4 * 1024 * 1024,
+    maxHeaderListBytes: 65_536,
+    streamWindowBytes: 262_144,
+    connectTimeoutMs: 5_000,
+    keepaliveMs: 310_000,
+    keepaliveTimeoutMs: 10_000,
+    resolveMs: 30_000,
+    maxAttempts: 3,
+    retryShare: 0.1,
+    ejectAfter: 5,
+    ejectMs: 1_000,
+    ejectMsMax: 5_000,
+    returnMs: 10_000,
+    ...dropUndefined(options),
+  };
+}
+
+function dropUndefined(options: ChannelOptions): ChannelOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+/** What an upstream may make its client do. Upstreams are chosen by the operator, so the rates are wide. */
+export function clientLimits(options: { maxHeaderListBytes: number; streamWindowBytes: number }): SessionLimits {
+  return {
+    headerListBytes: options.maxHeaderListBytes,
+    headerBlockBytes: options.maxHeaderListBytes * 2,
+    streamWindowBytes: options.streamWindowBytes,
+    connectionWindowBytes: CONNECTION_WINDOW_BYTES,
+    heldBytes: HELD_BYTES_MAX,
+    resets: { burst: 10_000, perSecond: 10_000 },
+    pings: { burst: 1_000, perSecond: 1_000 },
+    settings: { burst: 100, perSecond: 10 },
+    emptyData: { burst: 1_000, perSecond: 100 },
+    windowUpdates: { burst: 100_000, perSecond: 100_000 },
+    idleFrames: { burst: 10_000, perSecond: 10_000 },
+  };
+}

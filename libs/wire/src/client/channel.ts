@@ -1,53 +1,337 @@
+/** A channel: every address of a target, the calls in flight on their connections, and those that wait for a stream. */
 import type { Fields } from '../fields.js';
-import type { Call, CallEvents, CallOptions, Relay, RelayEvents, RelayOptions } from './call.js';
-import type { ChannelOptions, ChannelState, ChannelStats } from './channel-options.js';
+import { failure } from '../grpc/outcome.js';
+import { Status } from '../grpc/status.js';
+import type { Address } from './address.js';
+import type { Call, CallEvents, CallOptions, Outcome, Relay, RelayEvents, RelayOptions } from './call.js';
+import {
+  clientLimits,
+  withDefaults,
+  type ChannelOptions,
+  type ChannelState,
+  type ChannelStats,
+} from './channel-options.js';
+import type { CallOwner, ClientCall } from './client-call.js';
+import { Endpoint, type EndpointOptions, type EndpointOwner } from './endpoint.js';
+import { GrpcCall } from './grpc-call.js';
+import { metadataFault } from './metadata-rules.js';
+import { EncodedMethod, type MethodHandle } from './method.js';
+import { RelayCall } from './relay-call.js';
+import { Resolver } from './resolver.js';
+import { RetryBudget } from './retry-budget.js';
 
-/** A method's header fields, encoded once. Made by `Channel.method`, good for that channel only. */
-export interface MethodHandle {
-  readonly path: string;
-}
+/** When another attempt is worthwhile after a full queue, in milliseconds. */
+const RETRY_AFTER_FULL_MS = 1_000;
+const RETRY_FIRST_MS = 20;
+const RETRY_GROWTH = 4;
 
-/** Connections to every address of a target, and the calls on them. */
-export class Channel {
+export class Channel implements CallOwner, EndpointOwner {
+  private readonly options: ReturnType<typeof withDefaults>;
+  private readonly authority: string;
+  private readonly secure: boolean;
+  private readonly endpointOptions: EndpointOptions;
+  private readonly resolver: Resolver;
+  private readonly budget: RetryBudget;
+  private readonly queue = new Set<ClientCall>();
+  private readonly waiting = new Map<ClientCall, NodeJS.Timeout>();
+  /** Addresses in use, and removed ones whose last streams are still running. */
+  private endpoints: Endpoint[] = [];
+  private readonly leaving = new Set<Endpoint>();
+  private active = false;
+  private draining = false;
+  private readonly totals = { calls: 0, retries: 0, retriesRefused: 0, shed: 0 };
+  private readonly gone = { connects: 0, connectFailures: 0, bytesRead: 0, bytesWritten: 0 };
+  private closed: { promise: Promise<void>; resolve: () => void } | undefined;
+
+  /**
+   * Connects at the first call. `target` is `host:port`, `dns:///host:port`, `[ipv6]:port`, `unix:/path`, or several of
+   * these separated by commas.
+   * @throws TypeError when the target is none of these.
+   */
   constructor(
     readonly target: string,
-    readonly options: ChannelOptions = {},
-  ) {}
+    options: ChannelOptions = {},
+  ) {
+    this.options = withDefaults(options);
+    this.secure = options.tls !== undefined && options.tls !== false;
+    this.resolver = new Resolver(target, this.options.resolveMs, (addresses) => this.onAddresses(addresses));
+    this.authority = options.authority ?? defaultAuthority(target);
+    this.budget = new RetryBudget(this.options.retryShare);
+    const host = this.authority.replace(/:\d+$/, '');
+    this.endpointOptions = {
+      ...this.options,
+      connectionsMax: this.options.connectionsPerAddress,
+      connection: {
+        ...this.options,
+        tls: this.secure
+          ? { servername: /^[\d.[]/.test(host) ? undefined : host, ...tlsOptions(options.tls) }
+          : undefined,
+        streamsMax: this.options.maxStreamsPerConnection,
+        limits: clientLimits(this.options),
+      },
+    };
+  }
 
   /** Encodes the header fields of a method, such as `/sluice.user.v1.Users/Get`, once for all its calls. */
   method(path: string): MethodHandle {
-    return { path };
+    return new EncodedMethod(path, this.authority, this.secure);
   }
 
   /** Starts a call of any kind; messages follow by `write`. */
-  start(_method: MethodHandle, _metadata: Fields, _options: CallOptions, _events: CallEvents): Call {
-    throw new Error('wire: the channel is not connected');
+  start(method: MethodHandle, metadata: Fields, options: CallOptions, events: CallEvents): Call {
+    return this.call(method, metadata, undefined, options, events);
   }
 
-  /** A call with one request message; HEADERS and DATA leave in one write. */
-  unary(
-    _method: MethodHandle,
-    _metadata: Fields,
-    _message: Uint8Array,
-    _options: CallOptions,
-    _events: CallEvents,
-  ): Call {
-    throw new Error('wire: the channel is not connected');
+  /** A call with one request message; HEADERS and DATA leave in one write. The response may be of any kind. */
+  unary(method: MethodHandle, metadata: Fields, message: Uint8Array, options: CallOptions, events: CallEvents): Call {
+    return this.call(method, metadata, message, options, events);
   }
 
-  /** A stream relayed as it is. `fields` must hold `content-type` and whatever of `grpc-encoding`, `grpc-accept-encoding` applies. */
-  openStream(_method: MethodHandle, _fields: Fields, _options: RelayOptions, _events: RelayEvents): Relay {
-    throw new Error('wire: the channel is not connected');
+  /** A stream relayed as it is. `fields` hold `content-type` and whatever of `grpc-encoding`, `grpc-accept-encoding` applies. */
+  openStream(method: MethodHandle, fields: Fields, options: RelayOptions, events: RelayEvents): Relay {
+    const call = new RelayCall(this, (method as EncodedMethod).relayHead, fields, options.deadline, events);
+    this.launch(call, metadataFault(fields, true));
+    return call;
   }
 
   get state(): ChannelState {
-    return 'idle';
+    if (this.closed !== undefined) return this.endpoints.length + this.leaving.size > 0 ? 'closing' : 'closed';
+    if (!this.active) return 'idle';
+    if (this.endpoints.some((endpoint) => endpoint.readyConnections > 0)) return 'ready';
+    return this.failing ? 'failing' : 'connecting';
   }
 
   get stats(): ChannelStats {
-    throw new Error('wire: the channel is not connected');
+    const now = Date.now();
+    const stats: ChannelStats = {
+      addresses: this.endpoints.length,
+      ejected: 0,
+      connections: 0,
+      streams: 0,
+      queued: this.queue.size + this.waiting.size,
+      ...this.totals,
+      ...this.gone,
+    };
+    for (const endpoint of this.endpoints) if (endpoint.down || endpoint.ejected(now)) stats.ejected++;
+    for (const endpoint of [...this.endpoints, ...this.leaving]) {
+      stats.connections += endpoint.readyConnections;
+      stats.streams += endpoint.load;
+      addTotals(stats, endpoint);
+    }
+    return stats;
   }
 
   /** Refuses new calls, lets running ones finish for `graceMs`, then cancels them. Resolves when every socket is closed. */
-  async close(_graceMs: number): Promise<void> {}
+  close(graceMs: number): Promise<void> {
+    if (this.closed !== undefined) return this.closed.promise;
+    this.closed = Promise.withResolvers<void>();
+    this.draining = true;
+    const timer = setTimeout(() => this.abandon(), graceMs);
+    void this.closed.promise.then(() => clearTimeout(timer));
+    this.finishClosing();
+    return this.closed.promise;
+  }
+
+  // ---- calls ----------------------------------------------------------------------------------------------------------
+
+  private call(
+    method: MethodHandle,
+    metadata: Fields,
+    message: Uint8Array | undefined,
+    options: CallOptions,
+    events: CallEvents,
+  ): GrpcCall {
+    const head = (method as EncodedMethod).callHead;
+    const call = new GrpcCall(this, head, metadata, options, this.options.maxMessageBytes, message, events);
+    this.launch(call, metadata.length === 0 ? undefined : metadataFault(metadata, false));
+    return call;
+  }
+
+  private launch(call: ClientCall, fault: string | undefined): void {
+    this.totals.calls++;
+    this.budget.deposit();
+    if (fault !== undefined) return call.finishLater(failure(Status.INTERNAL, fault, true));
+    if (this.draining) return call.finishLater(failure(Status.UNAVAILABLE, 'the channel is closed', true));
+    if (call.deadline !== undefined) {
+      const left = call.deadline - Date.now();
+      if (left <= 0) return call.finishLater(failure(Status.DEADLINE_EXCEEDED, 'the deadline has passed', true));
+      call.setTimer(left);
+    }
+    this.dispatch(call);
+  }
+
+  /** Sends a call now, or lets it wait, or refuses it. */
+  private dispatch(call: ClientCall): void {
+    if (this.queue.size === 0) {
+      const endpoint = this.pick(call.endpoint);
+      if (endpoint !== undefined) return call.begin(endpoint.best()!, endpoint);
+    }
+    if (!this.active) this.activate();
+    else for (const endpoint of this.endpoints) endpoint.grow();
+    if (this.failing) return call.finishLater(this.unreachable());
+    if (this.queue.size >= this.options.maxQueued) {
+      this.totals.shed++;
+      const full = failure(Status.UNAVAILABLE, 'too many calls are waiting for the upstream', true);
+      return call.finishLater({ ...full, overloaded: true, retryAfterMs: RETRY_AFTER_FULL_MS });
+    }
+    this.queue.add(call);
+  }
+
+  /** Of two addresses with room, taken at random, the one with fewer streams; not where the call has just failed, if possible. */
+  private pick(avoid: Endpoint | undefined): Endpoint | undefined {
+    const { endpoints } = this;
+    if (endpoints.length === 1) return endpoints[0]!.best() === undefined ? undefined : endpoints[0];
+    const now = endpoints.every((endpoint) => endpoint.settled) ? 0 : Date.now();
+    let usable = endpoints.filter((endpoint) => endpoint.best() !== undefined);
+    if (usable.length > 1 && avoid !== undefined) usable = usable.filter((endpoint) => endpoint !== avoid);
+    const admitted = now === 0 ? usable : usable.filter((endpoint) => endpoint.admits(now));
+    // When every address is ejected, ejection has lost its meaning.
+    const from = admitted.length > 0 ? admitted : usable;
+    if (from.length < 2) return from[0];
+    const first = Math.floor(Math.random() * from.length);
+    const second = (first + 1 + Math.floor(Math.random() * (from.length - 1))) % from.length;
+    return from[first]!.load <= from[second]!.load ? from[first] : from[second];
+  }
+
+  leaveQueue(call: ClientCall): void {
+    this.queue.delete(call);
+    const timer = this.waiting.get(call);
+    if (timer === undefined) return;
+    clearTimeout(timer);
+    this.waiting.delete(call);
+  }
+
+  retry(call: ClientCall, outcome: Outcome): boolean {
+    if (!outcome.unprocessed && !(call.idempotent && outcome.code === Status.UNAVAILABLE)) return false;
+    if (call.attempts >= this.options.maxAttempts || this.closed !== undefined) return false;
+    if (!this.budget.withdraw()) {
+      this.totals.retriesRefused++;
+      return false;
+    }
+    this.totals.retries++;
+    // What was certainly not processed goes elsewhere at once, the first time; everything else waits a little.
+    const wait =
+      outcome.unprocessed && call.attempts === 1
+        ? 0
+        : RETRY_FIRST_MS * RETRY_GROWTH ** (call.attempts - 1) * (0.5 + Math.random());
+    const timer = setTimeout(() => {
+      this.waiting.delete(call);
+      this.dispatch(call);
+    }, wait);
+    this.waiting.set(call, timer);
+    return true;
+  }
+
+  // ---- addresses --------------------------------------------------------------------------------------------------------
+
+  private activate(): void {
+    this.active = true;
+    this.resolver.resolve();
+  }
+
+  private onAddresses(addresses: readonly Address[]): void {
+    if (this.closed !== undefined) return;
+    const wanted = new Set(addresses.map((address) => address.key));
+    const known = new Set(this.endpoints.map((endpoint) => endpoint.address.key));
+    const removed = this.endpoints.filter((endpoint) => !wanted.has(endpoint.address.key));
+    this.endpoints = this.endpoints.filter((endpoint) => wanted.has(endpoint.address.key));
+    for (const address of addresses) {
+      if (!known.has(address.key)) this.endpoints.push(new Endpoint(address, this.endpointOptions, this));
+    }
+    for (const endpoint of removed) {
+      this.leaving.add(endpoint);
+      endpoint.remove();
+    }
+    for (const endpoint of this.endpoints) endpoint.wake();
+    if (this.failing) this.failQueue();
+  }
+
+  onCapacity(): void {
+    for (const call of this.queue) {
+      const endpoint = this.pick(call.endpoint);
+      if (endpoint === undefined) return;
+      this.queue.delete(call);
+      call.begin(endpoint.best()!, endpoint);
+    }
+    if (this.draining) this.finishClosing();
+  }
+
+  onTrouble(): void {
+    this.resolver.soon();
+    if (this.failing) this.failQueue();
+  }
+
+  onGone(endpoint: Endpoint): void {
+    if (this.leaving.delete(endpoint)) addTotals(this.gone, endpoint);
+    if (this.draining) this.finishClosing();
+  }
+
+  mayEject(endpoint: Endpoint): boolean {
+    const now = Date.now();
+    return this.endpoints.some((other) => other !== endpoint && !other.down && !other.ejected(now));
+  }
+
+  get closing(): boolean {
+    return this.closed !== undefined;
+  }
+
+  /** Nothing can be reached: waiting is of no use. */
+  private get failing(): boolean {
+    if (this.endpoints.length === 0) return this.resolver.trouble !== undefined;
+    return this.endpoints.every((endpoint) => endpoint.down);
+  }
+
+  private unreachable(): Outcome {
+    const now = Date.now();
+    const trouble = this.resolver.trouble ?? this.endpoints.find((endpoint) => endpoint.trouble !== undefined)?.trouble;
+    const waits = this.endpoints.map((endpoint) => endpoint.waitMs(now));
+    return {
+      ...failure(Status.UNAVAILABLE, `no address can be reached: ${trouble ?? 'unknown'}`, true),
+      retryAfterMs: Math.min(...waits, RETRY_AFTER_FULL_MS),
+    };
+  }
+
+  private failQueue(): void {
+    const outcome = this.unreachable();
+    for (const call of [...this.queue]) call.finish(outcome);
+  }
+
+  // ---- closing ----------------------------------------------------------------------------------------------------------
+
+  /** Lets go of the addresses once nothing waits; their connections close as their streams end. */
+  private finishClosing(): void {
+    if (this.queue.size + this.waiting.size > 0 && this.endpoints.length > 0) return;
+    this.resolver.stop();
+    const { endpoints } = this;
+    this.endpoints = [];
+    for (const endpoint of endpoints) this.leaving.add(endpoint);
+    for (const endpoint of endpoints) endpoint.remove();
+    if (this.leaving.size === 0) this.closed?.resolve();
+  }
+
+  private abandon(): void {
+    const outcome = failure(Status.CANCELLED, 'the channel was closed');
+    for (const call of [...this.queue, ...this.waiting.keys()]) call.finish(outcome);
+    this.finishClosing();
+    for (const endpoint of [...this.leaving]) endpoint.abandon();
+  }
+}
+
+function addTotals(
+  to: Pick<ChannelStats, 'connects' | 'connectFailures' | 'bytesRead' | 'bytesWritten'>,
+  from: Endpoint,
+): void {
+  to.connects += from.connects;
+  to.connectFailures += from.connectFailures;
+  to.bytesRead += from.bytesRead;
+  to.bytesWritten += from.bytesWritten;
+}
+
+function defaultAuthority(target: string): string {
+  const first = target.split(',')[0]!.trim();
+  return first.startsWith('unix:') ? 'localhost' : first.replace(/^dns:\/\/\//, '');
+}
+
+function tlsOptions(tls: ChannelOptions['tls']): object {
+  return typeof tls === 'object' ? tls : {};
 }

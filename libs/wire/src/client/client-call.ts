@@ -1,0 +1,191 @@
+/**
+ * What calls and relayed streams share: one life over several sendings. A call waits for a stream, is sent, may be sent
+ * again as long as nothing of the response was handed on, and ends exactly once.
+ */
+import type { Fields } from '../fields.js';
+import { failure, outcomeOfAbort } from '../grpc/outcome.js';
+import { Status } from '../grpc/status.js';
+import { encodeTimeout } from '../grpc/timeout.js';
+import { ErrorCode } from '../http2/errors.js';
+import type { HeaderBlock } from '../http2/header-block.js';
+import type { Abort, Stream, StreamHandler } from '../http2/stream.js';
+import { Timer } from '../timers/wheel.js';
+import type { Outcome } from './call.js';
+import type { ClientConnection } from './connection.js';
+import type { Endpoint } from './endpoint.js';
+
+/** The channel, as a call sees it. */
+export interface CallOwner {
+  /** The call left the queue or ended while waiting in it. */
+  leaveQueue(call: ClientCall): void;
+  /** @returns true when the call will be sent again. */
+  retry(call: ClientCall, outcome: Outcome): boolean;
+}
+
+/** Bytes written are kept up to this many for another sending. */
+const REPLAY_OCTETS_MAX = 65_536;
+
+export abstract class ClientCall extends Timer implements StreamHandler {
+  ended = false;
+  /** Part of the response was handed on, or the request is no longer kept: the call cannot be sent again. */
+  committed = false;
+  attempts = 0;
+  /** Where it was sent last. */
+  endpoint: Endpoint | undefined;
+
+  protected stream: Stream | undefined;
+  protected paused = false;
+  private connection: ClientConnection | undefined;
+  private receivedBefore = 0;
+  private replay: Uint8Array[] | undefined;
+  private replayOctets = 0;
+  private endWritten = false;
+  private drainDue = false;
+
+  constructor(
+    protected readonly owner: CallOwner,
+    private readonly head: Uint8Array,
+    private readonly metadata: Fields,
+    readonly deadline: number | undefined,
+    readonly idempotent: boolean,
+    /** The only message, which leaves with the headers. */
+    private readonly onlyMessage: Uint8Array | undefined,
+  ) {
+    super();
+    if (onlyMessage !== undefined) this.endWritten = true;
+  }
+
+  protected abstract deliverEnd(outcome: Outcome): void;
+  protected abstract deliverDrain(): void;
+  /** An only message's bytes with its prefix. */
+  protected abstract frame(message: Uint8Array): Uint8Array[];
+  abstract onHead(block: HeaderBlock, endStream: boolean): void;
+  abstract onData(chunk: Buffer): void;
+  abstract onEnd(trailers: HeaderBlock | undefined): void;
+
+  /** Opens a stream on the connection and sends what was written so far. */
+  begin(connection: ClientConnection, endpoint: Endpoint): void {
+    const stream = connection.newStream(this);
+    this.stream = stream;
+    this.connection = connection;
+    this.endpoint = endpoint;
+    this.receivedBefore = connection.received;
+    this.attempts++;
+    if (this.paused) stream.pause();
+    const { deadline } = this;
+    const timeout =
+      deadline === undefined ? undefined : (['grpc-timeout', encodeTimeout(deadline - Date.now())] as const);
+    if (connection.open(stream, this.head, timeout, this.metadata, this.onlyMessage)) return;
+    const chunks = this.onlyMessage === undefined ? this.replay : this.frame(this.onlyMessage);
+    if (chunks !== undefined) for (const chunk of chunks) stream.write(chunk);
+    if (this.endWritten) stream.end();
+    if (this.replayOctets > REPLAY_OCTETS_MAX) this.commit();
+    if (this.drainDue && stream.queuedOctets === 0) this.onDrain();
+  }
+
+  end(): void {
+    if (this.ended || this.endWritten) return;
+    this.endWritten = true;
+    this.stream?.end();
+  }
+
+  cancel(code: number = Status.CANCELLED, reason = 'the caller cancelled the call'): void {
+    this.finish(failure(code, reason));
+  }
+
+  /** Sends bytes, and keeps them while the call may be sent again. */
+  protected send(chunks: readonly Uint8Array[]): boolean {
+    if (this.ended || this.endWritten) return true;
+    const { stream } = this;
+    if (!this.committed) {
+      const replay = (this.replay ??= []);
+      for (const chunk of chunks) {
+        replay.push(chunk);
+        this.replayOctets += chunk.length;
+      }
+      if (stream === undefined) {
+        if (this.replayOctets <= REPLAY_OCTETS_MAX) return true;
+        this.drainDue = true;
+        return false;
+      }
+      if (this.replayOctets > REPLAY_OCTETS_MAX) this.commit();
+    }
+    let more = true;
+    for (const chunk of chunks) more = stream!.write(chunk);
+    if (!more) this.drainDue = true;
+    return more;
+  }
+
+  protected commit(): void {
+    this.committed = true;
+    this.replay = undefined;
+    this.replayOctets = 0;
+  }
+
+  onDrain(): void {
+    if (!this.drainDue || this.ended) return;
+    this.drainDue = false;
+    this.deliverDrain();
+  }
+
+  onAbort(abort: Abort): void {
+    this.stream = undefined;
+    this.settle(outcomeOfAbort(abort));
+  }
+
+  /** The deadline has passed. */
+  override onTimeout(): void {
+    const { connection, stream, receivedBefore } = this;
+    if (stream !== undefined && connection !== undefined && connection.received === receivedBefore) {
+      connection.suspect();
+      this.endpoint?.failed();
+    }
+    this.finish(
+      failure(Status.DEADLINE_EXCEEDED, 'the deadline has passed', stream === undefined && this.attempts === 0),
+    );
+  }
+
+  /** One sending has ended: again, or for good. */
+  protected settle(outcome: Outcome): void {
+    if (this.ended) return;
+    this.report(outcome);
+    if (!this.committed && this.owner.retry(this, outcome)) {
+      this.stream = undefined;
+      this.connection = undefined;
+      return;
+    }
+    this.finish(outcome);
+  }
+
+  /** Ends the call; what is left of its stream is reset. */
+  finish(outcome: Outcome): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.clearTimer();
+    const { stream } = this;
+    if (stream === undefined) this.owner.leaveQueue(this);
+    else {
+      stream.reset(ErrorCode.CANCEL);
+      this.stream = undefined;
+    }
+    this.connection = undefined;
+    this.replay = undefined;
+    this.deliverEnd(outcome);
+  }
+
+  /** As `finish`, but after the function that is running has returned. */
+  finishLater(outcome: Outcome): void {
+    process.nextTick(finishNow, this, outcome);
+  }
+
+  private report(outcome: Outcome): void {
+    const { endpoint } = this;
+    if (endpoint === undefined) return;
+    if (outcome.code === Status.UNAVAILABLE && outcome.overloaded !== true) endpoint.failed();
+    else endpoint.succeeded();
+  }
+}
+
+function finishNow(call: ClientCall, outcome: Outcome): void {
+  call.finish(outcome);
+}

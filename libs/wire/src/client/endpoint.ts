@@ -1,0 +1,248 @@
+/**
+ * One address of a channel: its connections, and how far it can be trusted.
+ *
+ *   idle ──▶ connecting ──▶ up ──── failures in a row ──▶ ejected ── time ──▶ returning ──▶ up
+ *                └── refused ──▶ down ── back-off ──▶ connecting …
+ */
+import { Alarm } from '../timers/wheel.js';
+import type { Address } from './address.js';
+import { ClientConnection, type ConnectionOptions, type ConnectionOwner } from './connection.js';
+
+export interface EndpointOptions {
+  readonly connection: ConnectionOptions;
+  readonly connectionsMax: number;
+  readonly ejectAfter: number;
+  readonly ejectMs: number;
+  readonly ejectMsMax: number;
+  readonly returnMs: number;
+}
+
+/** The channel, as an endpoint sees it. */
+export interface EndpointOwner {
+  /** A stream can be opened somewhere. */
+  onCapacity(): void;
+  /** A connection attempt failed or a connection was lost. */
+  onTrouble(endpoint: Endpoint): void;
+  /** The endpoint was removed and its last socket is closed. */
+  onGone(endpoint: Endpoint): void;
+  /** Only an address among several may be ejected. */
+  mayEject(endpoint: Endpoint): boolean;
+  readonly closing: boolean;
+}
+
+const BACKOFF_FIRST_MS = 100;
+const BACKOFF_GROWTH = 1.6;
+/** The share of picks that an address gets when it begins to return. */
+const RETURN_SHARE_FIRST = 0.1;
+
+export class Endpoint implements ConnectionOwner {
+  readonly connections: ClientConnection[] = [];
+  removed = false;
+  /** Totals. */
+  connects = 0;
+  connectFailures = 0;
+  private bytesReadBefore = 0;
+  private bytesWrittenBefore = 0;
+  /** Why it cannot be reached; absent while it can, or nobody has tried. */
+  trouble: string | undefined;
+
+  private attemptsFailed = 0;
+  private retryAt = 0;
+  private failuresInRow = 0;
+  private ejections = 0;
+  private ejectedUntil = 0;
+  private returningSince = 0;
+  private keepaliveMs: number;
+  /** Sockets whose connection is over but which are not closed yet. */
+  private socketsClosing = 0;
+  private readonly reconnectAlarm = new Alarm(() => this.connect());
+
+  constructor(
+    readonly address: Address,
+    private readonly options: EndpointOptions,
+    private readonly owner: EndpointOwner,
+  ) {
+    this.keepaliveMs = options.connection.keepaliveMs;
+  }
+
+  /** Streams in flight. */
+  get load(): number {
+    let load = 0;
+    for (const connection of this.connections) load += connection.streams.size;
+    return load;
+  }
+
+  get readyConnections(): number {
+    let ready = 0;
+    for (const connection of this.connections) if (connection.ready) ready++;
+    return ready;
+  }
+
+  get bytesRead(): number {
+    return this.connections.reduce((sum, connection) => sum + connection.bytesRead, this.bytesReadBefore);
+  }
+
+  get bytesWritten(): number {
+    return this.connections.reduce((sum, connection) => sum + connection.bytesWritten, this.bytesWrittenBefore);
+  }
+
+  /** The connection with room that has the fewest streams. */
+  best(): ClientConnection | undefined {
+    const { connections } = this;
+    let best: ClientConnection | undefined;
+    for (let at = 0; at < connections.length; at++) {
+      const connection = connections[at]!;
+      if (connection.capacity > 0 && (best === undefined || connection.streams.size < best.streams.size))
+        best = connection;
+    }
+    return best;
+  }
+
+  /** Nothing is wrong and nothing was, lately: no need to look at the clock. */
+  get settled(): boolean {
+    return this.ejectedUntil === 0 && this.returningSince === 0;
+  }
+
+  ejected(now: number): boolean {
+    return this.ejectedUntil > now;
+  }
+
+  /** Whether a pick may go here: never while ejected, seldom at first when returning. */
+  admits(now: number): boolean {
+    if (this.settled) return true;
+    if (this.ejectedUntil > now) return false;
+    if (this.ejectedUntil > 0) {
+      this.returningSince = this.ejectedUntil;
+      this.ejectedUntil = 0;
+    }
+    const share = (now - this.returningSince) / this.options.returnMs;
+    if (share >= 1) {
+      this.returningSince = 0;
+      return true;
+    }
+    return Math.random() < Math.max(RETURN_SHARE_FIRST, share);
+  }
+
+  /** Nothing can be sent here until an attempt succeeds. */
+  get down(): boolean {
+    return this.attemptsFailed > 0 && this.readyConnections === 0;
+  }
+
+  /** Milliseconds until the next attempt. */
+  waitMs(now: number): number {
+    return Math.max(0, this.retryAt - now);
+  }
+
+  /** Connects if there is no connection and no reason to wait. */
+  wake(): void {
+    if (this.connections.length === 0 && Date.now() >= this.retryAt) this.connect();
+  }
+
+  /** Adds a connection, as all are full. */
+  grow(): void {
+    if (this.removed || this.connections.length >= this.options.connectionsMax) return;
+    if (this.connections.length === 0) return this.wake();
+    for (const connection of this.connections) if (!connection.ready) return;
+    this.connect();
+  }
+
+  succeeded(): void {
+    this.failuresInRow = 0;
+    if (this.ejections > 0 && this.settled) this.ejections = 0;
+  }
+
+  /** A call failed in a way that speaks against this address. */
+  failed(): void {
+    if (++this.failuresInRow < this.options.ejectAfter) return;
+    if (this.ejectedUntil > Date.now() || !this.owner.mayEject(this)) return;
+    this.failuresInRow = 0;
+    const length = Math.min(this.options.ejectMsMax, this.options.ejectMs * 2 ** this.ejections++);
+    this.ejectedUntil = Date.now() + jitter(length);
+    this.returningSince = 0;
+  }
+
+  /** Opens no more streams here; connections close as they become empty. */
+  remove(): void {
+    this.removed = true;
+    this.reconnectAlarm.clearTimer();
+    for (const connection of [...this.connections]) {
+      if (connection.ready) connection.drain();
+      else connection.lose('the address was removed');
+    }
+    this.reportGone();
+  }
+
+  /** Closes every connection now; their calls end with CANCELLED. */
+  abandon(): void {
+    for (const connection of [...this.connections]) connection.lose('the channel was closed');
+  }
+
+  onReady(): void {
+    if (this.attemptsFailed > 0) this.returningSince = Date.now();
+    this.owner.onCapacity();
+  }
+
+  onCapacity(connection: ClientConnection): void {
+    // The peer's SETTINGS prove that it speaks HTTP/2: only now is the attempt a success.
+    if (this.attemptsFailed > 0 && !connection.settingsPending) {
+      this.attemptsFailed = 0;
+      this.retryAt = 0;
+      this.trouble = undefined;
+    }
+    this.owner.onCapacity();
+  }
+
+  onDraining(_connection: ClientConnection, tooManyPings: boolean): void {
+    // gRPC's keepalive guide: a client that is told so asks half as often.
+    if (tooManyPings) this.keepaliveMs *= 2;
+    if (!this.removed && !this.owner.closing && this.connections.every((connection) => connection.draining))
+      this.connect();
+  }
+
+  onClosed(connection: ClientConnection, reason: string, ready: boolean): void {
+    const at = this.connections.indexOf(connection);
+    if (at >= 0) this.connections.splice(at, 1);
+    this.bytesReadBefore += connection.bytesRead;
+    this.bytesWrittenBefore += connection.bytesWritten;
+    this.socketsClosing++;
+    if (this.removed) return;
+    if (connection.established) {
+      // A connection that had worked: try again at once, and only then begin to wait.
+      if (this.connections.length === 0 && !this.owner.closing) this.connect();
+    } else {
+      this.connectFailures++;
+      this.backOff(`${this.address.key}: ${reason}`);
+    }
+    if (!connection.drained || !ready) this.owner.onTrouble(this);
+  }
+
+  onSocketClosed(): void {
+    this.socketsClosing--;
+    if (this.removed) this.reportGone();
+  }
+
+  private reportGone(): void {
+    if (this.connections.length === 0 && this.socketsClosing === 0) this.owner.onGone(this);
+  }
+
+  private connect(): void {
+    if (this.removed || this.owner.closing) return;
+    this.reconnectAlarm.clearTimer();
+    this.connects++;
+    const options = { ...this.options.connection, keepaliveMs: this.keepaliveMs };
+    this.connections.push(new ClientConnection(this.address, options, this));
+  }
+
+  private backOff(reason: string): void {
+    this.trouble = reason;
+    const length = Math.min(this.options.ejectMsMax, BACKOFF_FIRST_MS * BACKOFF_GROWTH ** this.attemptsFailed++);
+    const wait = jitter(length);
+    this.retryAt = Date.now() + wait;
+    if (this.connections.length === 0 && !this.owner.closing) this.reconnectAlarm.setTimer(wait);
+  }
+}
+
+/** ±20 %, so that many gateways do not come back at once. */
+function jitter(ms: number): number {
+  return ms * (0.8 + Math.random() * 0.4);
+}

@@ -1,0 +1,37 @@
+/** Header blocks that span frames (RFC 9113 §4.3 and §6.10): HEADERS without END_HEADERS, then CONTINUATION. */
+import { ConnectionError, ErrorCode } from './errors.js';
+
+/** CONTINUATION frames of one block at most, whatever they hold: empty ones cost work too. */
+const CONTINUATIONS_MAX = 32;
+
+export class HeaderAssembly {
+  private readonly parts: Buffer[] = [];
+  private octets = 0;
+  private continuations = 0;
+
+  constructor(
+    readonly streamId: number,
+    readonly endStream: boolean,
+    private readonly blockOctetsMax: number,
+  ) {}
+
+  /** @throws ConnectionError ENHANCE_YOUR_CALM when the block is too long to be meant well. */
+  add(fragment: Buffer): void {
+    this.octets += fragment.length;
+    if (this.octets > this.blockOctetsMax) {
+      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block above the limit');
+    }
+    this.parts.push(fragment);
+  }
+
+  continue(fragment: Buffer): void {
+    if (++this.continuations > CONTINUATIONS_MAX) {
+      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block of too many CONTINUATION frames');
+    }
+    this.add(fragment);
+  }
+
+  whole(): Buffer {
+    return Buffer.concat(this.parts, this.octets);
+  }
+}

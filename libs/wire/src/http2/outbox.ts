@@ -1,0 +1,141 @@
+import type { Socket } from 'node:net';
+
+/**
+ * What leaves on a socket. Frames are written into a page, large payloads stand between pages without a copy, and all
+ * sockets are written at the end of the event loop's turn: answers to one read leave in one write.
+ */
+export class Outbox {
+  /** Octets waiting for the end of the turn. */
+  pending = 0;
+  private page: Buffer | undefined;
+  private from = 0;
+  private at = 0;
+  private parts: Uint8Array[] = [];
+  private dirty = false;
+  private waitsForDrain = false;
+
+  /** `onRoom` is called when the socket takes more after it had been full. */
+  constructor(
+    private readonly socket: Socket,
+    onRoom: () => void,
+  ) {
+    socket.on('drain', () => {
+      this.waitsForDrain = false;
+      onRoom();
+    });
+  }
+
+  /** Octets not yet taken by the kernel. */
+  get held(): number {
+    return this.pending + this.socket.writableLength;
+  }
+
+  /** More payload should wait: the socket has enough, or this turn has. */
+  get full(): boolean {
+    return this.waitsForDrain || this.pending >= TURN_OCTETS;
+  }
+
+  /** A buffer with room for `octets` from `offset` on; `wrote()` says how far it was used. */
+  reserve(octets: number): Buffer {
+    const page = this.page;
+    if (page !== undefined && page.length - this.at >= octets) return page;
+    this.seal();
+    const next =
+      octets <= PAGE_OCTETS ? (spare.pop() ?? Buffer.allocUnsafeSlow(PAGE_OCTETS)) : Buffer.allocUnsafe(octets);
+    this.page = next;
+    this.from = this.at = 0;
+    return next;
+  }
+
+  get offset(): number {
+    return this.at;
+  }
+
+  wrote(to: number): void {
+    this.pending += to - this.at;
+    this.at = to;
+    this.touch();
+  }
+
+  /** Adds bytes that must not change any more: copied when few, passed on when many. */
+  push(bytes: Uint8Array): void {
+    const length = bytes.length;
+    if (length <= COPY_OCTETS) {
+      const page = this.reserve(length);
+      page.set(bytes, this.at);
+      this.wrote(this.at + length);
+      return;
+    }
+    this.sealPart();
+    this.parts.push(bytes);
+    this.pending += length;
+    this.touch();
+  }
+
+  /** Hands everything to the socket now. */
+  flush(): void {
+    this.dirty = false;
+    if (this.pending === 0) return;
+    this.pending = 0;
+    const { socket, page, parts } = this;
+    const tail = page !== undefined && this.at > this.from ? page.subarray(this.from, this.at) : undefined;
+    this.page = undefined;
+    this.from = this.at = 0;
+    if (socket.destroyed || socket.writableEnded) {
+      this.parts = [];
+      return;
+    }
+    let ok = true;
+    if (parts.length > 0) {
+      this.parts = [];
+      socket.cork();
+      for (const part of parts) ok = socket.write(part);
+      if (tail !== undefined) ok = socket.write(tail);
+      socket.uncork();
+    } else if (tail !== undefined) ok = socket.write(tail);
+    if (!ok) this.waitsForDrain = socket.writableNeedDrain;
+    // Taken by the kernel at once, as it nearly always is: nobody refers to the page any more.
+    if (
+      page !== undefined &&
+      page.length === PAGE_OCTETS &&
+      socket.writableLength === 0 &&
+      spare.length < SPARE_PAGES
+    ) {
+      spare.push(page);
+    }
+  }
+
+  private touch(): void {
+    if (this.dirty) return;
+    this.dirty = true;
+    if (dirtyOutboxes.length === 0) setImmediate(flushAll);
+    dirtyOutboxes.push(this);
+  }
+
+  private sealPart(): void {
+    if (this.page === undefined || this.at === this.from) return;
+    this.parts.push(this.page.subarray(this.from, this.at));
+    this.from = this.at;
+  }
+
+  private seal(): void {
+    this.sealPart();
+    this.page = undefined;
+  }
+}
+
+const PAGE_OCTETS = 16_384;
+/** Payloads up to this size are copied into the page: cheaper than a further entry of a gathered write. */
+const COPY_OCTETS = 4_096;
+/** Payload of one connection per turn; the rest follows when the socket has taken it. */
+const TURN_OCTETS = 256 * 1024;
+const SPARE_PAGES = 64;
+
+const spare: Buffer[] = [];
+let dirtyOutboxes: Outbox[] = [];
+
+function flushAll(): void {
+  const outboxes = dirtyOutboxes;
+  dirtyOutboxes = [];
+  for (const outbox of outboxes) outbox.flush();
+}

@@ -1,0 +1,243 @@
+import type { HeaderBlock } from './header-block.js';
+import { ErrorCode } from './errors.js';
+import { ReceiveWindow, SendWindow } from './flow-control.js';
+import type { Session } from './session.js';
+import { afterEndReceived, afterEndSent, maySend, mayReceive, StreamState } from './stream-state.js';
+import type { Fields } from '../fields.js';
+
+/** Why a stream ended before both sides had finished. */
+export interface Abort {
+  /** An error code of RFC 9113 §7. */
+  readonly code: number;
+  readonly message: string;
+  /** The peer sent RST_STREAM. */
+  readonly byPeer: boolean;
+  /** The connection was lost. With neither, we reset the stream ourselves. */
+  readonly lost: boolean;
+  /** The peer certainly did not process the stream (RFC 9113 §8.7). */
+  readonly unprocessed: boolean;
+}
+
+/** Takes what happens on a stream. After `onEnd` nothing more is received; after `onAbort` the stream is gone. */
+export interface StreamHandler {
+  /** The header section that opens the message: a request's, or a final response's. */
+  onHead(block: HeaderBlock, endStream: boolean): void;
+  onData(chunk: Buffer): void;
+  /** The peer has finished, with trailers or without. Comes after all data, so not while the stream is paused. */
+  onEnd(trailers: HeaderBlock | undefined): void;
+  onAbort(abort: Abort): void;
+  /** What `write` could not send at once has been sent. */
+  onDrain(): void;
+}
+
+/** Octets queued on a stream from which on `write` asks to wait. */
+const QUEUE_OCTETS = 65_536;
+/** Held slices below this size are copied, so that they do not keep a whole read buffer alive. */
+const COPY_HELD_OCTETS = 4_096;
+
+/** What came of trying to send from a stream's queue. */
+export const Sent = { MORE: 0, EMPTY: 1, STREAM_BLOCKED: 2, CONNECTION_BLOCKED: 3 } as const;
+
+/** One HTTP/2 stream, for either role: its state, its two windows, what waits to be sent and what waits to be read. */
+export class Stream {
+  state: number = StreamState.OPEN;
+  /** The message's opening header section has arrived. */
+  headReceived = false;
+  /** Octets of body still expected by `content-length`; -1 when it was not given. */
+  bodyExpected = -1;
+  readonly sendWindow: SendWindow;
+  readonly receiveWindow: ReceiveWindow;
+  /** The stream is in the connection's list of writers. */
+  scheduled = false;
+
+  private queue: Uint8Array[] | undefined;
+  private queued = 0;
+  private headOffset = 0;
+  private endQueued = false;
+  private trailersQueued: Fields | undefined;
+  private drainDue = false;
+
+  private paused = false;
+  private held: Buffer[] | undefined;
+  private heldOctets = 0;
+  private endHeld = false;
+  private trailersHeld: HeaderBlock | undefined;
+
+  constructor(
+    readonly id: number,
+    readonly session: Session,
+    public handler: StreamHandler,
+    sendWindow: number,
+    receiveWindow: number,
+  ) {
+    this.sendWindow = new SendWindow(sendWindow);
+    this.receiveWindow = new ReceiveWindow(receiveWindow);
+  }
+
+  get closed(): boolean {
+    return this.state === StreamState.CLOSED;
+  }
+
+  /** Octets waiting to be sent. */
+  get queuedOctets(): number {
+    return this.queued;
+  }
+
+  /** Sends DATA; the bytes must not change afterwards. False: wait for `onDrain`. Ignored once the stream cannot send. */
+  write(bytes: Uint8Array): boolean {
+    if (!maySend(this.state) || this.endQueued || bytes.length === 0) return true;
+    if (this.queued === 0 && this.session.maySendNow(this, bytes.length)) {
+      this.session.sendData(this, bytes, 0, bytes.length, false);
+      return true;
+    }
+    (this.queue ??= []).push(bytes);
+    this.queued += bytes.length;
+    this.session.schedule(this);
+    if (this.queued < QUEUE_OCTETS) return true;
+    this.drainDue = true;
+    return false;
+  }
+
+  /** Ends our side, with END_STREAM on the last DATA frame. */
+  end(): void {
+    if (!maySend(this.state) || this.endQueued) return;
+    this.endQueued = true;
+    if (this.queued > 0) return;
+    this.session.sendData(this, NOTHING, 0, 0, true);
+    this.sentEnd();
+  }
+
+  /** Ends our side with trailers, after what is queued. */
+  endWithTrailers(trailers: Fields): void {
+    if (!maySend(this.state) || this.endQueued) return;
+    this.endQueued = true;
+    this.trailersQueued = trailers;
+    if (this.queued === 0) this.sendTrailers();
+  }
+
+  /** Sends RST_STREAM and forgets the stream; the handler hears nothing more. */
+  reset(code: number): void {
+    if (this.closed) return;
+    this.session.sendReset(this.id, code);
+    this.discard();
+  }
+
+  /** Stops `onData`; the peer's window is not refilled. */
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    const held = this.held;
+    if (held !== undefined) {
+      let taken = 0;
+      while (taken < held.length && !this.paused && this.held === held) this.deliver(held[taken++]!, true);
+      if (this.held !== held) return;
+      if (taken < held.length) {
+        held.splice(0, taken);
+        return;
+      }
+      this.held = undefined;
+    }
+    if (this.endHeld && !this.paused) {
+      this.endHeld = false;
+      this.handler.onEnd(this.trailersHeld);
+    }
+  }
+
+  /** DATA has arrived and was counted. */
+  receive(chunk: Buffer): void {
+    if (!this.paused && this.held === undefined) {
+      this.deliver(chunk, false);
+      return;
+    }
+    (this.held ??= []).push(chunk.length < COPY_HELD_OCTETS ? Buffer.from(chunk) : chunk);
+    this.heldOctets += chunk.length;
+  }
+
+  /** END_STREAM has arrived. */
+  receiveEnd(trailers: HeaderBlock | undefined): void {
+    this.state = afterEndReceived(this.state);
+    if (this.closed) this.session.forget(this);
+    if (this.paused || this.held !== undefined) {
+      this.endHeld = true;
+      this.trailersHeld = trailers;
+    } else this.handler.onEnd(trailers);
+  }
+
+  /** The stream is over before its time; the handler hears of it, unless it has everything already. */
+  abort(abort: Abort): void {
+    const finished = this.closed && !this.endHeld;
+    this.discard();
+    if (!finished) this.handler.onAbort(abort);
+  }
+
+  /** Sends one frame from the queue. */
+  sendSome(): number {
+    const queue = this.queue;
+    if (queue !== undefined && this.queued > 0) {
+      const head = queue[0]!;
+      const octets = this.session.sendable(this, head.length - this.headOffset);
+      if (octets <= 0) return this.sendWindow.available <= 0 ? Sent.STREAM_BLOCKED : Sent.CONNECTION_BLOCKED;
+      const from = this.headOffset;
+      this.queued -= octets;
+      if (from + octets === head.length) {
+        queue.shift();
+        this.headOffset = 0;
+      } else this.headOffset = from + octets;
+      const last = this.queued === 0 && this.endQueued && this.trailersQueued === undefined;
+      this.session.sendData(this, head, from, from + octets, last);
+      if (this.queued > 0) return Sent.MORE;
+      if (last) this.sentEnd();
+    }
+    if (this.trailersQueued !== undefined) this.sendTrailers();
+    if (this.drainDue) {
+      this.drainDue = false;
+      this.handler.onDrain();
+    }
+    return Sent.EMPTY;
+  }
+
+  private sendTrailers(): void {
+    const trailers = this.trailersQueued!;
+    this.trailersQueued = undefined;
+    this.session.sendFields(this.id, undefined, trailers, true);
+    this.sentEnd();
+  }
+
+  /** END_STREAM has left. */
+  sentEnd(): void {
+    this.endQueued = true;
+    this.state = afterEndSent(this.state);
+    if (this.closed) this.session.forget(this);
+  }
+
+  private deliver(chunk: Buffer, wasHeld: boolean): void {
+    if (wasHeld) this.heldOctets -= chunk.length;
+    this.handler.onData(chunk);
+    if (mayReceive(this.state)) this.session.consumed(this, chunk.length);
+    else this.session.consumedLast(chunk.length);
+  }
+
+  private discard(): void {
+    this.state = StreamState.CLOSED;
+    this.queue = undefined;
+    this.queued = 0;
+    this.trailersQueued = undefined;
+    this.endQueued = true;
+    if (this.heldOctets > 0) this.session.consumedLast(this.heldOctets);
+    this.held = undefined;
+    this.heldOctets = 0;
+    this.endHeld = false;
+    this.session.forget(this);
+  }
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** A stream that ended because the connection did. */
+export function connectionLost(message: string, unprocessed: boolean): Abort {
+  return { code: ErrorCode.INTERNAL_ERROR, message, byPeer: false, lost: true, unprocessed };
+}
