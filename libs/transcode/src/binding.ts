@@ -1,12 +1,14 @@
-import type { DescMessage } from '@bufbuild/protobuf';
-import { create, fromBinary, fromJsonString, mergeFromJson, toBinary, toJsonString } from '@bufbuild/protobuf';
-import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { SchemaError, TranscodeError } from './errors.js';
-import { decodePercent } from './http/percent.js';
 import { overridesBySelector, rulesOf } from './http/rule.js';
 import type { FlatRule, HttpRuleOverride } from './http/rule.js';
 import { parseTemplate } from './http/template.js';
 import type { PathTemplate } from './http/template.js';
+import { MessagePrinters } from './print/message-printer.js';
+import { MessageReaders } from './read/message-reader.js';
+import { RequestEncoder } from './request/request-encoder.js';
+import { ndjsonStream } from './request/request-stream.js';
+import { ResponseDecoder } from './response/response-decoder.js';
+import { responseStream } from './response/response-stream.js';
 import type { MethodInfo, Schema } from './schema.js';
 
 /** How messages read and print as JSON. All are off unless set, except `printDefaults`. */
@@ -116,74 +118,84 @@ export interface Binding {
  */
 export function compileBindings(schema: Schema, options: RouteOptions = {}): Binding[] {
   const overrides = overridesBySelector(schema, options.overrides ?? []);
+  const readers = new MessageReaders(schema.registry);
+  const printers = new MessagePrinters(schema.registry, {
+    printDefaults: options.json?.printDefaults ?? true,
+    enumNumbers: options.json?.enumNumbers ?? false,
+    protoNames: options.json?.protoNames ?? false,
+  });
   const bindings: Binding[] = [];
   for (const method of schema.methods.values()) {
     if (options.services && !options.services.includes(method.service)) continue;
     for (const rule of rulesOf(schema, method, overrides, options.unannotated ?? 'none')) {
-      bindings.push(compileBinding(schema, method, rule, options));
+      bindings.push(compileBinding(method, rule, readers, printers, options));
     }
   }
   return bindings;
 }
 
-const empty = new Uint8Array(0);
-
-function compileBinding(schema: Schema, method: MethodInfo, rule: FlatRule, options: RouteOptions): Binding {
-  let template: PathTemplate;
-  try {
-    template = parseTemplate((options.pathPrefix ?? '') + rule.path);
-  } catch (cause) {
-    throw new SchemaError(`${rule.source}: ${cause instanceof Error ? cause.message : 'bad template'}`, { cause });
-  }
+function compileBinding(
+  method: MethodInfo,
+  rule: FlatRule,
+  readers: MessageReaders,
+  printers: MessagePrinters,
+  options: RouteOptions,
+): Binding {
+  const template = templateOf(rule, options.pathPrefix ?? '');
   const { input, output } = method.desc;
+  const depthMax = options.maxDepth ?? 100;
+  const ignoreUnknownQuery = options.ignoreUnknownQuery ?? false;
+  const encoder = new RequestEncoder(input, rule, template, readers, { ignoreUnknownQuery, depthMax });
+  const decoder = new ResponseDecoder(output, rule, printers, depthMax);
+  const errorName = output.fields.some((field) => field.jsonName === 'error') ? '@error' : 'error';
   return {
     method,
     httpMethod: rule.httpMethod,
     template,
     source: rule.source,
     takesBody: rule.body !== '',
-    encodeRequest: (parts) => encode(schema, input, rule, template, parts),
+    encodeRequest: ({ variables, query, contentType, body }) =>
+      encoder.encode(encoder.overlay(variables, query), contentType, body),
     decodeResponse: (message) => {
-      const text = toJsonString(output, fromBinary(output, message), {
-        registry: schema.registry,
-        alwaysEmitImplicit: options.json?.printDefaults ?? true,
-        useProtoFieldName: options.json?.protoNames ?? false,
-        enumAsInteger: options.json?.enumNumbers ?? false,
-      });
-      return { contentType: 'application/json', body: Buffer.from(text) };
+      if (!decoder.isRaw) return { contentType: 'application/json', body: decoder.json(message) };
+      const { contentType, data } = decoder.raw(message);
+      return { contentType, body: data };
     },
-    openRequestStream: () => ({ push: () => [], end: () => [empty] }),
-    openResponseStream: () => ({
-      contentType: 'application/x-ndjson',
-      item: (message) => Buffer.from(`${toJsonString(output, fromBinary(output, message))}\n`),
-      end: () => empty,
-      error: (problem) => Buffer.from(`{"error":${problem}}\n`),
-    }),
+    openRequestStream: (parts, itemBytesMax) => openRequestStream(encoder, parts, itemBytesMax),
+    openResponseStream: (accept) => responseStream(decoder, accept, errorName),
   };
 }
 
-function encode(schema: Schema, input: DescMessage, rule: FlatRule, template: PathTemplate, parts: RequestParts) {
-  const message = create(input);
-  const options = { registry: schema.registry };
+function templateOf(rule: FlatRule, prefix: string): PathTemplate {
   try {
-    const body: JsonValue = parts.body?.length ? JSON.parse(Buffer.from(parts.body).toString()) : {};
-    if (rule.body === '*') mergeFromJson(input, message, fromBodyCheck(input, parts.body) ?? body, options);
-    else if (rule.body !== '') mergeFromJson(input, message, { [rule.body]: body }, options);
-    template.variables.forEach((variable, index) => {
-      const value = decodePercent(parts.variables[index]!, variable.multi)!;
-      const json = variable.fieldPath.reduceRight<JsonValue>((inner, name) => ({ [name]: inner }), value);
-      mergeFromJson(input, message, json, options);
-    });
-    for (const [name, value] of new URLSearchParams(parts.query)) {
-      mergeFromJson(input, message, { [name]: value } as JsonObject, options);
-    }
-  } catch (error) {
-    throw new TranscodeError('INVALID_JSON', error instanceof Error ? error.message : 'invalid request');
+    return parseTemplate(prefix + rule.path);
+  } catch (cause) {
+    if (!(cause instanceof SchemaError)) throw cause;
+    throw new SchemaError(`${rule.source}: ${cause.message}`, { cause });
   }
-  return toBinary(input, message);
 }
 
-function fromBodyCheck(input: DescMessage, body: Uint8Array | undefined): undefined {
-  if (body?.length) fromJsonString(input, Buffer.from(body).toString());
-  return undefined;
+function openRequestStream(
+  encoder: RequestEncoder,
+  { variables, query, contentType }: Omit<RequestParts, 'body'>,
+  itemBytesMax: number,
+): RequestStream {
+  const overlay = encoder.overlay(variables, query);
+  switch (encoder.target.kind) {
+    case 'none':
+      return {
+        push: (chunk) => (encoder.encode(undefined, contentType, chunk), []),
+        end: () => [encoder.encode(overlay, contentType, undefined)],
+      };
+    case 'raw':
+      return {
+        push: (chunk) => (chunk.length === 0 ? [] : [encoder.encode(overlay, contentType, chunk)]),
+        end: () => [],
+      };
+    default:
+      if (encoder.form(contentType) === 'form') {
+        throw new TranscodeError('UNSUPPORTED_MEDIA_TYPE', 'a stream of requests must be NDJSON');
+      }
+      return ndjsonStream((line) => encoder.encode(overlay, contentType, line), itemBytesMax);
+  }
 }

@@ -6,6 +6,7 @@ export type { HttpRule, HttpRuleOverride } from './http/rule.js';
 export type { PathTemplate, PathVariable } from './http/template.js';
 export { RouteTable } from './http/route-table.js';
 export type { RouteMatch } from './http/route-table.js';
+export { accepts } from './request/media-type.js';
 export { compileBindings } from './binding.js';
 export type {
   Binding,

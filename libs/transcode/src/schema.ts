@@ -134,3 +134,15 @@ function optionOf(schema: Schema, options: Message | undefined, extension: DescE
   if (extension.fieldKind !== 'message') return value as JsonValue;
   return toJson(extension.message, value as Message, { useProtoFieldName: true, registry: schema.registry });
 }
+
+/** The extensions that a registry knows, by the full name of the message they extend. */
+export function extensionsOf(registry: FileRegistry): Map<string, DescExtension[]> {
+  const byExtendee = new Map<string, DescExtension[]>();
+  for (const type of registry) {
+    if (type.kind !== 'extension') continue;
+    const list = byExtendee.get(type.extendee.typeName);
+    if (list) list.push(type);
+    else byExtendee.set(type.extendee.typeName, [type]);
+  }
+  return byExtendee;
+}

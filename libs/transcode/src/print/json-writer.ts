@@ -1,0 +1,127 @@
+import { isUtf8 } from 'node:buffer';
+import { invalidMessage } from './wire-message.js';
+
+const keptBytesMax = 1 << 20;
+/** Room for escapes is made for so many bytes of a string at a time. */
+const chunkSize = 4096;
+
+/** What follows the backslash for the bytes that JSON escapes: 0 for none, `u` for a code. */
+const escapes = new Uint8Array(256);
+escapes.fill(0x75, 0, 0x20);
+for (const [byte, letter] of Object.entries({ 8: 'b', 9: 't', 10: 'n', 12: 'f', 13: 'r', 34: '"', 92: '\\' })) {
+  escapes[Number(byte)] = letter.charCodeAt(0);
+}
+const hexDigits = Buffer.from('0123456789abcdef');
+
+/** Writes JSON as UTF-8 into a buffer that is used again for the next text. */
+export class JsonWriter {
+  buf = Buffer.allocUnsafeSlow(8192);
+  pos = 0;
+
+  ensure(count: number): void {
+    const needed = this.pos + count;
+    if (needed <= this.buf.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.buf.length * 2));
+    this.buf.copy(larger, 0, 0, this.pos);
+    this.buf = larger;
+  }
+
+  byte(value: number): void {
+    this.ensure(1);
+    this.buf[this.pos++] = value;
+  }
+
+  /** Text that is JSON already. */
+  raw(text: Uint8Array): void {
+    this.ensure(text.length);
+    const { buf } = this;
+    let { pos } = this;
+    for (let i = 0; i < text.length; i++) buf[pos++] = text[i]!;
+    this.pos = pos;
+  }
+
+  /** ASCII text that is JSON already. */
+  ascii(text: string): void {
+    this.ensure(text.length);
+    const { buf } = this;
+    let { pos } = this;
+    for (let i = 0; i < text.length; i++) buf[pos++] = text.charCodeAt(i);
+    this.pos = pos;
+  }
+
+  quotedAscii(text: string): void {
+    this.byte(0x22);
+    this.ascii(text);
+    this.byte(0x22);
+  }
+
+  string(text: string): void {
+    const bytes = Buffer.from(text);
+    this.utf8(bytes, 0, bytes.length, true);
+  }
+
+  /** @param value an integer from -2^31 to 2^32 - 1 */
+  integer(value: number): void {
+    if (value >= 0 && value < 10) this.byte(0x30 + value);
+    else this.ascii(String(value));
+  }
+
+  /**
+   * A string from its UTF-8 bytes, in quotes and escaped.
+   * @param strict fail on bytes that are not UTF-8, instead of replacing them by U+FFFD
+   */
+  utf8(source: Buffer, start: number, end: number, strict: boolean): void {
+    const from = this.pos;
+    let all = 0;
+    this.byte(0x22);
+    for (let pos = start; pos < end; pos += chunkSize) all |= this.escaped(source, pos, Math.min(pos + chunkSize, end));
+    this.byte(0x22);
+    if (all >= 0x80 && !isUtf8(source.subarray(start, end))) {
+      if (strict) invalidMessage('a string is not UTF-8');
+      this.pos = from;
+      this.string(source.toString('utf8', start, end));
+    }
+  }
+
+  /** @returns all bytes or-ed together */
+  private escaped(source: Buffer, start: number, end: number): number {
+    // At most six bytes for each: \u001f.
+    this.ensure((end - start) * 6);
+    const { buf } = this;
+    let { pos } = this;
+    let all = 0;
+    for (let i = start; i < end; i++) {
+      const byte = source[i]!;
+      const escape = escapes[byte]!;
+      all |= byte;
+      if (escape === 0) {
+        buf[pos++] = byte;
+      } else {
+        buf[pos++] = 0x5c;
+        buf[pos++] = escape;
+        if (escape === 0x75) {
+          buf[pos++] = 0x30;
+          buf[pos++] = 0x30;
+          buf[pos++] = hexDigits[byte >> 4]!;
+          buf[pos++] = hexDigits[byte & 15]!;
+        }
+      }
+    }
+    this.pos = pos;
+    return all;
+  }
+
+  /** A copy of what was written; the writer is empty afterwards. */
+  finish(): Buffer {
+    const { pos } = this;
+    const text = Buffer.allocUnsafe(pos);
+    this.buf.copy(text, 0, 0, pos);
+    this.reset();
+    return text;
+  }
+
+  reset(): void {
+    this.pos = 0;
+    if (this.buf.length > keptBytesMax) this.buf = Buffer.allocUnsafeSlow(8192);
+  }
+}

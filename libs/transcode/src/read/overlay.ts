@@ -1,0 +1,102 @@
+import type { DescField } from '@bufbuild/protobuf';
+import { TranscodeError, shorten } from '../errors.js';
+import type { ProtoWriter } from '../wire/proto-writer.js';
+
+/** A field that text of the path, the query or a form gives a value to. */
+export interface TextField {
+  /** Fields from the request message down to the one that takes the value. */
+  readonly path: readonly DescField[];
+  /** Writes the field of the innermost message with its tag. @throws TranscodeError without a field name */
+  write(w: ProtoWriter, text: string): void;
+}
+
+interface Leaf {
+  readonly field: TextField;
+  readonly text: string;
+  /** As the caller wrote it. */
+  readonly name: string;
+}
+
+/**
+ * The fields of one message that text outside the JSON body sets. It is merged into what the body says of the same
+ * message while that is read, so that each message is written once: receivers that do not merge a message that occurs
+ * twice, as protobuf demands, understand it all the same.
+ */
+export class Overlay {
+  readonly leaves: Leaf[] = [];
+  readonly children = new Map<number, { desc: DescField; overlay: Overlay }>();
+  private readonly set = new Set<DescField>();
+  private readonly oneofs = new Map<string, DescField>();
+
+  /**
+   * @param name of the variable or parameter, for messages
+   * @returns the field that stands in the way: the same one, or another of its oneof
+   */
+  add(field: TextField, text: string, name: string): DescField | undefined {
+    let node: Overlay = this;
+    const last = field.path.length - 1;
+    for (let i = 0; i < last; i++) {
+      const desc = field.path[i]!;
+      const other = node.claim(desc, true);
+      if (other) return other;
+      let child = node.children.get(desc.number);
+      if (!child) node.children.set(desc.number, (child = { desc, overlay: new Overlay() }));
+      node = child.overlay;
+    }
+    const leaf = field.path[last]!;
+    const other = node.claim(leaf, leaf.fieldKind === 'list');
+    if (other) return other;
+    node.leaves.push({ field, text, name });
+    return undefined;
+  }
+
+  /** The field that keeps `desc` from being set besides, if any. */
+  conflict(desc: DescField): DescField | undefined {
+    if (this.set.has(desc) && !this.children.has(desc.number)) return desc;
+    const member = desc.oneof && this.oneofs.get(desc.oneof.name);
+    return member === desc ? undefined : member;
+  }
+
+  private claim(desc: DescField, again: boolean): DescField | undefined {
+    if (this.set.has(desc) && !again) return desc;
+    if (desc.oneof) {
+      const member = this.oneofs.get(desc.oneof.name);
+      if (member && member !== desc) return member;
+      this.oneofs.set(desc.oneof.name, desc);
+    }
+    this.set.add(desc);
+    return undefined;
+  }
+
+  /** Writes everything. @param except number of a child that the body has written already */
+  write(w: ProtoWriter, except: ReadonlySet<number> | undefined): void {
+    for (const leaf of this.leaves) writeLeaf(w, leaf);
+    for (const [number, { desc, overlay }] of this.children) {
+      if (except?.has(number)) continue;
+      writeNested(w, desc, () => overlay.write(w, undefined));
+    }
+  }
+}
+
+function writeLeaf(w: ProtoWriter, { field, text, name }: Leaf): void {
+  try {
+    field.write(w, text);
+  } catch (error) {
+    if (!(error instanceof TranscodeError)) throw error;
+    throw new TranscodeError('INVALID_VALUE', `"${shorten(name)}": ${error.message}`, shorten(name));
+  }
+}
+
+/** Writes a singular message field: tag, length and content, or a group. */
+export function writeNested(w: ProtoWriter, desc: DescField, content: () => void): void {
+  if (desc.fieldKind === 'message' && desc.delimitedEncoding) {
+    w.varint32(((desc.number << 3) | 3) >>> 0);
+    content();
+    w.varint32(((desc.number << 3) | 4) >>> 0);
+  } else {
+    w.varint32(((desc.number << 3) | 2) >>> 0);
+    const start = w.open();
+    content();
+    w.close(start);
+  }
+}
