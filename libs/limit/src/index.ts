@@ -1,1 +1,12 @@
-export {};
+export {
+  compilePolicies,
+  PolicyError,
+  type Algorithm,
+  type CompiledPolicy,
+  type Dimension,
+  type Policy,
+  type StoreLossMode,
+} from './policy.js';
+export { type Ask, type DecidedBy, type Decision, type LimitStore, type Verdict } from './store.js';
+export { createMemoryStore, type MemoryStore, type MemoryStoreOptions } from './memory/memory-store.js';
+export { limitFields, limitProblem, type LimitFieldsOptions } from './answer/answer.js';
