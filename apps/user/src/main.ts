@@ -1,1 +1,4 @@
-export {};
+import { runService } from '@sluice/service';
+import { userService } from './user.service.js';
+
+await runService(() => userService());

@@ -1,0 +1,166 @@
+import { randomBytes } from 'node:crypto';
+import { credentials, loadPackageDefinition, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { protoRoot } from '@sluice/contract';
+import { decodeStatusDetails, type ProblemDetails } from '@sluice/problem';
+import { startService, type StartedService } from '@sluice/service';
+import { createLogger } from '@sluice/telemetry';
+import { freePort, startPostgres, type TestPostgres } from '@sluice/testing';
+import pg from 'pg';
+import { userService } from './user.service.js';
+
+/** What a test says about who calls; what the gateway would say. */
+export interface Identity {
+  readonly subject?: string;
+  readonly tenant?: string;
+  readonly session?: string;
+  readonly roles?: string;
+  readonly guest?: string;
+  readonly 'client-ip'?: string;
+}
+
+/** How a call failed. */
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly details: ProblemDetails;
+}
+
+export interface Replica extends StartedService {
+  /** Calls a method such as `UserService/Login`; throws {@link CallError}. */
+  call<T = Record<string, never>>(method: string, request: object, identity?: Identity): Promise<T>;
+  readonly port: number;
+  readonly adminPort: number;
+}
+
+export class CallError extends Error {
+  constructor(readonly failure: Failure) {
+    super(`${failure.code}: ${failure.message}`);
+  }
+}
+
+const definition = loadPackageDefinition(
+  loadSync('sluice/user/v1/user.proto', {
+    keepCase: true,
+    longs: String,
+    enums: String,
+    defaults: true,
+    includeDirs: [protoRoot],
+  }),
+) as unknown as { sluice: { user: { v1: Record<string, GrpcClientClass> } } };
+type GrpcClient = Record<string, (...parameters: unknown[]) => void> & { close(): void };
+type GrpcClientClass = new (address: string, channel: unknown) => GrpcClient;
+
+/** A database and any number of replicas of the user service on it. */
+export class UserSystem {
+  private constructor(
+    readonly postgres: TestPostgres,
+    readonly replicas: readonly Replica[],
+    private readonly pool: pg.Pool,
+  ) {}
+
+  /** @param settings on top of quick hashing, for every replica */
+  static async start(replicaCount = 1, settings: Readonly<Record<string, string>> = {}): Promise<UserSystem> {
+    const postgres = await startPostgres();
+    const environment = testEnvironment(postgres.url, settings);
+    const replicas = [];
+    for (let index = 0; index < replicaCount; index++) replicas.push(await startReplica(environment));
+    const pool = new pg.Pool({ connectionString: postgres.url, max: 3, options: '-c search_path=identity' });
+    return new UserSystem(postgres, replicas, pool);
+  }
+
+  get first(): Replica {
+    return this.replica(0);
+  }
+
+  /** Round robin over the replicas. */
+  replica(index: number): Replica {
+    return this.replicas[index % this.replicas.length] as Replica;
+  }
+
+  async sql<Row>(text: string, values: unknown[] = []): Promise<Row[]> {
+    return (await this.pool.query(text, values)).rows as Row[];
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.replicas.map((replica) => replica.stop()));
+    await this.pool.end();
+    await this.postgres.stop();
+  }
+}
+
+export function testEnvironment(url: string, settings: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+  return {
+    LOG_LEVEL: 'fatal',
+    USER_DATABASE_URL: url,
+    MASTER_KEY: randomBytes(32).toString('base64'),
+    PASSWORD_MEMORY_KIB: '64',
+    PASSWORD_PASSES: '1',
+    PASSWORD_QUEUE_MS: '60000',
+    ...settings,
+  };
+}
+
+async function startReplica(environment: NodeJS.ProcessEnv): Promise<Replica> {
+  const port = await freePort();
+  const adminPort = await freePort();
+  const service = userService({ ...environment, USER_PORT: String(port), USER_ADMIN_PORT: String(adminPort) });
+  const started = await startService(service, createLogger('user', service.settings.LOG_LEVEL));
+  const { call, close } = connect(`127.0.0.1:${port}`);
+  return {
+    port,
+    adminPort,
+    call,
+    drain: started.drain,
+    async stop() {
+      close();
+      await started.stop();
+    },
+  };
+}
+
+/** A client of a user service, as the gateway is one. */
+export function connect(address: string): Pick<Replica, 'call'> & { close(): void } {
+  const clients = new Map<string, GrpcClient>();
+  const clientOf = (service: string) => {
+    let client = clients.get(service);
+    if (!client) {
+      client = new (definition.sluice.user.v1[service] as GrpcClientClass)(address, credentials.createInsecure());
+      clients.set(service, client);
+    }
+    return client;
+  };
+  return {
+    call: <T>(path: string, request: object, identity: Identity = {}) => {
+      const [service, method] = path.split('/') as [string, string];
+      const metadata = new Metadata();
+      for (const [key, value] of Object.entries(identity)) metadata.set(`x-sluice-${key}`, value);
+      return new Promise<T>((resolve, reject) => {
+        clientOf(service)[method]?.(request, metadata, (error: ServiceError | null, answer: T) => {
+          if (error) reject(new CallError(failureOf(error)));
+          else resolve(answer);
+        });
+      });
+    },
+    close: () => {
+      for (const client of clients.values()) client.close();
+    },
+  };
+}
+
+function failureOf(error: ServiceError): Failure {
+  const bytes = error.metadata?.get('grpc-status-details-bin')[0];
+  const problem = bytes instanceof Buffer ? decodeStatusDetails(bytes)?.problem : undefined;
+  return { code: problem?.code ?? `gRPC ${error.code}`, message: error.details, details: problem?.details ?? {} };
+}
+
+/** The failure of a call that must fail. */
+export async function failure(call: Promise<unknown>): Promise<Failure> {
+  try {
+    const answer = await call;
+    throw new Error(`the call succeeded: ${JSON.stringify(answer)}`);
+  } catch (error) {
+    if (error instanceof CallError) return error.failure;
+    throw error;
+  }
+}

@@ -1,0 +1,103 @@
+import type { DataSource } from 'typeorm';
+import { type Caller, execute, statement } from '@sluice/storage';
+
+/** Who a session belongs to, as the next access token will say it. */
+export interface SessionOwner {
+  readonly session_id: string;
+  readonly generation: number;
+  readonly absolute_until: Date;
+  readonly user_id: string;
+  readonly tenant: string;
+  readonly roles: string[];
+  readonly guest: boolean;
+}
+
+/** What stands in the way of rotating, or that nothing does but another rotation that came first. */
+export interface SessionStanding extends SessionOwner {
+  /** Not revoked, not expired, and its user not locked. */
+  readonly alive: boolean;
+  readonly within_grace: boolean;
+}
+
+const owner = `s.id as session_id, s.generation, s.absolute_until, s.user_id, s.tenant, u.roles, u.guest`;
+const later = (parameter: string) => `clock_timestamp() + ${parameter} * interval '1 second'`;
+
+const insertSession = statement<SessionOwner>(
+  'session-insert',
+  `with s as (
+     insert into sessions (id, tenant, user_id, device, address, idle_until, absolute_until)
+     select $1, u.tenant, u.id, $3, $4, least(${later('$5')}, ${later('$6')}), ${later('$6')}
+     from users u where u.id = $2 and u.locked_at is null
+     returning *
+   ) select ${owner} from s join users u on u.id = s.user_id`,
+);
+
+/** The one conditional update that is a rotation: of all who present a generation, one changes the row. */
+const rotateSession = statement<SessionOwner>(
+  'session-rotate',
+  `update sessions s
+   set generation = s.generation + 1, rotated_at = clock_timestamp(), idle_until = least(${later('$3')}, s.absolute_until)
+   from users u
+   where s.id = $1 and s.generation = $2 and s.revoked_at is null and s.idle_until > clock_timestamp()
+     and u.id = s.user_id and u.locked_at is null
+   returning ${owner}`,
+);
+
+const findSession = statement<SessionStanding>(
+  'session-find',
+  `select ${owner},
+     s.revoked_at is null and s.idle_until > clock_timestamp() and u.locked_at is null as alive,
+     clock_timestamp() <= s.rotated_at + $2 * interval '1 second' as within_grace
+   from sessions s join users u on u.id = s.user_id where s.id = $1`,
+);
+
+const revokeOne = statement<{ id: string }>(
+  'session-revoke',
+  `update sessions set revoked_at = clock_timestamp(), revoked_because = $2
+   where id = $1 and revoked_at is null returning id`,
+);
+
+const revokeAll = statement<{ id: string }>(
+  'session-revoke-all',
+  `update sessions set revoked_at = clock_timestamp(), revoked_because = $3
+   where user_id = $1 and tenant = $2 and revoked_at is null and idle_until > clock_timestamp() returning id`,
+);
+
+/** Why a session was ended by force; kept in its row. */
+export type RevocationCause = 'logout' | 'logout-everywhere' | 'refresh-reuse';
+
+/** The statements of table `sessions`, one call each. */
+export const sessionStore = {
+  /** @returns undefined when the user does not exist or is locked */
+  async insert(
+    dataSource: DataSource,
+    call: Caller,
+    session: { id: string; userId: string; device: string; address: string },
+    seconds: { idle: number; absolute: number },
+  ): Promise<SessionOwner | undefined> {
+    const values = [session.id, session.userId, session.device, session.address, seconds.idle, seconds.absolute];
+    const [row] = await execute(dataSource, call, insertSession, values);
+    return row;
+  },
+
+  /** @returns undefined when the session is not alive, or not in this generation */
+  async rotate(dataSource: DataSource, call: Caller, id: string, generation: number, idleSeconds: number) {
+    const [row] = await execute(dataSource, call, rotateSession, [id, generation, idleSeconds]);
+    return row;
+  },
+
+  async find(dataSource: DataSource, call: Caller, id: string, graceSeconds: number) {
+    const [row] = await execute(dataSource, call, findSession, [id, graceSeconds]);
+    return row;
+  },
+
+  /** @returns whether the session was not revoked before */
+  async revoke(dataSource: DataSource, call: Caller, id: string, because: RevocationCause): Promise<boolean> {
+    return (await execute(dataSource, call, revokeOne, [id, because])).length > 0;
+  },
+
+  /** @returns how many sessions ended */
+  async revokeAll(dataSource: DataSource, call: Caller, userId: string, tenant: string, because: RevocationCause) {
+    return (await execute(dataSource, call, revokeAll, [userId, tenant, because])).length;
+  },
+};

@@ -1,0 +1,53 @@
+import { type DynamicModule, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
+import { openDatabase } from '@sluice/storage';
+import { DataSource } from 'typeorm';
+import { Accounts } from './accounts/accounts.js';
+import { PasswordHasher } from './accounts/password-hasher.js';
+import { KeyController } from './keys/key.controller.js';
+import { Keys } from './keys/keys.js';
+import { migrations } from './migrations/index.js';
+import { Sessions } from './sessions/sessions.js';
+import { SETTINGS, type UserSettings } from './settings.js';
+import { UserController } from './user.controller.js';
+
+@Module({})
+export class UserModule implements OnApplicationShutdown {
+  constructor(@Inject(DataSource) private readonly dataSource: DataSource) {}
+
+  static with(settings: UserSettings): DynamicModule {
+    const hasher = new PasswordHasher({
+      memoryKib: settings.PASSWORD_MEMORY_KIB,
+      passes: settings.PASSWORD_PASSES,
+      concurrency: settings.PASSWORD_HASH_CONCURRENCY,
+      queueMsMax: settings.PASSWORD_QUEUE_MS,
+    });
+    return {
+      module: UserModule,
+      controllers: [UserController, KeyController],
+      providers: [
+        { provide: SETTINGS, useValue: settings },
+        { provide: DataSource, useFactory: () => openUserDatabase(settings) },
+        { provide: PasswordHasher, useValue: hasher },
+        Keys,
+        Sessions,
+        Accounts,
+      ],
+    };
+  }
+
+  /** The last thing: calls in flight have ended by now. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.dataSource.destroy();
+  }
+}
+
+export function openUserDatabase(settings: UserSettings): Promise<DataSource> {
+  return openDatabase({
+    url: settings.USER_DATABASE_URL,
+    schema: 'identity',
+    applicationName: 'sluice-user',
+    poolSize: settings.DB_POOL_SIZE,
+    poolTimeoutMs: settings.DB_POOL_TIMEOUT,
+    migrations,
+  });
+}

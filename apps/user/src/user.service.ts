@@ -1,0 +1,28 @@
+import { readSettings } from '@sluice/config';
+import type { ServiceDefinition } from '@sluice/service';
+import { DataSource } from 'typeorm';
+import { userSettings } from './settings.js';
+import { UserModule } from './user.module.js';
+
+/** The user service as the environment asks for it. */
+export function userService(environment: NodeJS.ProcessEnv = process.env): ServiceDefinition {
+  const settings = readSettings(userSettings(environment), environment);
+  return {
+    name: 'user',
+    packages: [{ name: 'sluice.user.v1', file: 'sluice/user/v1/user.proto' }],
+    grpcPort: settings.USER_PORT,
+    adminPort: settings.USER_ADMIN_PORT,
+    settings,
+    module: UserModule.with(settings),
+    readiness: (app) => ({
+      async check(): Promise<Record<string, string>> {
+        try {
+          await app.get(DataSource).query('select 1');
+          return {};
+        } catch (error) {
+          return { postgres: (error as Error).message };
+        }
+      },
+    }),
+  };
+}
