@@ -37,7 +37,7 @@ function fingerprint(root) {
       add(join(folder, 'dist', group === 'apps' ? 'main.js' : 'index.js'));
       if (!existsSync(join(folder, 'src'))) continue;
       for (const file of readdirSync(join(folder, 'src'), { recursive: true })) {
-        if (/\.ts$/.test(file) && !/\.(test|bench)\.ts$/.test(file)) add(join(folder, 'src', file));
+        if (file.endsWith('.ts') && !/\.(test|bench)\.ts$/.test(file)) add(join(folder, 'src', file));
       }
     }
   }

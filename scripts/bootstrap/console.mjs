@@ -10,7 +10,7 @@ export const seconds = (sinceMs) => `${((Date.now() - sinceMs) / 1000).toFixed(1
 
 /** Prints one aligned line: what, and how it stands. */
 export function line(thing, state) {
-  console.log(`  ${thing.padEnd(12)}${state}`);
+  console.log(`  ${thing.padEnd(11)} ${state}`);
 }
 
 /** Runs `work`, saying after a moment, and every 5 s, that it is still going on. */

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 import { isPortFree } from './free-port.js';
 import type { PlannedPort } from './plan.js';
 
@@ -59,7 +60,8 @@ function readLink(path: string): string {
 
 function commandOf(pid: string): string {
   try {
-    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim();
+    const [program = '', ...args] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    const command = [basename(program), ...args.filter((arg) => !arg.startsWith('--'))].join(' ').trim();
     const folder = readLink(`/proc/${pid}/cwd`);
     return `${command.slice(0, 120)}${folder && ` (in ${folder})`}`;
   } catch {
