@@ -1,3 +1,4 @@
 export { freePort } from '@sluice/launch';
 export { startPostgres, type TestPostgres } from './postgres.js';
 export { redisMissing, startRedis, type TestRedis } from './redis.js';
+export { startSystem, type TestSystem, type TestSystemOptions } from './system.js';

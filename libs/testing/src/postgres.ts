@@ -1,11 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres, withClient, type EmbeddedPostgres } from '@sluice/launch';
 
 /** Tests need no durability: nothing survives them. */
-const TEST_SETTINGS = { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off', shared_buffers: '32MB' };
+export const TEST_SETTINGS = {
+  fsync: 'off',
+  full_page_writes: 'off',
+  synchronous_commit: 'off',
+  shared_buffers: '32MB',
+};
 
 /** A database of a test's own. */
 export interface TestPostgres {
@@ -68,7 +73,11 @@ function startServer(settings: Readonly<Record<string, string>>): SharedServer {
 }
 
 function removeServer(folder: string): void {
-  // For root the data may lie elsewhere behind a link.
-  rmSync(realpathSync(join(folder, 'data')), { recursive: true, force: true });
+  removeData(join(folder, 'data'));
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** Removes a cluster; for root it may lie elsewhere, behind a link. */
+export function removeData(dataDir: string): void {
+  if (existsSync(dataDir)) rmSync(realpathSync(dataDir), { recursive: true, force: true });
 }
