@@ -1,3 +1,4 @@
+import { defaultDepthMax, printOptions } from './codec.js';
 import { SchemaError, TranscodeError } from './errors.js';
 import { overridesBySelector, rulesOf } from './http/rule.js';
 import type { FlatRule, HttpRuleOverride } from './http/rule.js';
@@ -119,11 +120,7 @@ export interface Binding {
 export function compileBindings(schema: Schema, options: RouteOptions = {}): Binding[] {
   const overrides = overridesBySelector(schema, options.overrides ?? []);
   const readers = new MessageReaders(schema.registry);
-  const printers = new MessagePrinters(schema.registry, {
-    printDefaults: options.json?.printDefaults ?? true,
-    enumNumbers: options.json?.enumNumbers ?? false,
-    protoNames: options.json?.protoNames ?? false,
-  });
+  const printers = new MessagePrinters(schema.registry, printOptions(options.json));
   const bindings: Binding[] = [];
   for (const method of schema.methods.values()) {
     if (options.services && !options.services.includes(method.service)) continue;
@@ -143,7 +140,7 @@ function compileBinding(
 ): Binding {
   const template = templateOf(rule, options.pathPrefix ?? '');
   const { input, output } = method.desc;
-  const depthMax = options.maxDepth ?? 100;
+  const depthMax = options.maxDepth ?? defaultDepthMax;
   const ignoreUnknownQuery = options.ignoreUnknownQuery ?? false;
   const encoder = new RequestEncoder(input, rule, template, readers, { ignoreUnknownQuery, depthMax });
   const decoder = new ResponseDecoder(output, rule, printers, depthMax);

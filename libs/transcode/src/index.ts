@@ -6,6 +6,8 @@ export type { HttpRule, HttpRuleOverride } from './http/rule.js';
 export type { PathTemplate, PathVariable } from './http/template.js';
 export { RouteTable } from './http/route-table.js';
 export type { RouteMatch } from './http/route-table.js';
+export { messageCodec } from './codec.js';
+export type { MessageCodec } from './codec.js';
 export { accepts } from './request/media-type.js';
 export { compileBindings } from './binding.js';
 export type {

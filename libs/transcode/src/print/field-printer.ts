@@ -32,7 +32,9 @@ export function compileFieldPrinter(desc: AnyField, printers: MessagePrinters): 
   const name = desc.kind === 'extension' ? `[${desc.typeName}]` : options.protoNames ? desc.name : desc.jsonName;
   const prefix = Buffer.from(`${JSON.stringify(name)}:`);
   const absentValue = defaultText(desc, options.enumNumbers);
-  const hasDefault = desc.fieldKind === 'list' || desc.fieldKind === 'map' || desc.presence === implicitPresence;
+  const isContainer = desc.fieldKind === 'list' || desc.fieldKind === 'map';
+  // An extension that a message does not have is none of its members.
+  const hasDefault = desc.kind === 'field' && (isContainer || desc.presence === implicitPresence);
   const isSingular = desc.fieldKind === 'scalar' || desc.fieldKind === 'enum';
   return {
     prefix,

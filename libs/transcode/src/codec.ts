@@ -1,0 +1,52 @@
+import { JsonWriter } from './print/json-writer.js';
+import { MessagePrinters } from './print/message-printer.js';
+import { WireMessage } from './print/wire-message.js';
+import { JsonScanner } from './read/json-scanner.js';
+import { MessageReaders } from './read/message-reader.js';
+import type { JsonOptions } from './binding.js';
+import type { Schema } from './schema.js';
+import { ProtoWriter } from './wire/proto-writer.js';
+
+/** Converts one type of message between JSON text and wire format. */
+export interface MessageCodec {
+  /** @throws TranscodeError with a 4xx status */
+  fromJson(text: Uint8Array): Uint8Array;
+  /** @throws TranscodeError `INVALID_MESSAGE` */
+  toJson(message: Uint8Array): Buffer;
+}
+
+/** Depth of nesting that protobuf implementations accept by default. */
+export const defaultDepthMax = 100;
+
+/**
+ * The codec of a message type outside any HTTP rule, for instance of what an upstream puts into the details of a status.
+ * @returns `undefined` when the schema does not have the type
+ */
+export function messageCodec(schema: Schema, typeName: string, options: JsonOptions = {}): MessageCodec | undefined {
+  const desc = schema.registry.getMessage(typeName);
+  if (!desc) return undefined;
+  const reader = new MessageReaders(schema.registry).of(desc);
+  const printer = new MessagePrinters(schema.registry, printOptions(options)).of(desc);
+  return {
+    fromJson(text) {
+      const scanner = new JsonScanner();
+      const writer = new ProtoWriter();
+      scanner.reset(text, defaultDepthMax);
+      reader.read(scanner, writer);
+      scanner.finish();
+      return writer.finish();
+    },
+    toJson(message) {
+      const wire = new WireMessage();
+      const writer = new JsonWriter();
+      wire.reset(message, defaultDepthMax);
+      printer.print(wire, writer, 0, message.length);
+      return writer.finish();
+    },
+  };
+}
+
+/** The options with their defaults. */
+export function printOptions({ printDefaults, enumNumbers, protoNames }: JsonOptions = {}): Required<JsonOptions> {
+  return { printDefaults: printDefaults ?? true, enumNumbers: enumNumbers ?? false, protoNames: protoNames ?? false };
+}
