@@ -1,0 +1,114 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { compare, type Comparison, readBaseline } from '../report/baseline.js';
+import { page } from '../report/page.js';
+import { type Report, reportOf } from '../report/report.js';
+import { loopbackAddress } from './address-pool.js';
+import { LiveView } from './live.js';
+import { residentBytes } from './monitor.js';
+import { type LoadRequest, readFlags, usage } from './options.js';
+import { planOf } from './plan.js';
+import { runLoad } from './run.js';
+import { readScenario, scenarioNames, UsageError } from './scenario.js';
+import { Transport } from './transport.js';
+
+const PASSED = 0;
+const FAILED = 1;
+const WRONG_USAGE = 2;
+const MISSED = 99;
+const INTERRUPTED = 130;
+
+/** `npm run lab -- load …`; its help says the rest. @returns the exit code */
+export async function load(args: readonly string[]): Promise<number> {
+  try {
+    const flags = readFlags(args);
+    if (flags.help) return say(usage);
+    if (flags.list) return say(list());
+    return await execute(flags.request());
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`${error.message}\n\nnpm run lab -- load --help lists what there is.\n`);
+    return WRONG_USAGE;
+  }
+}
+
+async function execute(request: LoadRequest): Promise<number> {
+  const plan = planOf(request.scenario, request.options);
+  const baseline = request.baseline === undefined ? undefined : readBaseline(request.baseline);
+  const unreachable = await probe(plan.baseUrl, plan.addressMode);
+  if (unreachable) {
+    process.stderr.write(`${plan.baseUrl} does not answer: ${unreachable}\n`);
+    return FAILED;
+  }
+  const services = await answering(request.services);
+  const interruption = new AbortController();
+  const interrupt = () => interruption.abort();
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  const view = new LiveView(plan, process.stdout);
+  const result = await runLoad(plan, services, interruption.signal, (status) => view.show(status));
+  process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+
+  const report = reportOf(result, { lab: labVersion() });
+  const comparisons = baseline ? compare(report, baseline, request.tolerance) : [];
+  const folder = writeReport(request.folder, report, comparisons);
+  process.stdout.write(`\n${verdictText(report, comparisons)}\nReport: ${join(folder, 'report.html')}\n`);
+  if (report.interrupted) return INTERRUPTED;
+  return report.passed && comparisons.every(({ regressed }) => !regressed) ? PASSED : MISSED;
+}
+
+function list(): string {
+  const rows = scenarioNames().map((name) => {
+    const { sessions, minutes, addresses, thresholds, title } = readScenario(name);
+    const expected = `success ≥ ${thresholds.success_min * 100} %, 429 ≤ ${thresholds.refused_max * 100} %`;
+    return `${name.padEnd(16)} ${String(sessions).padStart(5)} sessions ${String(minutes).padStart(4)} min ${String(addresses).padStart(4)} addresses  ${expected.padEnd(28)} ${title}`;
+  });
+  return `${rows.join('\n')}\n`;
+}
+
+/** Why the target does not answer; undefined when it does. */
+async function probe(baseUrl: string, mode: 'source' | 'forwarded'): Promise<string | undefined> {
+  const transport = new Transport(baseUrl, mode, 5_000);
+  const from = { index: 0, address: loopbackAddress(0), heldUntilMs: 0, refusalsInARow: 0 };
+  const answer = await transport.send(from, { method: 'GET', path: '/api/v1/health', headers: {}, keep: 'nothing' });
+  await transport.close();
+  if (answer.fault === 'EADDRNOTAVAIL') {
+    return `${from.address} is no address of this machine. Linux has all of 127.0.0.0/8; elsewhere add aliases to the loopback interface, or use --forwarded`;
+  }
+  return answer.fault;
+}
+
+async function answering(services: LoadRequest['services']): Promise<LoadRequest['services']> {
+  const memory = await Promise.all(services.map(residentBytes));
+  return services.filter((_, index) => memory[index] !== undefined);
+}
+
+function writeReport(folder: string | undefined, report: Report, comparisons: readonly Comparison[]): string {
+  const time = report.started_at.replace(/[:.]/g, '-');
+  const target = resolve(folder ?? join('reports', `${report.scenario.name}-${time}`));
+  mkdirSync(target, { recursive: true });
+  writeFileSync(join(target, 'report.json'), `${JSON.stringify({ ...report, comparisons }, undefined, 1)}\n`);
+  writeFileSync(join(target, 'report.html'), page(report, comparisons));
+  return target;
+}
+
+function verdictText(report: Report, comparisons: readonly Comparison[]): string {
+  const thresholds = report.thresholds.map(
+    ({ name, limit, actual, passed }) => `${passed ? 'passed' : 'MISSED'}  ${name}: ${actual} (${limit})`,
+  );
+  const regressions = comparisons
+    .filter(({ regressed }) => regressed)
+    .map(({ name, before, now }) => `WORSE   ${name}: ${now}, was ${before}`);
+  const advice = report.advice.map(({ text, figures }) => `- ${text} (${figures})`);
+  const interrupted = report.interrupted ? ['The run was interrupted.'] : [];
+  return [...interrupted, ...thresholds, ...regressions, ...advice].join('\n');
+}
+
+function labVersion(): string {
+  const manifest = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
+}
+
+function say(text: string): number {
+  process.stdout.write(text);
+  return PASSED;
+}

@@ -1,0 +1,178 @@
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import type { LoadOptions } from './plan.js';
+import type { WatchedService } from './monitor.js';
+import { parseScenario, readScenario, type Scenario, UsageError } from './scenario.js';
+import { checkTarget } from './target.js';
+
+export interface LoadRequest {
+  readonly scenario: Scenario;
+  readonly options: LoadOptions;
+  /** Where the report goes; undefined: a folder named after the scenario and the time. */
+  readonly folder: string | undefined;
+  readonly baseline: string | undefined;
+  readonly tolerance: number;
+  readonly services: readonly WatchedService[];
+}
+
+/** Each flag with its value's name and what it does; the help is made of it. */
+const flags = {
+  server: ['URL', 'the gateway (default: SLUICE_URL or http://127.0.0.1:8083)', 's'],
+  out: ['DIR', 'folder of report.json and report.html (default: reports/SCENARIO-TIME)', 'o'],
+  list: [undefined, 'lists the scenarios'],
+  help: [undefined, 'this text', 'h'],
+  sessions: ['N', 'sessions, instead of the scenario’s'],
+  duration: ['MINUTES', 'minutes, instead of the scenario’s'],
+  'ip-count': ['N', 'client addresses, instead of the scenario’s'],
+  rate: ['N', 'calls a minute of each address, instead of the scenario’s'],
+  messages: ['FILE', 'messages to send, one a line'],
+  'time-scale': ['N', 'scenario time passes N times faster; the server’s limits stay per real minute'],
+  'scale-addresses': [
+    undefined,
+    'with --time-scale: N times as many addresses, so that each asks no more than unscaled',
+  ],
+  forwarded: [
+    undefined,
+    'says the addresses in X-Forwarded-For (the gateway must trust this machine) instead of using them',
+  ],
+  'i-own-this-target': ['HOST', 'allows a target that is not loopback'],
+  seed: ['N', 'seed of the random choices (default 1)'],
+  timeout: ['SECONDS', 'how long a call may take until headers or between chunks (default 30)'],
+  watch: [
+    'NAME=URL',
+    'a service whose memory is read from its /metrics; may be repeated (default: the usual local ports)',
+  ],
+  baseline: ['FILE', 'report.json of an earlier run to compare with'],
+  tolerance: ['SHARE', 'how much worse than the baseline a figure may be (default 0.2)'],
+} as const satisfies Record<string, readonly [string | undefined, string, string?]>;
+
+export const usage = `Usage: npm run lab -- load SCENARIO [options]
+
+Runs a load scenario: a name from --list, or the path of a copy of one (apps/lab/scenarios/*.json).
+With --sessions and --duration no scenario is needed.
+
+${Object.entries(flags)
+  .map(([name, [value, text, short]]: [string, readonly [string | undefined, string, string?]]) => {
+    const flag = `${short ? `-${short}, ` : ''}--${name}${value ? ` ${value}` : ''}`;
+    return `  ${flag.padEnd(28)} ${text}`;
+  })
+  .join('\n')}
+
+Exit code: 0 passed, 99 thresholds missed or worse than the baseline, 2 wrong usage, 130 interrupted, 1 anything else.
+`;
+
+/** @throws UsageError naming what cannot be used */
+export function readFlags(args: readonly string[]): { list: boolean; help: boolean; request(): LoadRequest } {
+  const { values, positionals } = parseFlags(args);
+  return {
+    list: values.list === true,
+    help: values.help === true,
+    request() {
+      const server = values.server ?? process.env['SLUICE_URL'] ?? 'http://127.0.0.1:8083';
+      const { origin, loopback } = checkTarget(server, values['i-own-this-target']);
+      if (!loopback && !values.forwarded) {
+        throw new UsageError(
+          `${server}: source addresses are of this machine only; use --forwarded for another target`,
+        );
+      }
+      return {
+        scenario: scenarioOf(positionals, values),
+        options: {
+          baseUrl: origin,
+          timeScale: number('time-scale', values['time-scale'], 1, 1, 100_000),
+          scaleAddresses: values['scale-addresses'] === true,
+          addressMode: values.forwarded ? 'forwarded' : 'source',
+          seed: number('seed', values.seed, 1, 0, 2 ** 32 - 1),
+          callTimeoutMs: number('timeout', values.timeout, 30, 0.1, 3600) * 1000,
+        },
+        folder: values.out,
+        baseline: values.baseline,
+        tolerance: number('tolerance', values.tolerance, 0.2, 0, 100),
+        services: values.watch ? values.watch.map(watched) : loopback ? usualServices() : [],
+      };
+    },
+  };
+}
+
+function parseFlags(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        server: { type: 'string', short: 's' },
+        out: { type: 'string', short: 'o' },
+        list: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+        sessions: { type: 'string' },
+        duration: { type: 'string' },
+        'ip-count': { type: 'string' },
+        rate: { type: 'string' },
+        messages: { type: 'string' },
+        'time-scale': { type: 'string' },
+        'scale-addresses': { type: 'boolean' },
+        forwarded: { type: 'boolean' },
+        'i-own-this-target': { type: 'string' },
+        seed: { type: 'string' },
+        timeout: { type: 'string' },
+        watch: { type: 'string', multiple: true },
+        baseline: { type: 'string' },
+        tolerance: { type: 'string' },
+      },
+    });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+type Values = ReturnType<typeof parseFlags>['values'];
+
+function scenarioOf(positionals: readonly string[], values: Values): Scenario {
+  if (positionals.length > 1) throw new UsageError(`one scenario at a time: ${positionals.join(' ')}`);
+  const name = positionals[0];
+  if (name === undefined && (values.sessions === undefined || values.duration === undefined)) {
+    throw new UsageError('name a scenario, or give --sessions and --duration');
+  }
+  const base = readScenario(name ?? 'light_load');
+  const { name: baseName, ...content } = base;
+  const override = {
+    ...(values.sessions !== undefined && { sessions: Number(values.sessions) }),
+    ...(values.duration !== undefined && { minutes: Number(values.duration) }),
+    ...(values['ip-count'] !== undefined && { addresses: Number(values['ip-count']) }),
+    ...(values.rate !== undefined && { messages_per_minute_per_address: Number(values.rate) }),
+    ...(values.messages !== undefined && { messages: readMessages(values.messages) }),
+  };
+  return parseScenario(name === undefined ? 'custom' : baseName, { ...content, ...override }, 'options');
+}
+
+function readMessages(path: string): string[] {
+  try {
+    return readFileSync(path, 'utf8')
+      .split(/\r?\n/)
+      .filter((line) => line !== '');
+  } catch (error) {
+    throw new UsageError(`--messages ${path}: ${(error as Error).message}`);
+  }
+}
+
+function number(flag: string, text: string | undefined, usual: number, min: number, max: number): number {
+  if (text === undefined) return usual;
+  const value = text === '' ? Number.NaN : Number(text);
+  if (!(value >= min && value <= max))
+    throw new UsageError(`--${flag} ${text}: expected a number from ${min} to ${max}`);
+  return value;
+}
+
+function watched(text: string): WatchedService {
+  const [name, url] = text.split(/=(.*)/s);
+  if (!name || !url || !URL.canParse(url)) throw new UsageError(`--watch ${text}: expected NAME=URL`);
+  return { name, url };
+}
+
+function usualServices(): WatchedService[] {
+  const ports = { gateway: 9083, user: 9051, allocator: 9052, postcard: 9053 };
+  return Object.entries(ports).map(([name, usual]) => {
+    const port = process.env[`${name.toUpperCase()}_ADMIN_PORT`] || usual;
+    return { name, url: `http://127.0.0.1:${port}/metrics` };
+  });
+}

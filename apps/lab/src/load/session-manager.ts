@@ -1,0 +1,88 @@
+/** A session that was created and is thought to be alive on the server. */
+export interface LiveSession<User> {
+  readonly id: string;
+  readonly user: User;
+  lastUsedMs: number;
+  /** Its place in the list of live sessions; -1 when it has left. */
+  place: number;
+}
+
+/**
+ * The live sessions: created first, then each message goes to a random one. A session that was idle for `idleMs` is taken for
+ * expired, as on the server, and removed by a clean-up every `cleanUpEveryMs`.
+ */
+export class SessionManager<User> {
+  private readonly live: LiveSession<User>[] = [];
+  private nextCleanUpMs: number;
+  created = 0;
+  expired = 0;
+  /** The server did not know them any more. */
+  lost = 0;
+
+  constructor(
+    private readonly idleMs: number,
+    private readonly cleanUpEveryMs: number,
+    private readonly random: () => number,
+    startMs = 0,
+  ) {
+    this.nextCleanUpMs = startMs + cleanUpEveryMs;
+  }
+
+  get count(): number {
+    return this.live.length;
+  }
+
+  add(id: string, user: User, nowMs: number): LiveSession<User> {
+    const session = { id, user, lastUsedMs: nowMs, place: this.live.length };
+    this.live.push(session);
+    this.created++;
+    return session;
+  }
+
+  /** A random live session, marked as used; undefined when there is none. */
+  pick(nowMs: number): LiveSession<User> | undefined {
+    while (this.live.length > 0) {
+      const session = this.live[Math.floor(this.random() * this.live.length)]!;
+      if (nowMs - session.lastUsedMs < this.idleMs) {
+        session.lastUsedMs = nowMs;
+        return session;
+      }
+      this.remove(session);
+      this.expired++;
+    }
+    return undefined;
+  }
+
+  /** The server answered that it has no such session. */
+  gone(session: LiveSession<User>): void {
+    if (this.remove(session)) this.lost++;
+  }
+
+  /** The session is about to be deleted. */
+  takeAny(): LiveSession<User> | undefined {
+    const session = this.live.at(-1);
+    if (session) this.remove(session);
+    return session;
+  }
+
+  /** Removes what was idle too long, when it is time for it. @returns how many were removed */
+  cleanUp(nowMs: number): number {
+    if (nowMs < this.nextCleanUpMs) return 0;
+    this.nextCleanUpMs = nowMs + this.cleanUpEveryMs;
+    const idle = this.live.filter((session) => nowMs - session.lastUsedMs >= this.idleMs);
+    for (const session of idle) this.remove(session);
+    this.expired += idle.length;
+    return idle.length;
+  }
+
+  private remove(session: LiveSession<User>): boolean {
+    if (session.place < 0) return false;
+    const last = this.live.pop()!;
+    if (last !== session) {
+      this.live[session.place] = last;
+      last.place = session.place;
+    }
+    session.place = -1;
+    return true;
+  }
+}

@@ -1,0 +1,144 @@
+import { type Dispatcher, Pool } from 'undici';
+import type { ClientAddress } from './address-pool.js';
+import type { AddressMode } from './plan.js';
+
+export interface Request {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** Whether the text of an answer of 2xx is of interest, not just its end. */
+  readonly keep: 'all' | 'last line' | 'nothing';
+}
+
+/** What came back; moments are of `performance.now()`. */
+export interface Answer {
+  /** 0 when there was no answer, or only a part of one. */
+  readonly status: number;
+  /** Why there was none: the code of the platform or of undici. */
+  readonly fault: string | undefined;
+  readonly firstByteMs: number;
+  readonly endedMs: number;
+  readonly body: string;
+  readonly retryAfterMs: number;
+}
+
+/** Text of an answer that is kept at most; of the rest only the end counts. */
+const BODY_BYTES_MAX = 65_536;
+
+/** One connection pool per client address, or one for all when the address is only said in `X-Forwarded-For`. */
+export class Transport {
+  private readonly pools = new Map<number, Pool>();
+
+  constructor(
+    private readonly origin: string,
+    private readonly mode: AddressMode,
+    private readonly callTimeoutMs: number,
+  ) {}
+
+  send(from: ClientAddress, request: Request): Promise<Answer> {
+    return new Promise((resolve) => {
+      const headers =
+        this.mode === 'forwarded' ? { ...request.headers, 'x-forwarded-for': from.address } : request.headers;
+      const options: Dispatcher.DispatchOptions = {
+        method: request.method,
+        path: request.path,
+        headers,
+        body: request.body ?? null,
+      };
+      const reader = new AnswerReader(request.keep, resolve);
+      try {
+        this.poolOf(from).dispatch(options, reader);
+      } catch (error) {
+        reader.onResponseError(undefined, error as Error);
+      }
+    });
+  }
+
+  /** Ends every connection; calls under way end with a fault. */
+  async close(): Promise<void> {
+    await Promise.all([...this.pools.values()].map((pool) => pool.destroy()));
+  }
+
+  private poolOf(from: ClientAddress): Pool {
+    const key = this.mode === 'forwarded' ? 0 : from.index;
+    let pool = this.pools.get(key);
+    if (!pool) {
+      pool = new Pool(this.origin, {
+        ...(this.mode === 'source' && { localAddress: from.address }),
+        connections: null,
+        pipelining: 1,
+        headersTimeout: this.callTimeoutMs,
+        bodyTimeout: this.callTimeoutMs,
+        connectTimeout: Math.min(this.callTimeoutMs, 10_000),
+        // One protocol for all targets, so that runs can be compared; and a connection per call under way.
+        allowH2: false,
+      });
+      this.pools.set(key, pool);
+    }
+    return pool;
+  }
+}
+
+/** Reads one answer without streams: a handler of undici's lowest level. */
+class AnswerReader implements Dispatcher.DispatchHandler {
+  private status = 0;
+  private firstByteMs = 0;
+  private retryAfterMs = 0;
+  private chunks: Buffer[] | undefined;
+  private keptBytes = 0;
+
+  constructor(
+    private readonly keep: Request['keep'],
+    private readonly resolve: (answer: Answer) => void,
+  ) {}
+
+  onRequestStart(): void {}
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Record<string, unknown>): void {
+    this.status = status;
+    if (status === 429 || status === 503) this.retryAfterMs = retryAfter(headers['retry-after']);
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.firstByteMs === 0) this.firstByteMs = performance.now();
+    const failed = this.status >= 400;
+    if (this.keep === 'nothing' && !failed) return;
+    if (this.keep === 'last line' && !failed) {
+      // Lines come whole in most chunks; the chunk before the last covers a line that was cut.
+      const before = this.chunks?.at(-1);
+      this.chunks = before ? [before, chunk] : [chunk];
+    } else if (this.keptBytes < BODY_BYTES_MAX) {
+      this.keptBytes += chunk.length;
+      (this.chunks ??= []).push(chunk);
+    }
+  }
+
+  onResponseEnd(): void {
+    this.end(this.status, undefined);
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error & { code?: string }): void {
+    this.end(0, error.code ?? error.name);
+  }
+
+  private end(status: number, fault: string | undefined): void {
+    const endedMs = performance.now();
+    this.resolve({
+      status,
+      fault,
+      firstByteMs: this.firstByteMs || endedMs,
+      endedMs,
+      body: this.chunks ? Buffer.concat(this.chunks).toString() : '',
+      retryAfterMs: this.retryAfterMs,
+    });
+  }
+}
+
+/** `Retry-After` in seconds, or as a date (RFC 9110 section 10.2.3), in milliseconds; 0 without one. */
+function retryAfter(value: unknown): number {
+  const text = Array.isArray(value) ? String(value[0]) : String(value ?? '');
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  const date = Date.parse(text);
+  return Number.isNaN(date) ? 0 : Math.max(0, date - Date.now());
+}

@@ -1,0 +1,51 @@
+import type { EndedCall } from './caller.js';
+import { weighted } from './random.js';
+import type { Tenant } from './scenario.js';
+
+/** A simulated guest on a device of its own. */
+export interface User {
+  readonly deviceId: string;
+  readonly tenant: Tenant;
+  /** Empty before the first token. */
+  accessToken: string;
+  refreshToken: string;
+  /** In milliseconds since the start of the run. */
+  expiresAtMs: number;
+  heldUntilMs: number;
+  refusalsInARow: number;
+  /** A guest token or a refresh that is being fetched. */
+  acquiring: Promise<EndedCall> | undefined;
+}
+
+/** The users of a run, each made when it is first needed. */
+export class Users {
+  private readonly users = new Map<number, User>();
+  private readonly tenantOf: (random: number) => Tenant;
+
+  /** @param run tells the devices of this run from those of others */
+  constructor(
+    private readonly run: string,
+    tenants: readonly Tenant[],
+    private readonly random: () => number,
+  ) {
+    this.tenantOf = weighted(tenants.map((tenant) => ({ item: tenant, weight: tenant.weight })));
+  }
+
+  get(index: number): User {
+    let user = this.users.get(index);
+    if (!user) {
+      user = {
+        deviceId: `lab-${this.run}-${index}`,
+        tenant: this.tenantOf(this.random()),
+        accessToken: '',
+        refreshToken: '',
+        expiresAtMs: Number.POSITIVE_INFINITY,
+        heldUntilMs: 0,
+        refusalsInARow: 0,
+        acquiring: undefined,
+      };
+      this.users.set(index, user);
+    }
+    return user;
+  }
+}
