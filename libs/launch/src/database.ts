@@ -1,5 +1,9 @@
 import pg from 'pg';
-import type { EmbeddedPostgres } from './embedded-postgres.js';
+
+/** A Postgres that we are superuser of. */
+export interface PostgresAddress {
+  url(database: string, user?: string, password?: string): string;
+}
 
 /** A service's own corner of the database: a role that owns one schema and sees nothing of the others. */
 export interface SchemaOwner {
@@ -12,7 +16,7 @@ export interface SchemaOwner {
  * Makes `database` with a role and a schema per owner where they are missing, and sets the roles' passwords. Safe to repeat.
  */
 export async function prepareDatabase(
-  server: EmbeddedPostgres,
+  server: PostgresAddress,
   database: string,
   owners: readonly SchemaOwner[],
 ): Promise<void> {

@@ -1,4 +1,4 @@
-export { prepareDatabase, withClient, type SchemaOwner } from './database.js';
+export { prepareDatabase, withClient, type PostgresAddress, type SchemaOwner } from './database.js';
 export { startEmbeddedPostgres, type EmbeddedPostgres, type PostgresOptions } from './embedded-postgres.js';
 export { freePort } from './free-port.js';
 export { lastLines } from './log-file.js';
@@ -8,3 +8,4 @@ export { USUAL_RESTARTS, type RestartLimits } from './restart-policy.js';
 export { startSystem, type System, type SystemOptions } from './system.js';
 export { spawnTethered } from './tethered-process.js';
 export type { ManagedProcess } from './supervisor.js';
+export { openSecretFiles, type SecretFiles } from './secret-files.js';

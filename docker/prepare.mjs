@@ -1,0 +1,35 @@
+/**
+ * Runs once before the services start: generates their secrets where there are none, and makes a role and a schema of its own for each
+ * service in Postgres. Safe to repeat. Every service sees only its own folder of /secrets.
+ */
+import { join } from 'node:path';
+import { openSecretFiles, prepareDatabase, PROCESSES } from '@sluice/launch';
+
+const FOLDER = '/secrets';
+const DATABASE = 'sluice';
+const HOST = process.env.POSTGRES_HOST ?? 'postgres';
+
+const superuser = openSecretFiles(join(FOLDER, 'postgres'));
+const shared = { GATEWAY_SECRET: openSecretFiles(join(FOLDER, 'gateway')).value('gateway-secret') };
+const server = {
+  url: (database, user = 'postgres', password = superuser.value('postgres-password')) =>
+    `postgres://${user}:${encodeURIComponent(password)}@${HOST}:5432/${database}`,
+};
+
+const owners = [];
+for (const { name, secrets, database } of PROCESSES) {
+  const files = openSecretFiles(join(FOLDER, name));
+  for (const setting of secrets) {
+    const file = setting.toLowerCase().replaceAll('_', '-');
+    if (setting in shared) files.store(file, shared[setting]);
+    else files.path(file);
+  }
+  if (database === undefined) continue;
+  const password = files.value('postgres-password');
+  files.store('database-url', server.url(DATABASE, database.role, password));
+  owners.push({ ...database, password });
+}
+await prepareDatabase(server, DATABASE, owners);
+console.log(
+  `prepared ${owners.map(({ schema }) => schema).join(', ')} and the secrets of ${PROCESSES.map(({ name }) => name).join(', ')}`,
+);
