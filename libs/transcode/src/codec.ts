@@ -27,21 +27,24 @@ export function messageCodec(schema: Schema, typeName: string, options: JsonOpti
   if (!desc) return undefined;
   const reader = new MessageReaders(schema.registry).of(desc);
   const printer = new MessagePrinters(schema.registry, printOptions(options)).of(desc);
+  // Converting never waits, so one of each serves all messages.
+  const scanner = new JsonScanner();
+  const protoWriter = new ProtoWriter();
+  const wire = new WireMessage();
+  const jsonWriter = new JsonWriter();
   return {
     fromJson(text) {
-      const scanner = new JsonScanner();
-      const writer = new ProtoWriter();
+      protoWriter.reset();
       scanner.reset(text, defaultDepthMax);
-      reader.read(scanner, writer);
+      reader.read(scanner, protoWriter);
       scanner.finish();
-      return writer.finish();
+      return protoWriter.finish();
     },
     toJson(message) {
-      const wire = new WireMessage();
-      const writer = new JsonWriter();
+      jsonWriter.reset();
       wire.reset(message, defaultDepthMax);
-      printer.print(wire, writer, 0, message.length);
-      return writer.finish();
+      printer.print(wire, jsonWriter, 0, message.length);
+      return jsonWriter.finish();
     },
   };
 }

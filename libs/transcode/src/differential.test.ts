@@ -28,7 +28,9 @@ const types = [
   'Book',
 ].map((name) => `transcode.test.v1.${name}`);
 
-const runs = { numRuns: 300 };
+/** Runs are bounded for the test run; `FUZZ_FACTOR=100` lengthens them. */
+const factor = Number(process.env['FUZZ_FACTOR'] ?? 1);
+const runs = { numRuns: 300 * factor };
 
 /** A JSON value with equal floats made equal: the reference prints them with the digits of a double. */
 function normalized(text: string): unknown {
@@ -112,7 +114,7 @@ describe.each(types)('%s', (typeName) => {
           expect((mine as TranscodeError).message.length).toBeLessThan(1000);
         }
       }),
-      { numRuns: 1000 },
+      { numRuns: 1000 * factor },
     );
   });
 
@@ -129,7 +131,7 @@ describe.each(types)('%s', (typeName) => {
         if (printed instanceof Uint8Array) JSON.parse(printed.toString());
         else expect((printed as TranscodeError).code).toBe('INVALID_MESSAGE');
       }),
-      { numRuns: 1000 },
+      { numRuns: 1000 * factor },
     );
   });
 });
