@@ -1,1 +1,29 @@
-export {};
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { readSettings } from '@sluice/config';
+import { createLogger, nestLogger, runProcess } from '@sluice/telemetry';
+import { GatewayModule } from './gateway.module.js';
+import { GatewayService } from './gateway.service.js';
+import { settings } from './settings.js';
+
+await runProcess(async () => {
+  const values = readSettings(settings);
+  const logger = createLogger('gateway', values.LOG_LEVEL);
+  let gateway: GatewayService | undefined;
+  const readiness = { check: async () => gateway?.missing() ?? { gateway: 'starting' } };
+  const app = await NestFactory.create(GatewayModule.with(values, logger, readiness), new FastifyAdapter(), {
+    logger: nestLogger(logger),
+    abortOnError: false,
+  });
+  await app.listen(values.GATEWAY_ADMIN_PORT, values.ADMIN_HOST);
+  const service = app.get(GatewayService);
+  await service.start();
+  gateway = service;
+  return {
+    logger,
+    graceMs: values.SHUTDOWN_GRACE_SECONDS * 1000 + 2000,
+    drain: () => service.drain(),
+    stop: () => app.close(),
+  };
+});

@@ -1,0 +1,230 @@
+import { algorithms } from '@sluice/identity';
+import { z } from 'zod';
+
+/**
+ * The shape of config/gateway.yaml. `gateway.schema.json` beside the file is printed from here.
+ * Durations are text with a unit (`250ms`, `10s`, `5m`, `1h`); sizes are numbers of bytes or text (`64KiB`, `4MiB`).
+ */
+
+const durationUnits = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
+const sizeUnits = { '': 1, B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
+
+/** Milliseconds. */
+const duration = z
+  .string()
+  .regex(/^\d+(ms|s|m|h)$/, 'expected a duration such as 250ms, 10s, 5m or 1h')
+  .transform((value) => {
+    const [, amount, unit] = /^(\d+)(\D+)$/.exec(value) as unknown as [string, string, keyof typeof durationUnits];
+    return Number(amount) * durationUnits[unit];
+  });
+
+/** Bytes. */
+const size = z
+  .union([z.number().int().nonnegative(), z.string().regex(/^\d+(B|KiB|MiB|GiB)?$/, 'expected a size such as 64KiB')])
+  .transform((value) => {
+    if (typeof value === 'number') return value;
+    const [, amount, unit] = /^(\d+)(\D*)$/.exec(value) as unknown as [string, string, keyof typeof sizeUnits];
+    return Number(amount) * sizeUnits[unit];
+  });
+
+const name = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and dashes');
+const fieldName = z
+  .string()
+  .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/, 'expected a header field name')
+  .transform((value) => value.toLowerCase());
+
+const httpRule = z.strictObject({
+  selector: z.string(),
+  get: z.string().optional(),
+  put: z.string().optional(),
+  post: z.string().optional(),
+  delete: z.string().optional(),
+  patch: z.string().optional(),
+  custom: z.strictObject({ kind: z.string(), path: z.string() }).optional(),
+  body: z.string().optional(),
+  response_body: z.string().optional(),
+  get additional_bindings() {
+    return z.array(httpRule.omit({ selector: true })).optional();
+  },
+});
+
+const accessRule = z
+  .strictObject({
+    selector: z.string().describe('`package.Service.Method`, `package.Service.*`, `package.*` or `*`'),
+    public: z.boolean().default(false),
+    roles: z.array(z.string().min(1)).default([]),
+    no_guests: z.boolean().default(false),
+  })
+  .refine((rule) => !rule.public || (rule.roles.length === 0 && !rule.no_guests), {
+    message: 'a public method cannot ask for roles',
+  });
+
+const upstreamTls = z.strictObject({
+  ca: z.string().optional().describe('PEM file; the system store when absent'),
+  cert: z.string().optional().describe('PEM file of a client certificate'),
+  key: z.string().optional(),
+  servername: z.string().optional(),
+});
+
+const upstream = z.strictObject({
+  name,
+  address: z.string().min(1).describe('`host:port`; several separated by commas'),
+  descriptor_set: z.string().describe('FileDescriptorSet with imports, relative to this file'),
+  services: z.array(z.string()).optional().describe('full names; all services of the set when absent'),
+  path_prefix: z
+    .string()
+    .regex(/^(\/[^/{}*?#]+)*$/, 'expected a path such as /billing, without a slash at its end')
+    .default(''),
+  unannotated: z.enum(['none', 'post']).default('none').describe('`post`: POST /package.Service/Method'),
+  timeout: duration.default(10_000),
+  stream_timeout: duration.default(3_600_000),
+  timeouts: z.record(z.string(), duration).default({}).describe('by selector'),
+  tls: z.union([z.boolean(), upstreamTls]).default(false),
+  trusted: z.boolean().default(false).describe('receives the gateway secret with the identity of the caller'),
+  forward_authorization: z.boolean().optional().describe('default: only when `auth.mode` is `none`'),
+  request_headers: z.array(fieldName).default([]).describe('passed on as metadata, besides `grpc-metadata-*`'),
+  response_headers: z.array(fieldName).default([]).describe('metadata that become response headers'),
+  ignore_unknown_query: z.boolean().default(false),
+  json: z
+    .strictObject({
+      print_defaults: z.boolean().default(true),
+      enum_numbers: z.boolean().default(false),
+      proto_names: z.boolean().default(false),
+    })
+    .prefault({}),
+  http: z.strictObject({ rules: z.array(httpRule).default([]) }).prefault({}),
+  access: z.array(accessRule).default([]),
+  max_message: size.default(4 * 1024 ** 2),
+  connections: z.number().int().min(1).max(64).default(2).describe('to each address'),
+  max_concurrent: z.number().int().min(1).default(1000).describe('calls in flight at once'),
+  max_queued: z.number().int().min(0).default(1000),
+});
+
+const keySource = z.union([
+  z.strictObject({ jwks_url: z.url({ protocol: /^https?$/ }) }),
+  z.strictObject({ upstream: name.describe('an upstream that serves sluice.user.v1.KeyService') }),
+]);
+
+const auth = z.discriminatedUnion('mode', [
+  z.strictObject({ mode: z.literal('none') }),
+  z.strictObject({
+    mode: z.literal('jwt'),
+    issuer: z.string().optional(),
+    audience: z.string().optional(),
+    keys: keySource,
+    algorithms: z.array(z.enum(algorithms)).min(1).default(['ES256']),
+    typ: z.string().optional().describe('required `typ` of the token, for example at+jwt'),
+    claims: z
+      .strictObject({
+        tenant: z.string(),
+        session: z.string(),
+        roles: z.string(),
+        scope: z.string(),
+        guest: z.string(),
+      })
+      .partial()
+      .optional()
+      .describe('which claims say what; a path such as realm_access.roles reaches inside one'),
+    default_tenant: z.string().default('').describe('the tenant of tokens that name none'),
+    clock_tolerance: duration.default(5000),
+    cache_size: z.number().int().min(1).max(10_000_000).default(100_000),
+    revocations: z
+      .strictObject({
+        upstream: name,
+        when_lost: z.enum(['serve', 'introspect']).default('serve'),
+      })
+      .optional(),
+  }),
+]);
+
+const cors = z.strictObject({
+  origins: z.array(z.string()).min(1).describe('exact origins, or `*`'),
+  methods: z.array(z.string()).default(['GET', 'POST', 'PUT', 'PATCH', 'DELETE']),
+  request_headers: z.array(fieldName).default(['authorization', 'content-type', 'x-request-timeout', 'x-grpc-web']),
+  response_headers: z
+    .array(fieldName)
+    .default(['retry-after', 'ratelimit', 'ratelimit-policy', 'grpc-status', 'grpc-message']),
+  credentials: z.boolean().default(false),
+  max_age: duration.default(600_000),
+});
+
+const limitPolicy = z
+  .strictObject({
+    name,
+    match: z
+      .strictObject({
+        paths: z.array(z.string()).optional().describe('path patterns; `*` one segment, `**` any'),
+        methods: z.array(z.string()).optional().describe('HTTP methods'),
+        rpcs: z.array(z.string()).optional().describe('selectors'),
+        callers: z.array(z.enum(['anonymous', 'guest', 'user'])).optional(),
+      })
+      .prefault({}),
+    dimensions: z.array(z.enum(['user', 'ip', 'endpoint', 'tenant', 'global'])).min(1),
+    algorithm: z.enum(['token_bucket', 'sliding_window']).default('token_bucket'),
+    limit: z.number().int().min(1),
+    window: duration,
+    burst: z.number().int().min(1).optional(),
+    cost: z.number().int().min(1).default(1),
+    shadow: z.boolean().default(false),
+    on_store_loss: z.enum(['local', 'open', 'closed']).default('local'),
+  })
+  .refine((policy) => policy.algorithm === 'token_bucket' || policy.burst === undefined, {
+    message: 'burst belongs to token_bucket; a sliding window admits its limit',
+  });
+
+export const gatewayConfigSchema = z.strictObject({
+  upstreams: z.array(upstream).min(1),
+  auth: auth.default({ mode: 'none' }),
+  limits: z
+    .strictObject({
+      policies: z.array(limitPolicy).default([]),
+      guess_guard: z
+        .strictObject({ limit: z.number().int().min(1), window: duration })
+        .optional()
+        .describe('refused tokens that one address may present in a window'),
+      max_keys: z.number().int().min(100).default(200_000),
+      legacy_headers: z.boolean().default(false),
+    })
+    .prefault({}),
+  cors: cors.optional(),
+  trusted_proxies: z.array(z.string()).default([]).describe('addresses or CIDR blocks whose forwarding headers count'),
+  timeouts: z
+    .strictObject({
+      headers: duration.default(10_000),
+      request: duration.default(60_000),
+      idle: duration.default(75_000),
+      settings: duration.default(5_000),
+      max: duration.default(300_000).describe('the longest deadline that a client can ask for'),
+    })
+    .prefault({}),
+  sizes: z
+    .strictObject({
+      header_list: size.default(32 * 1024),
+      header_count: z.number().int().min(1).default(128),
+      body: size.default(10 * 1024 ** 2),
+      compress_above: size.default(1024),
+    })
+    .prefault({}),
+  http2: z
+    .strictObject({
+      max_streams: z.number().int().min(1).default(128).describe('concurrent streams of a connection'),
+      max_resets: z.number().int().min(1).default(200).describe('streams that a client may reset in a period'),
+      max_pings: z.number().int().min(1).default(120).describe('in a period'),
+      max_settings: z.number().int().min(1).default(60).describe('in a period'),
+      period: duration.default(10_000),
+    })
+    .prefault({}),
+  errors: z.strictObject({ format: z.enum(['problem', 'status']).default('problem') }).prefault({}),
+});
+
+export type GatewayConfig = z.output<typeof gatewayConfigSchema>;
+export type UpstreamConfig = GatewayConfig['upstreams'][number];
+export type AuthConfig = GatewayConfig['auth'];
+export type CorsConfig = NonNullable<GatewayConfig['cors']>;
+export type LimitPolicyConfig = GatewayConfig['limits']['policies'][number];
+export type AccessRuleConfig = UpstreamConfig['access'][number];
+
+/** JSON Schema of the file (draft 2020-12), for editors. */
+export function gatewayJsonSchema(): object {
+  return z.toJSONSchema(gatewayConfigSchema, { io: 'input' });
+}

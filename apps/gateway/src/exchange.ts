@@ -1,0 +1,106 @@
+import type { Caller } from '@sluice/identity';
+import type { Problem } from '@sluice/problem';
+import type { TraceContext } from '@sluice/telemetry';
+import type { Fields } from '@sluice/wire';
+import type { RequestHead } from './preflight/preflight.js';
+import type { Route } from './route/route.js';
+import type { Runtime } from './runtime.js';
+
+/** What the listener hands the body of a request to. */
+export interface BodySink {
+  onData(chunk: Buffer): void;
+  onEnd(): void;
+}
+
+/**
+ * One request and its answer as a protocol carries them. Every listener makes these; nothing above it knows Node's request and response classes.
+ *
+ * An answer is either `respond` alone, or `begin`, any number of `write`, then `end` or `reset`.
+ */
+export interface Transport {
+  readonly protocol: 'HTTP/1.1' | 'HTTP/2';
+  readonly method: string;
+  /** Path and query as they arrived. */
+  readonly target: string;
+  readonly scheme: 'http' | 'https';
+  /** `:authority` of HTTP/2; undefined on HTTP/1.1 and when absent. */
+  readonly authority: string | undefined;
+  /** The fields that arrived, in order and as they were written: name, value, name, value, … without pseudo-headers. */
+  readonly rawFields: readonly string[];
+  /** The address of the socket's other end. */
+  readonly peerAddress: string;
+  /** False when the request certainly has no body. */
+  readonly hasBody: boolean;
+
+  /** Starts the flow of the body; called at most once. Nothing of the body is read before. */
+  readBody(sink: BodySink): void;
+  pauseBody(): void;
+  resumeBody(): void;
+
+  respond(status: number, fields: Fields, body: Uint8Array | undefined): void;
+  begin(status: number, fields: Fields): void;
+  /** False: the client reads more slowly than we write; `onDrain` follows. */
+  write(chunk: Uint8Array): boolean;
+  end(trailers?: Fields): void;
+  /** Ends an answer that has begun in a way that the client cannot take for a complete one. */
+  reset(): void;
+
+  onDrain: (() => void) | undefined;
+  /** The client left before the answer had ended. */
+  onGone: (() => void) | undefined;
+}
+
+/** What is known about one call. Each stage of the pipeline adds to it. */
+export class Exchange {
+  readonly startedAt = performance.now();
+  /** Path without the query. */
+  readonly path: string;
+  /** Without the question mark. */
+  readonly query: string;
+  /** Added by `preflight`. */
+  head!: RequestHead;
+  trace!: TraceContext;
+  /** Added by `route`. */
+  route!: Route;
+  variables: readonly string[] = [];
+  /** In milliseconds since the epoch. Added by `route`. */
+  deadline = 0;
+  /** Added by `authenticate`; undefined on public routes. */
+  caller: Caller | undefined;
+  /** Header fields of the answer that stages decided on, such as those of limits. */
+  readonly responseFields: [string, string][] = [];
+  /** Called with the outcome once the answer has ended, in reverse order. */
+  private readonly afterwards: ((status: number) => void)[] = [];
+  /** Why the call was refused or failed, when it was. */
+  problem: Problem | undefined;
+  /** The HTTP status of the answer, once there is one. */
+  status = 0;
+  private over = false;
+
+  constructor(
+    readonly transport: Transport,
+    /** Routes, limits and upstreams as they were when the call arrived; a reload does not change them under it. */
+    readonly runtime: Runtime,
+  ) {
+    const { target } = transport;
+    const mark = target.indexOf('?');
+    this.path = mark === -1 ? target : target.slice(0, mark);
+    this.query = mark === -1 ? '' : target.slice(mark + 1);
+  }
+
+  /** What a stage takes it gives back here, whatever becomes of the call. */
+  defer(work: (status: number) => void): void {
+    this.afterwards.push(work);
+  }
+
+  /** The answer has ended, or never will. The first call counts. */
+  finish(): void {
+    if (this.over) return;
+    this.over = true;
+    for (let index = this.afterwards.length - 1; index >= 0; index--) this.afterwards[index]!(this.status);
+  }
+
+  get finished(): boolean {
+    return this.over;
+  }
+}

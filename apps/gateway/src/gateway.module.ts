@@ -1,0 +1,17 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import type { SettingsOf } from '@sluice/config';
+import { AdminModule, type Logger, type Readiness, Registry } from '@sluice/telemetry';
+import { GatewayService, LOGGER, SETTINGS } from './gateway.service.js';
+import type { settings } from './settings.js';
+
+/** The gateway process: its service and the admin port. */
+@Module({})
+export class GatewayModule {
+  static with(values: SettingsOf<typeof settings>, logger: Logger, readiness: Readiness): DynamicModule {
+    return {
+      module: GatewayModule,
+      imports: [AdminModule.with(readiness, new Registry())],
+      providers: [GatewayService, { provide: SETTINGS, useValue: values }, { provide: LOGGER, useValue: logger }],
+    };
+  }
+}

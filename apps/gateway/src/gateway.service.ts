@@ -1,0 +1,92 @@
+import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { ConfigurationError, readYamlFile, type SettingsOf } from '@sluice/config';
+import { createMemoryStore, type LimitStore } from '@sluice/limit';
+import { type Logger, METRICS, type Registry } from '@sluice/telemetry';
+import { gatewayConfigSchema } from './config/schema.js';
+import type { Exchange } from './exchange.js';
+import { listen, type Listener } from './listener/listener.js';
+import { Observer } from './observe.js';
+import { handle } from './pipeline.js';
+import { buildRuntime, type Runtime } from './runtime.js';
+import type { settings } from './settings.js';
+
+export const SETTINGS = Symbol('settings');
+export const LOGGER = Symbol('logger');
+
+/** Connects the listener to the pipeline, and holds what one configuration after another has in common. */
+@Injectable()
+export class GatewayService implements OnApplicationShutdown {
+  private runtime: Runtime | undefined;
+  private listener: Listener | undefined;
+  private store: LimitStore | undefined;
+  private draining = false;
+  private readonly inFlight = new Set<Exchange>();
+
+  constructor(
+    @Inject(SETTINGS) private readonly values: SettingsOf<typeof settings>,
+    @Inject(LOGGER) private readonly logger: Logger,
+    @Inject(METRICS) private readonly metrics: Registry,
+  ) {}
+
+  /** @throws ConfigurationError when the configuration cannot work or a port is taken */
+  async start(): Promise<void> {
+    const { values } = this;
+    const config = readYamlFile(values.GATEWAY_CONFIG, gatewayConfigSchema);
+    const observer = new Observer(
+      this.logger,
+      values.ACCESS_LOG,
+      this.metrics,
+      () => this.runtime,
+      () => this.listener?.connections() ?? 0,
+    );
+    this.store = createMemoryStore({ bucketsPerPolicyMax: config.limits.max_keys });
+    this.runtime = buildRuntime(config, {
+      configFile: values.GATEWAY_CONFIG,
+      secret: values.GATEWAY_SECRET,
+      limitsEnabled: values.RATE_LIMIT_ENABLED,
+      store: this.store,
+      observer,
+      inFlight: this.inFlight,
+    });
+    this.listener = await listen(
+      {
+        host: values.GATEWAY_HOST,
+        port: values.GATEWAY_PORT,
+        tls: this.tls(),
+        connectionsMax: values.GATEWAY_MAX_CONNECTIONS,
+        limits: config,
+        counted: (limit) => observer.limitHit(limit),
+      },
+      (transport) => handle(transport, this.runtime!),
+    );
+    this.logger.info({ port: this.listener.port, tls_port: this.listener.tlsPort }, 'ready');
+  }
+
+  /** What keeps the gateway from serving, by name. */
+  async missing(): Promise<Record<string, string>> {
+    if (this.draining) return { gateway: 'shutting down' };
+    if (!this.runtime || !this.listener) return { gateway: 'starting' };
+    const states = await this.runtime.health();
+    return Object.fromEntries(Object.entries(states).filter(([, state]) => state !== 'SERVING'));
+  }
+
+  drain(): void {
+    this.draining = true;
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    const graceMs = this.values.SHUTDOWN_GRACE_SECONDS * 1000;
+    await this.listener?.close(graceMs);
+    await Promise.all((this.runtime?.upstreams ?? []).map((upstream) => upstream.channel.close(1000)));
+    await this.store?.close();
+  }
+
+  private tls() {
+    const { GATEWAY_TLS_CERT_FILE: certFile, GATEWAY_TLS_KEY_FILE: keyFile, GATEWAY_TLS_PORT: port } = this.values;
+    if (certFile === undefined && keyFile === undefined) return undefined;
+    if (certFile === undefined || keyFile === undefined) {
+      throw new ConfigurationError(['GATEWAY_TLS_CERT_FILE, GATEWAY_TLS_KEY_FILE: expected both or neither']);
+    }
+    return { port, certFile, keyFile };
+  }
+}

@@ -1,0 +1,172 @@
+import { Counter, Gauge, Histogram, type Logger, type Registry } from '@sluice/telemetry';
+import type { Problem } from '@sluice/problem';
+import type { Decision } from '@sluice/limit';
+import type { LimitHit } from './listener/listener.js';
+import type { Exchange } from './exchange.js';
+import type { Runtime } from './runtime.js';
+
+/** What the gateway writes down about calls. */
+export interface CallLog {
+  /** A refusal or failure that is about to be the answer. */
+  failed(exchange: Exchange, problem: Problem): void;
+  /** The end of a call, whatever became of it. */
+  ended(exchange: Exchange, status: number): void;
+}
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** The metrics of the gateway, and the log of calls. Label values come from the configuration, never from a client. */
+export class Observer implements CallLog {
+  private readonly calls: Counter<'rpc' | 'form' | 'status'>;
+  private readonly duration: Histogram<'rpc'>;
+  private readonly refusals: Counter<'policy' | 'blocked_by' | 'shadow'>;
+  private readonly limitHits: Counter<'limit'>;
+  private readonly settingsTimeouts: Counter;
+
+  constructor(
+    private readonly logger: Logger,
+    private readonly accessLog: boolean,
+    metrics: Registry,
+    runtime: () => Runtime | undefined,
+    connections: () => number,
+  ) {
+    const registers = [metrics];
+    this.calls = new Counter({
+      name: 'gateway_requests_total',
+      help: 'Calls by gRPC method (`none` when no route was found), form and HTTP status',
+      labelNames: ['rpc', 'form', 'status'],
+      registers,
+    });
+    this.duration = new Histogram({
+      name: 'gateway_request_seconds',
+      help: 'Time from the header fields of a call to the end of its answer',
+      labelNames: ['rpc'],
+      buckets: SECONDS,
+      registers,
+    });
+    this.refusals = new Counter({
+      name: 'gateway_limit_refusals_total',
+      help: 'Calls that a policy refused, or would have refused in shadow mode',
+      labelNames: ['policy', 'blocked_by', 'shadow'],
+      registers,
+    });
+    this.limitHits = new Counter({
+      name: 'gateway_listener_limit_hits_total',
+      help: 'Clients that hit a limit of the listener',
+      labelNames: ['limit'],
+      registers,
+    });
+    this.settingsTimeouts = new Counter({
+      name: 'http2_server_settings_timeout_total',
+      help: 'HTTP/2 connections closed because the client did not acknowledge SETTINGS',
+      registers,
+    });
+    upstreamGauges(registers, runtime);
+    new Gauge({
+      name: 'gateway_connections',
+      help: 'Open client connections',
+      registers,
+      collect() {
+        this.set(connections());
+      },
+    });
+  }
+
+  decided(decision: Decision): void {
+    for (const verdict of decision.verdicts) {
+      if (!verdict.refused) continue;
+      this.refusals.inc({
+        policy: verdict.policy.name,
+        blocked_by: verdict.policy.blockedBy,
+        shadow: String(verdict.shadow),
+      });
+    }
+  }
+
+  limitHit(limit: LimitHit): void {
+    this.limitHits.inc({ limit });
+    if (limit === 'settings_timeout') this.settingsTimeouts.inc();
+  }
+
+  failed(exchange: Exchange, problem: Problem): void {
+    exchange.problem = problem;
+    if (problem.status < 500 || problem.code === 'DEADLINE_EXCEEDED' || problem.code === 'OVERLOADED') return;
+    this.logger.error(
+      {
+        trace_id: exchange.trace?.traceId,
+        path: exchange.path.slice(0, 200),
+        problem: problem.code,
+        err: problem.cause,
+      },
+      'call failed',
+    );
+  }
+
+  ended(exchange: Exchange, status: number): void {
+    const rpc = exchange.route?.target.method.path ?? 'none';
+    const form = exchange.route?.form ?? 'rest';
+    const ms = performance.now() - exchange.startedAt;
+    this.calls.inc({ rpc, form, status });
+    this.duration.observe({ rpc }, ms / 1000);
+    if (!this.accessLog) return;
+    this.logger.info(
+      {
+        trace_id: exchange.trace?.traceId,
+        method: exchange.transport.method,
+        path: exchange.path.slice(0, 200),
+        protocol: exchange.transport.protocol,
+        rpc,
+        status,
+        duration_ms: Math.round(ms * 1000) / 1000,
+        client: exchange.head?.clientAddress ?? exchange.transport.peerAddress,
+        subject: exchange.caller?.subject,
+        tenant: exchange.caller?.tenant,
+        problem: exchange.problem?.code,
+        blocked_by: exchange.problem?.details['blocked_by'],
+      },
+      'call',
+    );
+  }
+}
+
+function upstreamGauges(registers: Registry[], runtime: () => Runtime | undefined): void {
+  const gauges = [
+    ['gateway_upstream_streams', 'Calls in flight', 'streams'],
+    ['gateway_upstream_queued', 'Calls that wait for a free stream', 'queued'],
+    ['gateway_upstream_connections', 'Open connections', 'connections'],
+    ['gateway_upstream_addresses', 'Addresses that are known', 'addresses'],
+    ['gateway_upstream_ejected', 'Addresses that are ejected because they kept failing', 'ejected'],
+  ] as const;
+  const totals = [
+    ['gateway_upstream_calls_total', 'Calls', 'calls'],
+    ['gateway_upstream_retries_total', 'Calls that were sent once more', 'retries'],
+    ['gateway_upstream_retries_refused_total', 'Retries that the budget refused', 'retriesRefused'],
+    ['gateway_upstream_shed_total', 'Calls that were refused at once because there was no room', 'shed'],
+    ['gateway_upstream_connect_failures_total', 'Connection attempts that failed', 'connectFailures'],
+  ] as const;
+  for (const [name, help, key] of gauges) {
+    new Gauge({
+      name,
+      help,
+      labelNames: ['upstream'],
+      registers,
+      collect() {
+        for (const upstream of runtime()?.upstreams ?? [])
+          this.set({ upstream: upstream.name }, upstream.channel.stats[key]);
+      },
+    });
+  }
+  for (const [name, help, key] of totals) {
+    new Counter({
+      name,
+      help,
+      labelNames: ['upstream'],
+      registers,
+      collect() {
+        this.reset();
+        for (const upstream of runtime()?.upstreams ?? [])
+          this.inc({ upstream: upstream.name }, upstream.channel.stats[key]);
+      },
+    });
+  }
+}

@@ -1,0 +1,77 @@
+import { toProblem } from '@sluice/problem';
+import { newTraceContext } from '@sluice/telemetry';
+import { authenticate } from './authenticate/authenticate.js';
+import { Exchange, type Transport } from './exchange.js';
+import { limit } from './limit/limit.js';
+import { preflight as readHead } from './preflight/preflight.js';
+import { cors } from './respond/cors.js';
+import { respondProblem } from './respond/respond.js';
+import { type Form, route } from './route/route.js';
+import type { Runtime } from './runtime.js';
+import { forwardRelay } from './transcode/relay.js';
+import { forwardStream } from './transcode/stream.js';
+import { forwardUnary } from './transcode/unary.js';
+
+/** A step of every call. It adds to the exchange, or throws a Problem, or answers; it takes a promise only when it must wait. */
+type Stage = (exchange: Exchange) => void | Promise<void>;
+
+/** The architecture on one screen: what happens to a call, in this order. */
+const stages: readonly Stage[] = [
+  preflight, //     what arrived, understood once       400, 431
+  cors, //          may a page of that origin ask       204
+  route, //         which method is meant               404, 405, 415
+  authenticate, //  who is calling                      401, 403
+  limit, //         may they call now                   429
+  forward, //       transcode, call, transcode, answer  400, gRPC status → HTTP
+];
+
+function preflight(exchange: Exchange): void {
+  exchange.trace = newTraceContext();
+  exchange.head = readHead(exchange.transport, exchange.runtime.preflight);
+  if (exchange.head.trace) exchange.trace = newTraceContext(exchange.head.trace);
+}
+
+function forward(exchange: Exchange): void {
+  const { form, target } = exchange.route;
+  if (form === 'rest' && target.method.kind === 'unary') return forwardUnary(exchange);
+  return forwardByForm[form](exchange);
+}
+
+const forwardByForm: Readonly<Record<Form, (exchange: Exchange) => void>> = {
+  rest: forwardStream,
+  grpc: forwardRelay,
+  'grpc-web': forwardRelay,
+  'grpc-web-text': forwardRelay,
+};
+
+/** Takes one request through all stages. Never throws: whatever goes wrong becomes the answer. */
+export function handle(transport: Transport, runtime: Runtime): void {
+  const exchange = new Exchange(transport, runtime);
+  runtime.inFlight.add(exchange);
+  transport.onGone = () => {
+    exchange.status = 499;
+    exchange.finish();
+  };
+  exchange.defer((status) => {
+    runtime.inFlight.delete(exchange);
+    runtime.log.ended(exchange, status);
+  });
+  advance(exchange, 0);
+}
+
+function advance(exchange: Exchange, from: number): void {
+  try {
+    for (let index = from; index < stages.length && !exchange.finished; index++) {
+      const waiting = stages[index]!(exchange);
+      if (waiting) {
+        waiting.then(
+          () => advance(exchange, index + 1),
+          (error: unknown) => respondProblem(exchange, toProblem(error)),
+        );
+        return;
+      }
+    }
+  } catch (error) {
+    respondProblem(exchange, toProblem(error));
+  }
+}

@@ -1,0 +1,71 @@
+import { BlockList, isIP, isIPv4 } from 'node:net';
+import { ConfigurationError } from '@sluice/config';
+
+/** Whether an address is one of the proxies whose forwarding headers count. */
+export type TrustedProxies = (address: string) => boolean;
+
+/** @throws ConfigurationError for text that is neither an address nor a CIDR block (RFC 4632, RFC 4291 section 2.3) */
+export function trustedProxies(entries: readonly string[]): TrustedProxies {
+  if (entries.length === 0) return () => false;
+  const blocks = new BlockList();
+  for (const entry of entries) {
+    const [address, prefix, ...rest] = entry.split('/') as [string, string?, ...string[]];
+    const family = isIP(address);
+    const bits = family === 4 ? 32 : 128;
+    const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : Number.NaN;
+    if (family === 0 || rest.length > 0 || !(length >= 0 && length <= bits)) {
+      throw new ConfigurationError([`trusted_proxies: ${entry}: expected an address or a block such as 10.0.0.0/8`]);
+    }
+    blocks.addSubnet(address, length, family === 4 ? 'ipv4' : 'ipv6');
+  }
+  return (address) => isIP(address) !== 0 && blocks.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
+}
+
+/** An IPv4 address that came in an IPv6 socket (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2) as what it is. */
+export function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && isIPv4(address.slice(7)) ? address.slice(7) : address;
+}
+
+/** Hops of `X-Forwarded-For` that are looked at; a longer chain is cut on its left. */
+const HOPS_MAX = 32;
+
+/**
+ * The client's address: the socket's, or, when the peer is a trusted proxy, the right-most hop that is not one.
+ * A hop that is no address ends the search at the hop to its right, which a trusted proxy wrote.
+ *
+ * @param forwardedFor the values of `X-Forwarded-For` in the order they arrived, joined by commas
+ */
+export function clientAddress(peer: string, forwardedFor: string, trusted: TrustedProxies): string {
+  let client = plainAddress(peer);
+  if (forwardedFor === '' || !trusted(client)) return client;
+  const hops = forwardedFor.split(',').slice(-HOPS_MAX);
+  for (let index = hops.length - 1; index >= 0; index--) {
+    const hop = hopAddress(hops[index]!);
+    if (hop === undefined) return client;
+    client = hop;
+    if (!trusted(hop)) return hop;
+  }
+  return client;
+}
+
+/** `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1` or `[2001:db8::1]:4711`. */
+function hopAddress(text: string): string | undefined {
+  const hop = text.trim();
+  if (isIP(hop)) return plainAddress(hop);
+  const bracketed = /^\[([^\]]+)\](:\d{1,5})?$/.exec(hop)?.[1];
+  if (bracketed !== undefined) return isIP(bracketed) === 6 ? plainAddress(bracketed) : undefined;
+  const [address, portNumber, ...rest] = hop.split(':') as [string, string?, ...string[]];
+  return rest.length === 0 && portNumber !== undefined && isIPv4(address) ? address : undefined;
+}
+
+/** What limits count an address by: the address itself, or the /64 network of an IPv6 address. */
+export function addressKey(address: string): string {
+  if (!address.includes(':')) return address;
+  const [head = '', tail] = address.split('%')[0]!.split('::') as [string, string?];
+  const left = head === '' ? [] : head.split(':');
+  const right = tail === undefined || tail === '' ? [] : tail.split(':');
+  const embedded = right.at(-1)?.includes('.') || left.at(-1)?.includes('.') ? 1 : 0;
+  const zeros = tail === undefined ? 0 : 8 - left.length - right.length - embedded;
+  const groups = [...left, ...Array.from({ length: zeros }, () => '0'), ...right].slice(0, 4);
+  return `${groups.map((group) => Number.parseInt(group, 16).toString(16)).join(':')}::/64`;
+}

@@ -1,0 +1,222 @@
+import { Problem } from '@sluice/problem';
+import type { Field } from '@sluice/wire';
+import { parseTraceparent, type TraceContext } from '@sluice/telemetry';
+import { clientAddress, type TrustedProxies } from './address.js';
+import { absent, type Authorization, duplicate, parseAuthorization } from './authorization.js';
+import { parseGrpcTimeout, parseRequestTimeout } from './request-timeout.js';
+
+/** What preflight looks at. */
+export interface RawRequest {
+  readonly protocol: 'HTTP/1.1' | 'HTTP/2';
+  readonly scheme: 'http' | 'https';
+  readonly authority: string | undefined;
+  /** Name, value, name, value, … */
+  readonly rawFields: readonly string[];
+  readonly peerAddress: string;
+}
+
+export interface PreflightRules {
+  readonly trusted: TrustedProxies;
+  /** Most fields that a request may have. */
+  readonly fieldsMax: number;
+}
+
+/** The header fields of a request, understood once. */
+export interface RequestHead {
+  readonly authorization: Authorization;
+  /** Host and port that the client asked for; empty on HTTP/1.0. */
+  readonly host: string;
+  /** `http` or `https` as the client sees it. */
+  readonly scheme: string;
+  readonly clientAddress: string;
+  readonly contentType: string | undefined;
+  readonly accept: string | undefined;
+  readonly acceptEncoding: string | undefined;
+  readonly contentEncoding: string | undefined;
+  readonly origin: string | undefined;
+  readonly cookie: string | undefined;
+  /** The time that the client asked for, in milliseconds. */
+  readonly timeoutMs: number | undefined;
+  readonly trace: TraceContext | undefined;
+  /** Fields that may go on to an upstream, names in lower case; which of them do is the upstream's configuration. */
+  readonly passable: readonly Field[];
+}
+
+/** A field name as RFC 9110 section 5.1 has it, in lower case; HTTP/2 has no other (RFC 9113 section 8.2.1). */
+const LOWER_CASE_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
+/** Control characters but HTAB, and DEL: not in any value (RFC 9110 section 5.5). */
+// oxlint-disable-next-line no-control-regex
+const FORBIDDEN = /[\u0000-\u0008\u000a-\u001f\u007f]/;
+
+/** What a field is to the gateway. */
+type Kind =
+  | 'authorization'
+  | 'host'
+  | 'forwarded'
+  | 'forwarded-for'
+  | 'forwarded-proto'
+  | 'connection'
+  | 'once'
+  | 'cookie'
+  | 'trace';
+
+/** Fields with a meaning to the gateway; every other one may pass. Names that begin with `x-sluice-` never do. */
+const kinds: Readonly<Record<string, Kind>> = {
+  authorization: 'authorization',
+  'proxy-authorization': 'forwarded',
+  host: 'host',
+  'x-forwarded-for': 'forwarded-for',
+  'x-forwarded-proto': 'forwarded-proto',
+  'x-forwarded-host': 'forwarded',
+  'x-forwarded-port': 'forwarded',
+  'x-forwarded-prefix': 'forwarded',
+  'x-forwarded-server': 'forwarded',
+  'x-real-ip': 'forwarded',
+  forwarded: 'forwarded',
+  'true-client-ip': 'forwarded',
+  'cf-connecting-ip': 'forwarded',
+  'x-client-ip': 'forwarded',
+  // RFC 9110 section 7.6.1 and RFC 9113 section 8.2.2.
+  connection: 'connection',
+  'proxy-connection': 'connection',
+  'keep-alive': 'connection',
+  te: 'connection',
+  trailer: 'connection',
+  'transfer-encoding': 'connection',
+  upgrade: 'connection',
+  'http2-settings': 'connection',
+  'content-length': 'connection',
+  expect: 'connection',
+  'content-type': 'once',
+  accept: 'once',
+  'accept-encoding': 'once',
+  'content-encoding': 'once',
+  origin: 'once',
+  'grpc-timeout': 'once',
+  'x-request-timeout': 'once',
+  cookie: 'cookie',
+  traceparent: 'trace',
+};
+
+/**
+ * Reads the header fields as they arrived and decides what they mean.
+ *
+ * @throws Problem MALFORMED_REQUEST, HEADERS_TOO_LARGE or AUTHORITY_MISMATCH; a fault of `Authorization` is only noted
+ */
+export function preflight(request: RawRequest, rules: PreflightRules): RequestHead {
+  const { rawFields } = request;
+  if (rawFields.length > rules.fieldsMax * 2) {
+    throw new Problem('HEADERS_TOO_LARGE', `The request has more than ${rules.fieldsMax} header fields.`);
+  }
+  let authorization: Authorization = absent;
+  let host: string | undefined;
+  let forwardedFor = '';
+  let forwardedProto = '';
+  let cookie: string | undefined;
+  let traceparent: string | undefined;
+  let once: Record<string, string> | undefined;
+  let listed: ReadonlySet<string> | undefined;
+  const passable: Field[] = [];
+
+  for (let index = 0; index < rawFields.length; index += 2) {
+    const written = rawFields[index]!;
+    const value = rawFields[index + 1]!;
+    const name = written.toLowerCase();
+    if (FORBIDDEN.test(value))
+      throw new Problem('MALFORMED_REQUEST', `The header ${quote(name)} has a control character.`);
+    switch (kinds[name]) {
+      case 'authorization':
+        authorization = authorization === absent ? parseAuthorization(value) : duplicate;
+        break;
+      case 'host':
+        if (host !== undefined) throw new Problem('MALFORMED_REQUEST', 'The request has more than one Host header.');
+        host = value;
+        break;
+      case 'forwarded-for':
+        forwardedFor = forwardedFor === '' ? value : `${forwardedFor},${value}`;
+        break;
+      case 'forwarded-proto':
+        forwardedProto = value;
+        break;
+      case 'forwarded':
+        break;
+      case 'connection':
+        if (name === 'connection') listed = connectionOptions(value, listed);
+        break;
+      case 'once':
+        once ??= {};
+        if (once[name] === undefined) once[name] = value;
+        else if (name === 'accept' || name === 'accept-encoding') once[name] += `,${value}`;
+        else throw new Problem('MALFORMED_REQUEST', `The request has more than one ${name} header.`);
+        break;
+      case 'cookie':
+        cookie = cookie === undefined ? value : `${cookie}; ${value}`;
+        break;
+      case 'trace':
+        traceparent = traceparent === undefined ? value : '';
+        break;
+      default:
+        if (!LOWER_CASE_NAME.test(name)) throw new Problem('MALFORMED_REQUEST', `${quote(name)} is not a header name.`);
+        if (!name.startsWith('x-sluice-')) passable.push([name, value]);
+    }
+  }
+
+  const fromProxy = rules.trusted(request.peerAddress);
+  return {
+    authorization,
+    host: agreedHost(request, host),
+    scheme: fromProxy && /^https?$/.test(forwardedProto) ? forwardedProto : request.scheme,
+    clientAddress: clientAddress(request.peerAddress, forwardedFor, rules.trusted),
+    contentType: once?.['content-type'],
+    accept: once?.['accept'],
+    acceptEncoding: once?.['accept-encoding'],
+    contentEncoding: once?.['content-encoding'],
+    origin: once?.['origin'],
+    cookie,
+    timeoutMs: timeoutOf(once),
+    trace: parseTraceparent(traceparent),
+    passable: listed ? passable.filter(([name]) => !listed.has(name)) : passable,
+  };
+}
+
+/** `:authority` and `Host` must agree when both are there (RFC 9113 section 8.3.1). */
+function agreedHost(request: RawRequest, host: string | undefined): string {
+  const { authority } = request;
+  if (authority !== undefined && host !== undefined && authority.toLowerCase() !== host.toLowerCase()) {
+    throw new Problem('AUTHORITY_MISMATCH', 'The Host header and :authority name different hosts. Send one of them.');
+  }
+  return authority ?? host ?? '';
+}
+
+function timeoutOf(once: Record<string, string> | undefined): number | undefined {
+  const grpc = once?.['grpc-timeout'];
+  const rest = once?.['x-request-timeout'];
+  if (grpc !== undefined) {
+    const parsed = parseGrpcTimeout(grpc);
+    if (parsed === undefined)
+      throw new Problem('MALFORMED_REQUEST', 'grpc-timeout: expected digits and a unit, as in 500m.');
+    return parsed;
+  }
+  if (rest !== undefined) {
+    const parsed = parseRequestTimeout(rest);
+    if (parsed === undefined) {
+      throw new Problem(
+        'MALFORMED_REQUEST',
+        'X-Request-Timeout: expected seconds or a duration, as in 2.5, 500ms or 5s.',
+      );
+    }
+    return parsed;
+  }
+  return undefined;
+}
+
+/** Fields that `Connection` names are for this hop alone (RFC 9110 section 7.6.1). */
+function connectionOptions(value: string, before: ReadonlySet<string> | undefined): ReadonlySet<string> | undefined {
+  if (before === undefined && /^(keep-alive|close)$/i.test(value)) return undefined;
+  const names = value.split(',').map((name) => name.trim().toLowerCase());
+  return new Set([...(before ?? []), ...names]);
+}
+
+function quote(name: string): string {
+  return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name);
+}

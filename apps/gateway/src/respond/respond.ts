@@ -1,0 +1,91 @@
+import { Problem, problemContentType, toProblemDocument, toStatusDocument } from '@sluice/problem';
+import type { Field } from '@sluice/wire';
+import type { Exchange } from '../exchange.js';
+import { compressed } from './compression.js';
+import { grpcTrailers, trailerFrame } from './grpc-trailers.js';
+
+/** What every answer carries unless an upstream says otherwise: answers of an API belong in no shared cache. */
+const base: readonly Field[] = [['x-content-type-options', 'nosniff']];
+const noStore: Field = ['cache-control', 'no-store'];
+
+/** A whole answer. */
+export function respond(exchange: Exchange, status: number, fields: Field[], body: Uint8Array | undefined): void {
+  const all = withCommonFields(exchange, fields);
+  const shrinking = compressed(exchange, all, body);
+  if (!shrinking) return send(exchange, status, all, body);
+  shrinking.then(
+    (smaller) => send(exchange, status, all, smaller),
+    (error: unknown) => respondProblem(exchange, new Problem('INTERNAL', '', { cause: error })),
+  );
+}
+
+function send(exchange: Exchange, status: number, fields: Field[], body: Uint8Array | undefined): void {
+  if (exchange.finished) return;
+  exchange.status = status;
+  exchange.transport.respond(status, fields, body);
+  exchange.finish();
+}
+
+/** The beginning of an answer that is sent piece by piece. */
+export function begin(exchange: Exchange, status: number, fields: Field[]): void {
+  exchange.status = status;
+  exchange.transport.begin(status, withCommonFields(exchange, fields));
+}
+
+function withCommonFields(exchange: Exchange, fields: Field[]): Field[] {
+  const all = [...fields, ...base, ...exchange.responseFields];
+  if (!fields.some(([name]) => name === 'cache-control')) all.push(noStore);
+  return all;
+}
+
+/** The one place where a refusal or a failure becomes an answer. */
+export function respondProblem(exchange: Exchange, problem: Problem): void {
+  if (exchange.finished) return;
+  exchange.runtime.log.failed(exchange, problem);
+  const form = exchange.route?.form ?? 'rest';
+  const fields: Field[] = Object.entries(problem.headers);
+  const retryAfterMs = problem.details['retry_after_ms'];
+  if (typeof retryAfterMs === 'number' && !('retry-after' in problem.headers)) {
+    fields.push(['retry-after', String(Math.max(1, Math.ceil(retryAfterMs / 1000)))]);
+  }
+  switch (form) {
+    case 'rest': {
+      const { body, contentType } = restBody(exchange, problem);
+      return respond(exchange, problem.status, [['content-type', contentType], ...fields], body);
+    }
+    case 'grpc': {
+      const trailersOnly = [...grpcTrailers(problem), ...fields];
+      return respond(exchange, 200, [['content-type', 'application/grpc'], ...trailersOnly], undefined);
+    }
+    case 'grpc-web':
+    case 'grpc-web-text': {
+      const frame = trailerFrame(grpcTrailers(problem));
+      const body = form === 'grpc-web' ? frame : Buffer.from(frame.toString('base64'));
+      return respond(exchange, 200, [['content-type', `application/${form}+proto`], ...fields], body);
+    }
+  }
+}
+
+/** `application/problem+json`, `google.rpc.Status`, or, on the OAuth endpoints, the body of RFC 6749 section 5.2. */
+function restBody(exchange: Exchange, problem: Problem): { body: Buffer; contentType: string } {
+  if (exchange.path.startsWith('/oauth/')) {
+    return { body: Buffer.from(JSON.stringify(oauthError(problem))), contentType: 'application/json' };
+  }
+  const asStatus = exchange.runtime.config.errors.format === 'status';
+  const document = asStatus ? toStatusDocument(problem) : toProblemDocument(problem, exchange.trace?.traceId);
+  return {
+    body: Buffer.from(JSON.stringify(document)),
+    contentType: asStatus ? 'application/json' : problemContentType,
+  };
+}
+
+/** A service names the error of the specification in `details.oauth_error`; other problems have the nearest one. */
+function oauthError(problem: Problem): object {
+  const named = problem.details['oauth_error'];
+  const byStatus =
+    problem.status === 401 ? 'invalid_client' : problem.status >= 500 ? 'temporarily_unavailable' : 'invalid_request';
+  return {
+    error: typeof named === 'string' ? named : byStatus,
+    ...(problem.message && { error_description: problem.message.replaceAll(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, ' ') }),
+  };
+}

@@ -1,0 +1,92 @@
+import { Problem } from '@sluice/problem';
+import type { Binding, MethodInfo } from '@sluice/transcode';
+import type { MethodHandle } from '@sluice/wire';
+import type { Exchange } from '../exchange.js';
+import type { LocalMethod } from '../local/local.js';
+import type { Upstream } from '../upstream/upstream.js';
+import type { Access } from './access.js';
+
+/** How the client speaks to the method. */
+export type Form = 'rest' | 'grpc' | 'grpc-web' | 'grpc-web-text';
+
+/** A method that can be called. */
+export interface Target {
+  readonly method: MethodInfo;
+  readonly access: Access;
+  readonly timeoutMs: number;
+  /** Where it is: behind an upstream, or in the gateway itself. */
+  readonly place:
+    | { readonly kind: 'upstream'; readonly upstream: Upstream; readonly handle: MethodHandle }
+    | { readonly kind: 'local'; readonly serve: LocalMethod };
+}
+
+export interface Route {
+  readonly form: Form;
+  readonly target: Target;
+  /** The HTTP rule, when the form is `rest`. */
+  readonly binding: Binding | undefined;
+}
+
+/** The routes of every method under the three forms that are found by gRPC path. */
+export type GrpcRoutes = ReadonlyMap<string, Readonly<Record<Exclude<Form, 'rest'>, Route>>>;
+
+/** Pipeline stage: which method is meant. Sets the deadline too, since the route knows its default. */
+export function route(exchange: Exchange): void {
+  const { head, runtime, transport } = exchange;
+  const form = formOf(head.contentType);
+  exchange.route = form === 'rest' ? restRoute(exchange) : grpcRoute(exchange, form);
+  const { timeoutMs } = exchange.route.target;
+  const longest = runtime.config.timeouts.max;
+  const asked = head.timeoutMs === undefined ? timeoutMs : Math.min(head.timeoutMs, longest);
+  exchange.deadline = Date.now() + asked;
+  if (transport.method === 'OPTIONS' && form !== 'rest') throw new Problem('METHOD_NOT_ALLOWED');
+}
+
+function restRoute(exchange: Exchange): Route {
+  const { runtime, transport } = exchange;
+  const found = runtime.routes.match(transport.method, exchange.path);
+  const match =
+    found.kind === 'method_not_allowed' && transport.method === 'HEAD'
+      ? runtime.routes.match('GET', exchange.path)
+      : found;
+  switch (match.kind) {
+    case 'found':
+      exchange.variables = match.variables;
+      return match.payload;
+    case 'method_not_allowed': {
+      throwFaultFirst(exchange);
+      const allow = match.allow.join(', ');
+      throw new Problem('METHOD_NOT_ALLOWED', `This path takes ${allow}.`, { headers: { allow } });
+    }
+    case 'not_found':
+      throwFaultFirst(exchange);
+      throw new Problem('ROUTE_NOT_FOUND', 'No method of any service is bound to this path.');
+  }
+}
+
+function grpcRoute(exchange: Exchange, form: Exclude<Form, 'rest'>): Route {
+  if (exchange.transport.method !== 'POST') {
+    throw new Problem('METHOD_NOT_ALLOWED', 'gRPC calls are POST requests.', { headers: { allow: 'POST' } });
+  }
+  if (form === 'grpc' && exchange.transport.protocol === 'HTTP/1.1') {
+    throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'gRPC needs HTTP/2; over HTTP/1.1 use gRPC-Web or JSON.');
+  }
+  const forms = exchange.runtime.grpcRoutes.get(exchange.path);
+  if (forms) return forms[form];
+  throwFaultFirst(exchange);
+  throw new Problem('UNIMPLEMENTED', `There is no method ${exchange.path.slice(0, 200)}.`);
+}
+
+/** Where no public route is meant, a fault of `Authorization` comes before what the path leads to. */
+function throwFaultFirst(exchange: Exchange): void {
+  const { authorization } = exchange.head;
+  if (authorization.kind === 'faulty' && exchange.runtime.verifier) throw authorization.problem;
+}
+
+/** By the media type: `application/grpc`, `application/grpc-web`, `application/grpc-web-text`, each with an optional `+proto`. */
+function formOf(contentType: string | undefined): Form {
+  if (contentType === undefined || !contentType.startsWith('application/grpc')) return 'rest';
+  const form = /^application\/(grpc|grpc-web|grpc-web-text)(?:\+proto)?\s*(?:;|$)/.exec(contentType)?.[1];
+  if (form === undefined) throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Of gRPC only the encoding +proto is served.');
+  return form as Form;
+}

@@ -1,0 +1,172 @@
+import { descriptorSetPath } from '@sluice/contract';
+import { ConfigurationError } from '@sluice/config';
+import { createVerifier, httpKeySet, type TokenVerifier } from '@sluice/identity';
+import type { LimitStore } from '@sluice/limit';
+import { compileBindings, loadSchema, methodOption, RouteTable, SchemaError } from '@sluice/transcode';
+import type { MethodInfo, Schema } from '@sluice/transcode';
+import { readFileSync } from 'node:fs';
+import { keysFromUpstream } from './authenticate/key-source.js';
+import type { AuthConfig, GatewayConfig, UpstreamConfig } from './config/schema.js';
+import type { Exchange } from './exchange.js';
+import { Limiter } from './limit/limit.js';
+import { healthChecks, healthMethod } from './local/health.js';
+import type { LocalMethod } from './local/local.js';
+import type { CallLog, Observer } from './observe.js';
+import { trustedProxies } from './preflight/address.js';
+import type { PreflightRules } from './preflight/preflight.js';
+import { type Access, accessOf } from './route/access.js';
+import type { GrpcRoutes, Route, Target } from './route/route.js';
+import { createUpstream, servedMethods, timeoutOf, type Upstream } from './upstream/upstream.js';
+
+/** Everything that a configuration file determines. A reload makes a new one; calls in flight keep theirs. */
+export interface Runtime {
+  readonly config: GatewayConfig;
+  readonly routes: RouteTable<Route>;
+  readonly grpcRoutes: GrpcRoutes;
+  readonly upstreams: readonly Upstream[];
+  /** Undefined: the gateway does not ask who is calling. */
+  readonly verifier: TokenVerifier | undefined;
+  readonly limiter: Limiter;
+  readonly preflight: PreflightRules;
+  /** The gateway's secret, for trusted upstreams. */
+  readonly secret: string | undefined;
+  readonly log: CallLog;
+  readonly inFlight: Set<Exchange>;
+  /** What `/readyz` and `GET /health` say of each upstream. */
+  readonly health: () => Promise<Record<string, string>>;
+}
+
+export interface RuntimeParts {
+  readonly configFile: string;
+  readonly secret: string | undefined;
+  readonly limitsEnabled: boolean;
+  readonly store: LimitStore;
+  readonly observer: Observer;
+  readonly inFlight: Set<Exchange>;
+}
+
+/** @throws ConfigurationError that names what in the file cannot work */
+export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtime {
+  try {
+    return build(config, parts);
+  } catch (error) {
+    if (error instanceof SchemaError) throw new ConfigurationError([error.message]);
+    throw error;
+  }
+}
+
+function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
+  const authenticates = config.auth.mode !== 'none';
+  const names = config.upstreams.map((upstream) => upstream.name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new ConfigurationError([`upstreams: ${twice}: expected names that differ`]);
+  const upstreams = config.upstreams.map((upstream) => createUpstream(upstream, parts.configFile, authenticates));
+  const health = healthChecks(() => upstreams.map((upstream) => [upstream.name, upstream.channel] as const));
+
+  const routes = new RouteTable<Route>();
+  const grpcRoutes = new Map<string, Record<'grpc' | 'grpc-web' | 'grpc-web-text', Route>>();
+  const addTarget = (target: Target) => {
+    const { path } = target.method;
+    if (grpcRoutes.has(path)) throw new ConfigurationError([`upstreams: ${path} is served by two of them`]);
+    const of = (form: 'grpc' | 'grpc-web' | 'grpc-web-text'): Route => ({ form, target, binding: undefined });
+    grpcRoutes.set(path, { grpc: of('grpc'), 'grpc-web': of('grpc-web'), 'grpc-web-text': of('grpc-web-text') });
+  };
+  const addRoutes = (schema: Schema, options: Parameters<typeof compileBindings>[1], targets: Map<string, Target>) => {
+    for (const target of targets.values()) addTarget(target);
+    for (const binding of compileBindings(schema, options)) {
+      const target = targets.get(binding.method.path);
+      if (target) routes.add(binding, { form: 'rest', target, binding });
+    }
+  };
+  for (const upstream of upstreams) {
+    addRoutes(upstream.schema, routeOptions(upstream.config), upstreamTargets(upstream, authenticates));
+  }
+  const own = loadSchema(readFileSync(descriptorSetPath), descriptorSetPath);
+  addRoutes(
+    own,
+    { services: [GATEWAY_SERVICE], json: { protoNames: true } },
+    localTargets(own, { GetHealth: healthMethod(health) }),
+  );
+
+  return {
+    config,
+    routes,
+    grpcRoutes,
+    upstreams,
+    verifier: verifierOf(config.auth, upstreams),
+    limiter: new Limiter(config.limits, parts.store, parts.limitsEnabled, (decision) =>
+      parts.observer.decided(decision),
+    ),
+    preflight: { trusted: trustedProxies(config.trusted_proxies), fieldsMax: config.sizes.header_count },
+    secret: parts.secret,
+    log: parts.observer,
+    inFlight: parts.inFlight,
+    health,
+  };
+}
+
+const GATEWAY_SERVICE = 'sluice.gateway.v1.GatewayService';
+const LOCAL_TIMEOUT_MS = 5000;
+const ACCESS_OPTION = 'sluice.access.v1.access';
+
+function upstreamTargets(upstream: Upstream, authenticates: boolean): Map<string, Target> {
+  const { config, schema, channel } = upstream;
+  return new Map(
+    servedMethods(upstream).map((method) => {
+      const option = methodOption(schema, method, ACCESS_OPTION);
+      const access = accessOf(method, config.access, option, authenticates);
+      const place = { kind: 'upstream' as const, upstream, handle: channel.method(method.path) };
+      return [method.path, { method, access, timeoutMs: timeoutOf(config, method), place }];
+    }),
+  );
+}
+
+function localTargets(schema: Schema, methods: Readonly<Record<string, LocalMethod>>): Map<string, Target> {
+  const targets = new Map<string, Target>();
+  for (const [name, serve] of Object.entries(methods)) {
+    const method = schema.methods.get(`/${GATEWAY_SERVICE}/${name}`) as MethodInfo;
+    const option = methodOption(schema, method, ACCESS_OPTION);
+    const access: Access = accessOf(method, [], option, true);
+    targets.set(method.path, { method, access, timeoutMs: LOCAL_TIMEOUT_MS, place: { kind: 'local', serve } });
+  }
+  return targets;
+}
+
+function routeOptions(config: UpstreamConfig): Parameters<typeof compileBindings>[1] {
+  return {
+    overrides: config.http.rules,
+    pathPrefix: config.path_prefix,
+    ignoreUnknownQuery: config.ignore_unknown_query,
+    unannotated: config.unannotated,
+    services: config.services,
+    json: {
+      printDefaults: config.json.print_defaults,
+      enumNumbers: config.json.enum_numbers,
+      protoNames: config.json.proto_names,
+    },
+  };
+}
+
+function verifierOf(auth: AuthConfig, upstreams: readonly Upstream[]): TokenVerifier | undefined {
+  if (auth.mode === 'none') return undefined;
+  return createVerifier({
+    issuer: auth.issuer,
+    audience: auth.audience,
+    algorithms: auth.algorithms,
+    typ: auth.typ,
+    clockToleranceMs: auth.clock_tolerance,
+    cacheSize: auth.cache_size,
+    claims: auth.claims,
+    defaultTenant: auth.default_tenant,
+    keys:
+      'jwks_url' in auth.keys
+        ? httpKeySet(auth.keys.jwks_url)
+        : keysFromUpstream(upstreamNamed(auth.keys.upstream, upstreams)),
+  });
+}
+
+function upstreamNamed(name: string, upstreams: readonly Upstream[]): Upstream {
+  const upstream = upstreams.find((candidate) => candidate.name === name);
+  if (!upstream) throw new ConfigurationError([`auth.keys.upstream: ${name}: expected the name of an upstream`]);
+  return upstream;
+}

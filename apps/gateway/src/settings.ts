@@ -1,0 +1,19 @@
+import { flag, integer, optionalText, port, secret, text } from '@sluice/config';
+import { processSettings } from '@sluice/telemetry';
+
+/** What the gateway process reads from its environment; everything about upstreams is in the configuration file. */
+export const settings = {
+  ...processSettings,
+  GATEWAY_HOST: text('Address that the public ports of the gateway listen on.', '127.0.0.1'),
+  GATEWAY_PORT: port('Public port: HTTP/1.1 and HTTP/2 without TLS.', 8083),
+  GATEWAY_TLS_PORT: port('Public port: HTTP/1.1 and HTTP/2 over TLS, when a certificate is configured.', 8443),
+  GATEWAY_TLS_CERT_FILE: optionalText('Certificate chain in PEM form.'),
+  GATEWAY_TLS_KEY_FILE: optionalText('Private key of the certificate in PEM form.'),
+  GATEWAY_ADMIN_PORT: port('Port of /livez, /readyz and /metrics.', 9083),
+  GATEWAY_CONFIG: text('The configuration file.', 'config/gateway.yaml'),
+  GATEWAY_SECRET: secret('Shared with the services, which believe identity metadata only with it.', 16),
+  RATE_LIMIT_ENABLED: flag('Whether limits are enforced.', true),
+  REDIS_URL: secret('Redis that limits are shared by; without it they live in the process.'),
+  ACCESS_LOG: flag('Whether each call is logged.', true),
+  GATEWAY_MAX_CONNECTIONS: integer('Client connections at most, over all ports.', 20_000, { min: 1, max: 1_000_000 }),
+};

@@ -1,0 +1,74 @@
+import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { Problem } from '@sluice/problem';
+import type { Exchange } from '../exchange.js';
+
+const decoders = { gzip: createGunzip, 'x-gzip': createGunzip, deflate: createInflate, br: createBrotliDecompress };
+
+/**
+ * The whole body of a request, decoded, within the configured size; calls `take` once, at the end of the body.
+ * The bound holds for what was decoded too, so that a small compressed body cannot become a large one.
+ *
+ * @param fail called instead with PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE or MALFORMED_REQUEST
+ */
+export function readBody(
+  exchange: Exchange,
+  take: (body: Buffer | undefined) => void,
+  fail: (problem: Problem) => void,
+): void {
+  if (!exchange.transport.hasBody) return take(undefined);
+  const most = exchange.runtime.config.sizes.body;
+  const chunks: Buffer[] = [];
+  let size = 0;
+  let over = false;
+  exchange.transport.readBody({
+    onData(chunk) {
+      if (over) return;
+      size += chunk.length;
+      if (size > most) {
+        over = true;
+        return fail(tooLarge(most));
+      }
+      chunks.push(chunk);
+    },
+    onEnd() {
+      if (over) return;
+      const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size);
+      const coding = exchange.head.contentEncoding?.toLowerCase();
+      if (coding === undefined || coding === 'identity') return take(body);
+      decode(coding, body, most, take, fail);
+    },
+  });
+}
+
+function decode(
+  coding: string,
+  body: Buffer,
+  most: number,
+  take: (body: Buffer) => void,
+  fail: (problem: Problem) => void,
+): void {
+  if (!Object.hasOwn(decoders, coding)) {
+    return fail(
+      new Problem('UNSUPPORTED_MEDIA_TYPE', `Content-Encoding: expected one of ${Object.keys(decoders).join(', ')}.`, {
+        headers: { 'accept-encoding': 'gzip, deflate, br' },
+      }),
+    );
+  }
+  const decoder = decoders[coding as keyof typeof decoders]();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  decoder.on('data', (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > most) decoder.destroy(tooLarge(most));
+    else chunks.push(chunk);
+  });
+  decoder.on('end', () => take(Buffer.concat(chunks, size)));
+  decoder.on('error', (error) =>
+    fail(error instanceof Problem ? error : new Problem('MALFORMED_REQUEST', `The body is not valid ${coding}.`)),
+  );
+  decoder.end(body);
+}
+
+function tooLarge(most: number): Problem {
+  return new Problem('PAYLOAD_TOO_LARGE', `The body is larger than ${most} bytes.`, { details: { limit_bytes: most } });
+}

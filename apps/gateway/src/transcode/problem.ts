@@ -1,0 +1,39 @@
+import { Problem, problemFromStatus, type ProblemCode, type ProblemDetails, toProblem } from '@sluice/problem';
+import { TranscodeError, type TranscodeErrorCode } from '@sluice/transcode';
+import type { Outcome } from '@sluice/wire';
+
+/** Our code for each fault that transcoding can find. */
+const codes: Readonly<Record<TranscodeErrorCode, ProblemCode>> = {
+  INVALID_JSON: 'INVALID_JSON',
+  UNKNOWN_FIELD: 'INVALID_ARGUMENT',
+  INVALID_VALUE: 'INVALID_ARGUMENT',
+  DUPLICATE_FIELD: 'INVALID_ARGUMENT',
+  MISSING_FIELD: 'INVALID_ARGUMENT',
+  INVALID_PATH: 'INVALID_ARGUMENT',
+  UNEXPECTED_BODY: 'INVALID_ARGUMENT',
+  ITEM_TOO_LARGE: 'PAYLOAD_TOO_LARGE',
+  UNSUPPORTED_MEDIA_TYPE: 'UNSUPPORTED_MEDIA_TYPE',
+  NOT_ACCEPTABLE: 'NOT_ACCEPTABLE',
+  INVALID_MESSAGE: 'INTERNAL',
+};
+
+/** What was thrown while a message was read or written, as a problem with the field and the position of the fault. */
+export function transcodeProblem(thrown: unknown): Problem {
+  if (!(thrown instanceof TranscodeError)) return toProblem(thrown);
+  if (thrown.code === 'INVALID_MESSAGE') return new Problem('INTERNAL', '', { cause: thrown });
+  const details: Record<string, ProblemDetails[string]> = { reason: thrown.code };
+  if (thrown.field !== undefined) details['field'] = thrown.field;
+  if (thrown.position) details['position'] = { ...thrown.position };
+  return new Problem(codes[thrown.code], thrown.message, { details });
+}
+
+/** How an upstream's call ended, as a problem. */
+export function outcomeProblem(outcome: Outcome): Problem {
+  if (outcome.overloaded) {
+    return new Problem('OVERLOADED', 'The service behind this path has no room for more calls.', {
+      details: { retry_after_ms: Math.max(1, Math.ceil(outcome.retryAfterMs ?? 1000)) },
+      cause: outcome.message,
+    });
+  }
+  return problemFromStatus(outcome.code, outcome.message, outcome.details);
+}

@@ -1,0 +1,185 @@
+import { Problem, toProblemDocument } from '@sluice/problem';
+import type { Binding, RequestStream, ResponseStream } from '@sluice/transcode';
+import type { Call, CallEvents, Fields, Outcome } from '@sluice/wire';
+import type { Exchange } from '../exchange.js';
+import { begin, respond, respondProblem } from '../respond/respond.js';
+import { requestMetadata, responseHeaders } from '../upstream/metadata.js';
+import type { MethodHandle, Upstream } from '../upstream/upstream.js';
+import { readBody } from './body.js';
+import { transcodeProblem, outcomeProblem } from './problem.js';
+
+/** REST to a method that streams, on either side or both. */
+export function forwardStream(exchange: Exchange): void {
+  const { route } = exchange;
+  const binding = route.binding!;
+  const { place } = route.target;
+  if (place.kind === 'local') return respondProblem(exchange, new Problem('UNIMPLEMENTED'));
+  const call = new StreamCall(exchange, binding, place.upstream);
+  const { kind } = binding.method;
+  if (kind === 'server_stream') call.startWithBody(place.handle);
+  else call.startWithStream(place.handle);
+}
+
+/**
+ * One streaming call. Both directions stop each other: the upstream is paused while the client does not read, and the
+ * client's body while the upstream does not.
+ */
+class StreamCall implements CallEvents {
+  private call: Call | undefined;
+  private metadata: Fields = [];
+  private responses: ResponseStream | undefined;
+  private lone: Buffer | undefined;
+  private begun = false;
+
+  constructor(
+    private readonly exchange: Exchange,
+    private readonly binding: Binding,
+    private readonly upstream: Upstream,
+  ) {}
+
+  private get streamsResponses(): boolean {
+    return this.binding.method.kind !== 'client_stream';
+  }
+
+  /** One request message, from the whole body. */
+  startWithBody(handle: MethodHandle): void {
+    const { exchange, binding } = this;
+    readBody(
+      exchange,
+      (body) => {
+        try {
+          const { contentType } = exchange.head;
+          const parts = { variables: exchange.variables, query: exchange.query, contentType, body };
+          const message = binding.encodeRequest(parts);
+          this.open(handle);
+          this.call!.write(message);
+          this.call!.end();
+        } catch (error) {
+          this.refuse(transcodeProblem(error));
+        }
+      },
+      (problem) => this.refuse(problem),
+    );
+  }
+
+  /** Request messages as they arrive, one JSON value a line. */
+  startWithStream(handle: MethodHandle): void {
+    const { exchange, binding } = this;
+    const { contentType } = exchange.head;
+    let requests: RequestStream;
+    try {
+      const parts = { variables: exchange.variables, query: exchange.query, contentType };
+      requests = binding.openRequestStream(parts, exchange.runtime.config.sizes.body);
+      this.open(handle);
+    } catch (error) {
+      return this.refuse(transcodeProblem(error));
+    }
+    const call = this.call!;
+    const send = (messages: Uint8Array[]) => {
+      let room = true;
+      for (const message of messages) room = call.write(message);
+      if (!room) exchange.transport.pauseBody();
+    };
+    if (!exchange.transport.hasBody) return call.end();
+    exchange.transport.readBody({
+      onData: (chunk) => this.guarded(() => send(requests.push(chunk))),
+      onEnd: () =>
+        this.guarded(() => {
+          send(requests.end());
+          call.end();
+        }),
+    });
+  }
+
+  private open(handle: MethodHandle): void {
+    const { exchange, upstream } = this;
+    if (this.streamsResponses) this.responses = this.binding.openResponseStream(exchange.head.accept);
+    const metadata = requestMetadata(exchange, upstream, exchange.runtime.secret);
+    exchange.transport.onGone = () => {
+      exchange.status = exchange.status || 499;
+      this.call?.cancel();
+      exchange.finish();
+    };
+    exchange.transport.onDrain = () => this.call?.resume();
+    this.call = upstream.channel.start(handle, metadata, { deadline: exchange.deadline }, this);
+  }
+
+  onHeaders(fields: Fields): void {
+    this.metadata = fields;
+  }
+
+  onDrain(): void {
+    this.exchange.transport.resumeBody();
+  }
+
+  onMessage(message: Buffer): void {
+    if (this.exchange.finished) return;
+    if (!this.responses) {
+      this.lone = message;
+      return;
+    }
+    const { responses } = this;
+    this.guarded(() => {
+      const text = responses.item(message);
+      this.beginOnce();
+      if (!this.exchange.transport.write(text)) this.call?.pause();
+    });
+  }
+
+  onEnd(outcome: Outcome): void {
+    const { exchange } = this;
+    if (exchange.finished) return;
+    if (outcome.code !== 0) return this.refuse(outcomeProblem(outcome));
+    if (this.responses) {
+      this.beginOnce();
+      const rest = this.responses.end();
+      if (rest.byteLength > 0) exchange.transport.write(rest);
+      exchange.transport.end();
+      return exchange.finish();
+    }
+    if (!this.lone) return this.refuse(new Problem('INTERNAL', '', { cause: 'OK without a message' }));
+    const lone = this.lone;
+    this.guarded(() => {
+      const { body, contentType } = this.binding.decodeResponse(lone);
+      respond(exchange, 200, [['content-type', contentType], ...responseHeaders(this.metadata, this.upstream)], body);
+    });
+  }
+
+  private beginOnce(): void {
+    if (this.begun) return;
+    this.begun = true;
+    const contentType = this.responses!.contentType ?? 'application/octet-stream';
+    begin(this.exchange, 200, [
+      ['content-type', contentType],
+      ['x-accel-buffering', 'no'],
+      ...responseHeaders(this.metadata, this.upstream),
+    ]);
+  }
+
+  private guarded(work: () => void): void {
+    if (this.exchange.finished) return;
+    try {
+      work();
+    } catch (error) {
+      this.refuse(transcodeProblem(error));
+    }
+  }
+
+  /** Before the first message a refusal is an answer of its own; after it, it is shown in the stream, which never looks complete. */
+  private refuse(problem: Problem): void {
+    const { exchange } = this;
+    if (exchange.finished) return;
+    if (!this.begun) {
+      respondProblem(exchange, problem);
+    } else {
+      exchange.runtime.log.failed(exchange, problem);
+      const text = this.responses!.error(JSON.stringify(toProblemDocument(problem, exchange.trace.traceId)));
+      if (text) {
+        exchange.transport.write(text);
+        exchange.transport.end();
+      } else exchange.transport.reset();
+      exchange.finish();
+    }
+    this.call?.cancel();
+  }
+}

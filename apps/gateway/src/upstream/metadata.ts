@@ -1,0 +1,95 @@
+import { formatTraceparent, newTraceContext } from '@sluice/telemetry';
+import type { Field } from '@sluice/wire';
+import type { Exchange } from '../exchange.js';
+import type { Upstream } from './upstream.js';
+
+const METADATA_PREFIX = 'grpc-metadata-';
+
+/** Names that the gateway or gRPC itself decides on. A client cannot set them, whatever the configuration says. */
+const reserved = new Set([
+  'content-type',
+  'te',
+  'user-agent',
+  'grpc-timeout',
+  'traceparent',
+  'authorization',
+  'cookie',
+]);
+
+/**
+ * The metadata of a call to an upstream:
+ *
+ * - `traceparent`, `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host`, set by the gateway;
+ * - `x-sluice-*`, who is calling; with the gateway's secret when the upstream is trusted;
+ * - over REST `Grpc-Metadata-Name: value` as `name`, over gRPC and gRPC-Web all custom metadata;
+ * - header fields that the upstream's configuration lists under `request_headers`;
+ * - `authorization`, when the upstream is configured to get it and the route is not public.
+ */
+export function requestMetadata(exchange: Exchange, upstream: Upstream, secret: string | undefined): Field[] {
+  const { head, caller, route } = exchange;
+  const { config } = upstream;
+  const fields: Field[] = [
+    ['traceparent', formatTraceparent(newTraceContext(exchange.trace))],
+    ['x-forwarded-for', head.clientAddress],
+    ['x-forwarded-proto', head.scheme],
+  ];
+  if (head.host !== '') fields.push(['x-forwarded-host', head.host]);
+  if (config.trusted) {
+    if (secret !== undefined) fields.push(['x-sluice-gateway-secret', secret]);
+    fields.push(['x-sluice-client-ip', head.clientAddress]);
+  }
+  if (caller) {
+    fields.push(['x-sluice-subject', caller.subject], ['x-sluice-tenant', caller.tenant]);
+    if (caller.session !== '') fields.push(['x-sluice-session', caller.session]);
+    if (caller.roles.length > 0) fields.push(['x-sluice-roles', caller.roles.join(',')]);
+    if (caller.scope !== '') fields.push(['x-sluice-scope', caller.scope]);
+    if (caller.guest) fields.push(['x-sluice-guest', 'true']);
+  }
+  const { authorization } = head;
+  if (upstream.forwardsAuthorization && authorization.kind === 'bearer' && (caller || !route.target.access.public)) {
+    fields.push(['authorization', `Bearer ${authorization.token}`]);
+  }
+  const listed = config.request_headers;
+  const asMetadata = route.form !== 'rest';
+  for (const field of head.passable) {
+    const [name, value] = field;
+    if (name.startsWith(METADATA_PREFIX)) {
+      const bare = name.slice(METADATA_PREFIX.length);
+      if (acceptable(bare)) fields.push([bare, value]);
+    } else if (listed.includes(name) || (asMetadata && acceptable(name))) fields.push(field);
+  }
+  if (head.cookie !== undefined && listed.includes('cookie')) fields.push(['cookie', head.cookie]);
+  if (head.origin !== undefined && listed.includes('origin')) fields.push(['origin', head.origin]);
+  return fields;
+}
+
+function acceptable(name: string): boolean {
+  return (
+    !reserved.has(name) &&
+    !name.startsWith('x-sluice-') &&
+    !name.startsWith('x-forwarded-') &&
+    !name.startsWith('grpc-')
+  );
+}
+
+/** Response metadata that become header fields of a REST answer without being listed in the configuration. */
+const passed = new Set([
+  'set-cookie',
+  'location',
+  'cache-control',
+  'etag',
+  'last-modified',
+  'content-language',
+  'content-disposition',
+  'vary',
+  'link',
+  'retry-after',
+  'www-authenticate',
+]);
+
+/** The metadata of a REST answer that the client gets: the usual header fields and those the configuration lists. */
+export function responseHeaders(metadata: readonly Field[], upstream: Upstream): Field[] {
+  if (metadata.length === 0) return [];
+  const listed = upstream.config.response_headers;
+  return metadata.filter(([name]) => passed.has(name) || listed.includes(name));
+}

@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { ConfigurationError } from '@sluice/config';
+import { loadSchema, type MethodInfo, type Schema } from '@sluice/transcode';
+import { Channel, type ChannelOptions, type MethodHandle } from '@sluice/wire';
+import type { UpstreamConfig } from '../config/schema.js';
+import { bySelector } from '../route/access.js';
+
+/** A gRPC service behind the gateway. */
+export interface Upstream {
+  readonly name: string;
+  readonly config: UpstreamConfig;
+  readonly schema: Schema;
+  readonly channel: Channel;
+  /** Whether the client's `Authorization` goes on to it. */
+  readonly forwardsAuthorization: boolean;
+}
+
+/**
+ * Reads the descriptor set and makes the channel; nothing is connected before the first call.
+ *
+ * @param configFile what `descriptor_set` and PEM files are relative to
+ * @throws ConfigurationError when a file cannot be used
+ */
+export function createUpstream(config: UpstreamConfig, configFile: string, authenticates: boolean): Upstream {
+  const file = resolve(dirname(configFile), config.descriptor_set);
+  const schema = loadSchema(readBytes(config, 'descriptor_set', file), file);
+  const unknown = config.services?.filter((service) => !schema.registry.getService(service)) ?? [];
+  if (unknown.length > 0) {
+    throw new ConfigurationError([
+      `upstreams.${config.name}.services: ${unknown.join(', ')}: expected services of ${file}`,
+    ]);
+  }
+  return {
+    name: config.name,
+    config,
+    schema,
+    channel: new Channel(config.address, channelOptions(config, configFile)),
+    forwardsAuthorization: config.forward_authorization ?? !authenticates,
+  };
+}
+
+function channelOptions(config: UpstreamConfig, configFile: string): ChannelOptions {
+  const { tls } = config;
+  const pem = (key: string, file: string | undefined) =>
+    file === undefined ? undefined : readBytes(config, `tls.${key}`, resolve(dirname(configFile), file));
+  return {
+    tls:
+      typeof tls === 'boolean'
+        ? tls
+        : { ca: pem('ca', tls.ca), cert: pem('cert', tls.cert), key: pem('key', tls.key), servername: tls.servername },
+    connectionsPerAddress: config.connections,
+    maxStreamsPerConnection: Math.ceil(config.max_concurrent / config.connections),
+    maxQueued: config.max_queued,
+    maxMessageBytes: config.max_message,
+  };
+}
+
+function readBytes(config: UpstreamConfig, key: string, file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new ConfigurationError([
+      `upstreams.${config.name}.${key}: ${file}: expected a file (${(error as Error).message})`,
+    ]);
+  }
+}
+
+/** The methods that the configuration makes callable. */
+export function servedMethods(upstream: Upstream): MethodInfo[] {
+  const { services } = upstream.config;
+  return [...upstream.schema.methods.values()].filter((method) => !services || services.includes(method.service));
+}
+
+/** How long a call of the method may take when the client does not say, in milliseconds. */
+export function timeoutOf(config: UpstreamConfig, method: MethodInfo): number {
+  const selected = bySelector(Object.entries(config.timeouts), method);
+  return selected ?? (method.kind === 'unary' ? config.timeout : config.stream_timeout);
+}
+
+export type { MethodHandle };

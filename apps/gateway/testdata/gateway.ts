@@ -1,0 +1,70 @@
+import { createMemoryStore } from '@sluice/limit';
+import { createLogger, Registry } from '@sluice/telemetry';
+import { gatewayConfigSchema } from '../src/config/schema.js';
+import type { Exchange } from '../src/exchange.js';
+import { listen, type Listener } from '../src/listener/listener.js';
+import { Observer } from '../src/observe.js';
+import { handle } from '../src/pipeline.js';
+import { buildRuntime, type Runtime } from '../src/runtime.js';
+import { echoDescriptorSet } from './echo-server.js';
+
+export interface TestGateway {
+  readonly origin: string;
+  readonly port: number;
+  readonly runtime: Runtime;
+  readonly metrics: Registry;
+  readonly listener: Listener;
+  stop(): Promise<void>;
+}
+
+/** The gateway in this process, before the echo service at `address`, on a free port. `over` is laid over the configuration. */
+export async function startTestGateway(address: string, over: Record<string, unknown> = {}): Promise<TestGateway> {
+  const { upstream, ...rest } = over;
+  const config = gatewayConfigSchema.parse({
+    upstreams: [{ name: 'echo', address, descriptor_set: echoDescriptorSet, ...(upstream as object | undefined) }],
+    ...rest,
+  });
+  const metrics = new Registry();
+  let runtime: Runtime | undefined;
+  let listener: Listener | undefined;
+  const observer = new Observer(
+    createLogger('gateway', 'fatal'),
+    false,
+    metrics,
+    () => runtime,
+    () => listener?.connections() ?? 0,
+  );
+  const store = createMemoryStore();
+  const built = buildRuntime(config, {
+    configFile: '/',
+    secret: 'a secret of sixteen or more characters',
+    limitsEnabled: true,
+    store,
+    observer,
+    inFlight: new Set<Exchange>(),
+  });
+  runtime = built;
+  const opened = await listen(
+    {
+      host: '127.0.0.1',
+      port: 0,
+      tls: undefined,
+      connectionsMax: 1000,
+      limits: config,
+      counted: (limit) => observer.limitHit(limit),
+    },
+    (transport) => handle(transport, built),
+  );
+  listener = opened;
+  return {
+    origin: `http://127.0.0.1:${opened.port}`,
+    port: opened.port,
+    runtime: built,
+    metrics,
+    listener: opened,
+    async stop() {
+      await opened.close(1000);
+      await Promise.all(built.upstreams.map((each) => each.channel.close(0)));
+    },
+  };
+}
