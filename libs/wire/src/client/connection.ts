@@ -2,7 +2,7 @@
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { Field, Fields } from '../fields.js';
-import { ErrorCode, StreamError } from '../http2/errors.js';
+import { ConnectionError, ErrorCode, StreamError } from '../http2/errors.js';
 import { FRAME_HEADER_OCTETS, Flag, FrameType, PREFACE, writeFrameHeader } from '../http2/frames.js';
 import type { HeaderBlock } from '../http2/header-block.js';
 import { Session, type SessionLimits } from '../http2/session.js';
@@ -63,6 +63,7 @@ export class ClientConnection extends Session {
   ) {
     super(dial(address, options.tls), options.limits, true);
     const { socket } = this;
+    this.peer.enablePush = false;
     socket.setNoDelay(true);
     socket.on(options.tls === undefined ? 'connect' : 'secureConnect', () => this.onConnected());
     socket.on('data', (chunk: Buffer) => {
@@ -176,6 +177,8 @@ export class ClientConnection extends Session {
 
   protected override onSettings(): void {
     // The peer's SETTINGS are its preface: the connection is established (RFC 9113 §3.4).
+    if (this.peer.enablePush)
+      throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'SETTINGS_ENABLE_PUSH of 1 from a server');
     this.established = true;
     this.openAlarm.clearTimer();
     this.owner.onCapacity(this);

@@ -21,7 +21,7 @@ export interface Settings {
   initialWindowSize: number;
   maxFrameSize: number;
   maxHeaderListSize: number;
-  /** Only a client says so; a server that says 1 breaks the protocol (§6.5.2). */
+  /** Said by clients only: a server that says 1 breaks the protocol (§6.5.2). */
   enablePush: boolean;
 }
 
