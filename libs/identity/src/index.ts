@@ -1,1 +1,6 @@
-export {};
+export { sluiceClaims, type Caller, type ClaimNames } from './caller.js';
+export { httpKeySet } from './http-key-set.js';
+export type { JsonWebKeySet } from './key-source.js';
+export { RevocationList, type Revocation } from './revocation-list.js';
+export { algorithms, type Algorithm } from './token-structure.js';
+export { createVerifier, type TokenVerifier, type VerifierOptions, type VerifierStats } from './verifier.js';

@@ -1,0 +1,77 @@
+/** Who is calling, as the claims of a verified token say. */
+export interface Caller {
+  /** `sub`: 1 to 255 printable ASCII characters. */
+  readonly subject: string;
+  /** Empty when the token names none. */
+  readonly tenant: string;
+  /** The session that the token belongs to; empty for tokens without one, which cannot be revoked. */
+  readonly session: string;
+  readonly roles: readonly string[];
+  /** Space-separated, as in RFC 6749 section 3.3. */
+  readonly scope: string;
+  readonly guest: boolean;
+  /** `exp` in milliseconds since the epoch. */
+  readonly expiresAtMs: number;
+}
+
+/** Which claims say what. A name that is no claim itself is read as a path: `realm_access.roles`. */
+export interface ClaimNames {
+  readonly tenant: string;
+  readonly session: string;
+  readonly roles: string;
+  readonly scope: string;
+  readonly guest: string;
+}
+
+export const sluiceClaims: ClaimNames = {
+  tenant: 'tid',
+  session: 'sid',
+  roles: 'roles',
+  scope: 'scope',
+  guest: 'guest',
+};
+
+export type Claims = Readonly<Record<string, unknown>>;
+
+/** These values become gRPC metadata, so nothing else than printable ASCII may be in them. */
+const PRINTABLE = /^[\x21-\x7e]{1,255}$/;
+/** A role holds no comma, which separates roles on their way to a service. */
+const ROLE = /^[\x21-\x2b\x2d-\x7e]{1,100}$/;
+const SCOPE = /^[\x20-\x7e]{0,2000}$/;
+const ROLES_MAX = 100;
+
+/** @returns undefined when a claim that says who is calling cannot be carried on */
+export function callerOf(claims: Claims, names: ClaimNames, defaultTenant: string): Caller | undefined {
+  const subject = claims['sub'];
+  const tenant = claimOf(claims, names.tenant) ?? defaultTenant;
+  const session = claimOf(claims, names.session) ?? '';
+  const scope = claimOf(claims, names.scope) ?? '';
+  if (typeof subject !== 'string' || !PRINTABLE.test(subject)) return undefined;
+  if (typeof tenant !== 'string' || (tenant !== '' && !PRINTABLE.test(tenant))) return undefined;
+  if (typeof session !== 'string' || (session !== '' && !PRINTABLE.test(session))) return undefined;
+  return {
+    subject,
+    tenant,
+    session,
+    roles: rolesOf(claimOf(claims, names.roles)),
+    scope: typeof scope === 'string' && SCOPE.test(scope) ? scope : '',
+    guest: claimOf(claims, names.guest) === true,
+    expiresAtMs: (claims['exp'] as number) * 1000,
+  };
+}
+
+function rolesOf(value: unknown): readonly string[] {
+  const roles: readonly unknown[] = Array.isArray(value) ? value : typeof value === 'string' ? value.split(' ') : [];
+  return roles.filter((role): role is string => typeof role === 'string' && ROLE.test(role)).slice(0, ROLES_MAX);
+}
+
+function claimOf(claims: Claims, name: string): unknown {
+  if (Object.hasOwn(claims, name)) return claims[name];
+  if (!name.includes('.')) return undefined;
+  let value: unknown = claims;
+  for (const step of name.split('.')) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, step)) return undefined;
+    value = (value as Claims)[step];
+  }
+  return value;
+}
