@@ -1,1 +1,4 @@
-export {};
+import { runService } from '@sluice/service';
+import { allocatorService } from './allocator.service.js';
+
+await runService(() => allocatorService());

@@ -1,0 +1,53 @@
+import { Problem } from '@sluice/problem';
+import { INT64_MAX, NODE_ID, REQUEST_ID_CHARACTERS_MAX, TTL_SECONDS_MAX } from './limits.js';
+
+function invalid(field: string, expectation: string): Problem {
+  return new Problem('INVALID_ARGUMENT', `${field}: expected ${expectation}`, { details: { field } });
+}
+
+/** Control characters (C0, DEL, C1) and half surrogates, which are not the same text on both sides of Postgres. */
+const UNFIT = /[\u0000-\u001f\u007f-\u009f]|\p{Surrogate}/u;
+
+/** @throws Problem INVALID_ARGUMENT */
+export function readRequestId(value: string): string {
+  const characters = [...value].length;
+  if (characters < 1 || characters > REQUEST_ID_CHARACTERS_MAX || UNFIT.test(value)) {
+    throw invalid('request_id', `1 to ${REQUEST_ID_CHARACTERS_MAX} characters without control characters`);
+  }
+  return value;
+}
+
+/**
+ * A count of tokens as the decimal text of an int64, which it stays all the way to Postgres.
+ *
+ * @throws Problem INVALID_ARGUMENT with the field's name
+ */
+export function readTokens(field: string, value: string): string {
+  const count = BigInt(value);
+  if (count < 1n || count > INT64_MAX) throw invalid(field, `a whole number from 1 to ${INT64_MAX}`);
+  return count.toString();
+}
+
+/** @throws Problem INVALID_ARGUMENT */
+export function readTtl(value: string, min: 0 | 1): number {
+  const seconds = BigInt(value);
+  if (seconds < BigInt(min) || seconds > BigInt(TTL_SECONDS_MAX)) {
+    throw invalid('ttl_seconds', `a whole number of seconds from ${min} to ${TTL_SECONDS_MAX}`);
+  }
+  return Number(seconds);
+}
+
+/** @throws Problem INVALID_ARGUMENT */
+export function readNodeId(value: string): string {
+  if (!NODE_ID.test(value)) {
+    throw invalid('node_id', '1 to 63 letters, digits, ".", "_" or "-", the first a letter or digit');
+  }
+  return value;
+}
+
+/** @throws Problem INVALID_ARGUMENT */
+export function readOneOf<T extends string>(field: string, words: readonly T[], value: string): T {
+  const word = words.find((candidate) => candidate === value);
+  if (word === undefined) throw invalid(field, words.join(' or '));
+  return word;
+}

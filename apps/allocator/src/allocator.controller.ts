@@ -1,0 +1,91 @@
+import { Controller } from '@nestjs/common';
+import { allocatorV1 } from '@sluice/contract';
+import { currentCall, currentCaller } from '@sluice/service';
+import { map, type Observable } from 'rxjs';
+import { AllocationReader } from './allocations/allocation-reader.js';
+import { Allocations } from './allocations/allocations.js';
+import { allocateAll } from './allocations/batch-allocation.js';
+import { readNodeId, readOneOf, readTokens } from './allocations/reading.js';
+import { strategies } from './batch/operation.js';
+import { toAllocation, toNode, toStrategy, toUsage } from './messages.js';
+import { Nodes } from './nodes/nodes.js';
+import { UsageWatch } from './nodes/usage-watch.js';
+import { StrategySettings } from './strategy/strategy-setting.js';
+
+@Controller()
+@allocatorV1.AllocatorServiceControllerMethods()
+export class AllocatorController implements allocatorV1.AllocatorServiceController {
+  constructor(
+    private readonly allocations: Allocations,
+    private readonly reader: AllocationReader,
+    private readonly nodes: Nodes,
+    private readonly usageWatch: UsageWatch,
+    private readonly strategySettings: StrategySettings,
+  ) {}
+
+  async allocate(request: allocatorV1.AllocateRequest): Promise<allocatorV1.Allocation> {
+    return toAllocation(await this.allocations.allocate(currentCall(), currentCaller(), request));
+  }
+
+  batchAllocate(request: allocatorV1.BatchAllocateRequest): Promise<allocatorV1.BatchAllocateResponse> {
+    const call = currentCall();
+    const caller = currentCaller();
+    return allocateAll(request.requests, (each) => this.allocations.allocate(call, caller, each));
+  }
+
+  async settle(request: allocatorV1.SettleRequest): Promise<allocatorV1.Allocation> {
+    const { request_id: id, token_count: count } = request;
+    return toAllocation(await this.allocations.settle(currentCall(), currentCaller(), id, count));
+  }
+
+  async extend(request: allocatorV1.ExtendRequest): Promise<allocatorV1.Allocation> {
+    const { request_id: id, ttl_seconds: ttl } = request;
+    return toAllocation(await this.allocations.extend(currentCall(), currentCaller(), id, ttl));
+  }
+
+  async free(request: allocatorV1.FreeRequest): Promise<allocatorV1.Allocation> {
+    return toAllocation(await this.allocations.free(currentCall(), currentCaller(), request.request_id));
+  }
+
+  async getAllocation(request: allocatorV1.GetAllocationRequest): Promise<allocatorV1.Allocation> {
+    return toAllocation(await this.reader.get(currentCall(), currentCaller(), request.request_id));
+  }
+
+  async getUsage(): Promise<allocatorV1.Usage> {
+    return toUsage(await this.nodes.usage());
+  }
+
+  watchUsage(): Observable<allocatorV1.Usage> {
+    return this.usageWatch.watch().pipe(map(toUsage));
+  }
+
+  async listNodes(): Promise<allocatorV1.ListNodesResponse> {
+    return { nodes: (await this.nodes.list()).map(toNode) };
+  }
+
+  async addNode(request: allocatorV1.AddNodeRequest): Promise<allocatorV1.Node> {
+    const capacity = readTokens('capacity', request.capacity);
+    return toNode(await this.nodes.add(currentCall(), readNodeId(request.node_id), capacity));
+  }
+
+  async resizeNode(request: allocatorV1.ResizeNodeRequest): Promise<allocatorV1.Node> {
+    const capacity = readTokens('capacity', request.capacity);
+    return toNode(await this.nodes.resize(currentCall(), readNodeId(request.node_id), capacity));
+  }
+
+  async drainNode(request: allocatorV1.DrainNodeRequest): Promise<allocatorV1.Node> {
+    return toNode(await this.nodes.setState(currentCall(), readNodeId(request.node_id), 'draining'));
+  }
+
+  async undrainNode(request: allocatorV1.UndrainNodeRequest): Promise<allocatorV1.Node> {
+    return toNode(await this.nodes.setState(currentCall(), readNodeId(request.node_id), 'active'));
+  }
+
+  async getStrategy(): Promise<allocatorV1.StrategySetting> {
+    return toStrategy(await this.strategySettings.get());
+  }
+
+  async setStrategy(request: allocatorV1.SetStrategyRequest): Promise<allocatorV1.StrategySetting> {
+    return toStrategy(await this.strategySettings.set(readOneOf('strategy', strategies, request.strategy)));
+  }
+}

@@ -1,0 +1,94 @@
+import { type DynamicModule, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
+import { LOGGER } from '@sluice/service';
+import { openDatabase } from '@sluice/storage';
+import { type Logger, METRICS, type Registry } from '@sluice/telemetry';
+import { DataSource } from 'typeorm';
+import { AllocationReader } from './allocations/allocation-reader.js';
+import { Allocations } from './allocations/allocations.js';
+import { AllocatorController } from './allocator.controller.js';
+import { batchEvents, watchQueue } from './batch/batch-metrics.js';
+import { GroupCommit } from './batch/group-commit.js';
+import { PostgresExecutor } from './batch/postgres-executor.js';
+import { migrations } from './migrations/index.js';
+import { Nodes } from './nodes/nodes.js';
+import { UsageWatch } from './nodes/usage-watch.js';
+import { SETTINGS, type AllocatorSettings } from './settings.js';
+import { StrategySettings } from './strategy/strategy-setting.js';
+
+/** One commits while the next batch is on its way. */
+const CONNECTIONS = 2;
+const SWEEP_MAX = 200;
+const OVERLAP_MIN = 64;
+
+@Module({})
+export class AllocatorModule implements OnApplicationShutdown {
+  constructor(
+    @Inject(DataSource) private readonly dataSource: DataSource,
+    private readonly groupCommit: GroupCommit,
+  ) {}
+
+  static with(settings: AllocatorSettings): DynamicModule {
+    return {
+      module: AllocatorModule,
+      controllers: [AllocatorController],
+      providers: [
+        { provide: SETTINGS, useValue: settings },
+        { provide: DataSource, useFactory: () => openSeededDatabase(settings) },
+        {
+          provide: GroupCommit,
+          // The data source comes first: its migrations make what the batches use.
+          inject: [DataSource, METRICS, LOGGER],
+          useFactory: (_: DataSource, metrics: Registry, logger: Logger) => makeGroupCommit(settings, metrics, logger),
+        },
+        Allocations,
+        AllocationReader,
+        Nodes,
+        UsageWatch,
+        StrategySettings,
+      ],
+    };
+  }
+
+  /** The last thing: calls in flight have ended by now. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.groupCommit.close();
+    await this.dataSource.destroy();
+  }
+}
+
+async function openSeededDatabase(settings: AllocatorSettings): Promise<DataSource> {
+  const dataSource = await openDatabase({
+    url: settings.ALLOCATOR_DATABASE_URL,
+    schema: 'budget',
+    applicationName: 'sluice-allocator',
+    poolSize: settings.DB_POOL_SIZE,
+    poolTimeoutMs: settings.DB_POOL_TIMEOUT,
+    migrations,
+  });
+  await new StrategySettings(dataSource).seed(settings.ALLOC_STRATEGY, settings.LARGE_REQUEST_TOKENS);
+  await new Nodes(dataSource).seed(settings.NODES, settings.NODE_BUDGET);
+  return dataSource;
+}
+
+function makeGroupCommit(settings: AllocatorSettings, metrics: Registry, logger: Logger): GroupCommit {
+  const executor = () =>
+    new PostgresExecutor({
+      url: settings.ALLOCATOR_DATABASE_URL,
+      lockTimeoutMs: settings.ALLOC_LOCK_TIMEOUT_MS,
+      answerTimeoutMs: settings.ALLOC_LOCK_TIMEOUT_MS + 5000,
+      sweepMax: SWEEP_MAX,
+    });
+  const limits = {
+    batchMax: settings.ALLOC_BATCH_MAX,
+    waitingMax: settings.ALLOC_WAITING_MAX,
+    queueMsMax: settings.ALLOC_QUEUE_MS,
+    overlapMin: OVERLAP_MIN,
+  };
+  const groupCommit = new GroupCommit(
+    Array.from({ length: CONNECTIONS }, executor),
+    limits,
+    batchEvents(metrics, logger),
+  );
+  watchQueue(metrics, groupCommit);
+  return groupCommit;
+}

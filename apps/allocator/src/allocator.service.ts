@@ -1,0 +1,28 @@
+import { readSettings } from '@sluice/config';
+import type { ServiceDefinition } from '@sluice/service';
+import { DataSource } from 'typeorm';
+import { AllocatorModule } from './allocator.module.js';
+import { allocatorSettings } from './settings.js';
+
+/** The allocator as the environment asks for it. */
+export function allocatorService(environment: NodeJS.ProcessEnv = process.env): ServiceDefinition {
+  const settings = readSettings(allocatorSettings(environment), environment);
+  return {
+    name: 'allocator',
+    packages: [{ name: 'sluice.allocator.v1', file: 'sluice/allocator/v1/allocator.proto' }],
+    grpcPort: settings.ALLOCATOR_PORT,
+    adminPort: settings.ALLOCATOR_ADMIN_PORT,
+    settings,
+    module: AllocatorModule.with(settings),
+    readiness: (app) => ({
+      async check(): Promise<Record<string, string>> {
+        try {
+          await app.get(DataSource).query('select 1');
+          return {};
+        } catch (error) {
+          return { postgres: (error as Error).message };
+        }
+      },
+    }),
+  };
+}

@@ -1,0 +1,238 @@
+import pg from 'pg';
+import { numberArray, readWords, textArray } from './array-text.js';
+import { BatchFailure, type BatchExecutor, type BatchResult, type FailureKind } from './batch-executor.js';
+import { kinds, resultsByCode, strategies, type AllocationRecord, type Operation, type Outcome } from './operation.js';
+
+export interface PostgresExecutorOptions {
+  readonly url: string;
+  /** A batch that waits longer than this for a node that another transaction holds is rolled back; in milliseconds. */
+  readonly lockTimeoutMs: number;
+  /** A batch without an answer after this long counts as lost with its connection; in milliseconds. */
+  readonly answerTimeoutMs: number;
+  /** Leases ended at most by one batch. */
+  readonly sweepMax: number;
+}
+
+const CONNECT_TIMEOUT_MS = 2000;
+
+/** Everything comes as the text that Postgres sent. */
+const rawTypes = { getTypeParser: () => (value: string) => value };
+
+/**
+ * The settings of the connection. Plans are made once, maybe while the tables are empty, and must suit them when they are large:
+ * every access is by an index.
+ */
+const sessionSettings = {
+  search_path: 'budget,public',
+  plan_cache_mode: 'force_generic_plan',
+  enable_seqscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  enable_bitmapscan: 'off',
+  jit: 'off',
+};
+
+type Row = Record<
+  | 'at_us'
+  | 'next_expiry_us'
+  | 'more_due'
+  | 'names'
+  | 'codes'
+  | 'places'
+  | 'strategies'
+  | 'largest'
+  | 'ex_at'
+  | 'ex_nodes'
+  | 'ex_states'
+  | 'ex_strategies'
+  | 'ex_counts'
+  | 'ex_settled'
+  | 'ex_expires'
+  | 'ex_created',
+  string | null
+>;
+
+/** `apply_batch` over one connection of its own, which is opened again after it was lost. */
+export class PostgresExecutor implements BatchExecutor {
+  private client: Promise<pg.Client> | undefined;
+  private closed = false;
+
+  constructor(private readonly options: PostgresExecutorOptions) {}
+
+  async apply(operations: readonly Operation[], wait: boolean): Promise<BatchResult> {
+    const client = await this.connection();
+    const query = {
+      name: 'apply_batch',
+      text: 'select * from budget.apply_batch($1, $2, $3, $4, $5, $6, $7, $8, $9)',
+      values: parameters(operations, wait, this.options.sweepMax),
+      types: rawTypes,
+    };
+    let late: NodeJS.Timeout | undefined;
+    try {
+      const answer = await Promise.race([
+        client.query<Row>(query),
+        new Promise<never>((_, reject) => {
+          late = setTimeout(() => reject(new Error('no answer in time')), this.options.answerTimeoutMs);
+        }),
+      ]);
+      return readResult(operations, answer.rows[0] as Row);
+    } catch (error) {
+      const kind = failureKind(error);
+      if (kind === 'unknown') this.drop(client);
+      throw new BatchFailure(kind, error);
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    const client = await this.client?.catch(() => undefined);
+    this.client = undefined;
+    await client?.end().catch(() => undefined);
+  }
+
+  private async connection(): Promise<pg.Client> {
+    if (this.closed) throw new BatchFailure('not sent', 'the service stops');
+    this.client ??= this.connect();
+    try {
+      return await this.client;
+    } catch (error) {
+      this.client = undefined;
+      throw new BatchFailure('not sent', error);
+    }
+  }
+
+  private async connect(): Promise<pg.Client> {
+    const settings = { ...sessionSettings, lock_timeout: String(this.options.lockTimeoutMs) };
+    const client = new pg.Client({
+      connectionString: this.options.url,
+      application_name: 'sluice-allocator-batch',
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      keepAlive: true,
+      options: Object.entries(settings)
+        .map(([name, value]) => `-c ${name}=${value}`)
+        .join(' '),
+    });
+    // An idle connection that breaks is noticed here; one in use also fails its query.
+    client.on('error', () => this.drop(client));
+    await client.connect();
+    return client;
+  }
+
+  private drop(client: pg.Client): void {
+    void this.client?.then(
+      (current) => {
+        if (current === client) this.client = undefined;
+      },
+      () => undefined,
+    );
+    (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+  }
+}
+
+/** serialization_failure, deadlock_detected, unique_violation (another replica inserted the request id at the same moment). */
+const TRANSIENT = new Set(['40001', '40P01', '23505']);
+/** lock_not_available, query_canceled. */
+const BLOCKED = new Set(['55P03', '57014']);
+
+function failureKind(error: unknown): FailureKind {
+  const { code, severity } = error as { code?: string; severity?: string };
+  // FATAL and PANIC end the connection, and with it the knowledge of what happened.
+  if (code === undefined || severity !== 'ERROR') return 'unknown';
+  if (TRANSIENT.has(code)) return 'rolled back';
+  return BLOCKED.has(code) ? 'blocked' : 'refused';
+}
+
+function parameters(operations: readonly Operation[], wait: boolean, sweepMax: number): unknown[] {
+  return [
+    numberArray(operations.map((operation) => kinds[operation.kind])),
+    textArray(operations.map((operation) => operation.tenant)),
+    textArray(operations.map((operation) => operation.requestId)),
+    textArray(operations.map((operation) => operation.subject)),
+    numberArray(operations.map((operation) => operation.privileged)),
+    numberArray(operations.map((operation) => operation.tokenCount)),
+    numberArray(operations.map((operation) => operation.ttlSeconds)),
+    wait,
+    sweepMax,
+  ];
+}
+
+function readResult(operations: readonly Operation[], row: Row): BatchResult {
+  const atUs = BigInt(row.at_us as string);
+  const nodes = readWords(row.names);
+  const places = readWords(row.places);
+  const chosenBy = readWords(row.strategies);
+  const largest = readWords(row.largest);
+  const existing = readExisting(operations, row);
+  const retryAfterMs =
+    row.next_expiry_us === null ? undefined : Math.max(1, Number((BigInt(row.next_expiry_us) - atUs) / 1000n) + 1);
+  const outcomes = readWords(row.codes).map((code, index): Outcome => {
+    const result = resultsByCode[Number(code)];
+    switch (result) {
+      case 'done':
+      case 'too much':
+      case 'ended':
+        return {
+          result,
+          allocation:
+            existing.get(index) ??
+            fresh(operations[index] as Operation, nodes[Number(places[index]) - 1] as string, chosenBy[index], atUs),
+        };
+      case 'exhausted':
+        return { result, largestRemaining: largest[index] as string, retryAfterMs };
+      case undefined:
+        throw new Error(`apply_batch gave the code ${code}`);
+      default:
+        return { result };
+    }
+  });
+  return { outcomes, moreDue: row.more_due === 't' };
+}
+
+function fresh(operation: Operation, nodeId: string, strategy: string | undefined, atUs: bigint): AllocationRecord {
+  return {
+    requestId: operation.requestId,
+    nodeId,
+    tokenCount: operation.tokenCount,
+    settled: '0',
+    state: 1,
+    strategy: strategyOf(strategy),
+    expiresUs: operation.ttlSeconds > 0 ? atUs + BigInt(operation.ttlSeconds) * 1_000_000n : undefined,
+    createdUs: atUs,
+  };
+}
+
+function readExisting(operations: readonly Operation[], row: Row): Map<number, AllocationRecord> {
+  const found = new Map<number, AllocationRecord>();
+  if (row.ex_at === null) return found;
+  const positions = readWords(row.ex_at);
+  const nodes = readWords(row.ex_nodes);
+  const states = readWords(row.ex_states);
+  const chosenBy = readWords(row.ex_strategies);
+  const counts = readWords(row.ex_counts);
+  const settled = readWords(row.ex_settled);
+  const expires = readWords(row.ex_expires);
+  const created = readWords(row.ex_created);
+  for (let index = 0; index < positions.length; index++) {
+    const position = Number(positions[index]) - 1;
+    const expiresUs = expires[index] as string;
+    found.set(position, {
+      requestId: (operations[position] as Operation).requestId,
+      nodeId: nodes[index] as string,
+      tokenCount: counts[index] as string,
+      settled: settled[index] as string,
+      state: Number(states[index]),
+      strategy: strategyOf(chosenBy[index]),
+      expiresUs: expiresUs === '0' ? undefined : BigInt(expiresUs),
+      createdUs: BigInt(created[index] as string),
+    });
+  }
+  return found;
+}
+
+function strategyOf(number: string | undefined) {
+  const strategy = strategies[Number(number) - 1];
+  if (strategy === undefined) throw new Error(`no strategy has the number ${number}`);
+  return strategy;
+}

@@ -1,0 +1,175 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { Problem } from '@sluice/problem';
+import { type Caller, transaction } from '@sluice/storage';
+import { DataSource, type EntityManager } from 'typeorm';
+import { INT64_MAX } from '../allocations/limits.js';
+import { ledgerKinds, strategies, type Strategy } from '../batch/operation.js';
+import type { ConfiguredNode } from '../settings.js';
+
+/** The states of a node, by the numbers of `Node.State` in the contract and in Postgres. */
+export const nodeStates = { active: 1, draining: 2 } as const;
+
+/** A node as it is now; counts are the decimal text of an int64. */
+export interface NodeRecord {
+  readonly nodeId: string;
+  readonly capacity: string;
+  readonly used: string;
+  /** Never below zero. */
+  readonly remaining: string;
+  readonly state: number;
+}
+
+export interface UsageRecord {
+  readonly nodes: readonly NodeRecord[];
+  readonly strategy: Strategy;
+}
+
+/** One at a time changes the set of nodes, so that the sum of the capacities can be bounded. */
+const NODES_LOCK = 7_226_311;
+
+const columns = `node_id as "nodeId", capacity::text, used::text, greatest(capacity - used, 0)::text as remaining, state::int`;
+
+/** The nodes, and how they are changed. */
+@Injectable()
+export class Nodes {
+  constructor(@Inject(DataSource) private readonly dataSource: DataSource) {}
+
+  list(): Promise<NodeRecord[]> {
+    return this.dataSource.query(`select ${columns} from nodes order by node_id`);
+  }
+
+  async usage(): Promise<UsageRecord> {
+    const rows: (NodeRecord & { strategy: number })[] = await this.dataSource.query(
+      `select ${columns}, s.strategy::int from settings s left join nodes on true order by node_id`,
+    );
+    const strategy = strategies[(rows[0]?.strategy ?? 1) - 1] as Strategy;
+    return { nodes: rows.filter(({ nodeId }) => nodeId !== null), strategy };
+  }
+
+  /** @throws Problem ALREADY_EXISTS, INVALID_ARGUMENT when the capacities together would exceed an int64 */
+  add(call: Caller, nodeId: string, capacity: string): Promise<NodeRecord> {
+    return transaction(this.dataSource, call, async (manager) => {
+      await lockNodes(manager);
+      if ((await find(manager, nodeId)) !== undefined) {
+        throw new Problem('ALREADY_EXISTS', `There is a node ${nodeId} already.`);
+      }
+      await checkTotal(manager, BigInt(capacity));
+      return insert(manager, nodeId, capacity, null);
+    });
+  }
+
+  /** @throws Problem NOT_FOUND, INVALID_ARGUMENT when the capacities together would exceed an int64 */
+  resize(call: Caller, nodeId: string, capacity: string): Promise<NodeRecord> {
+    return transaction(this.dataSource, call, async (manager) => {
+      await lockNodes(manager);
+      const node = await hold(manager, nodeId);
+      await checkTotal(manager, BigInt(capacity) - BigInt(node.capacity));
+      return change(manager, node, `capacity = ${BigInt(capacity)}`, ledgerKinds.resizeNode);
+    });
+  }
+
+  /** @throws Problem NOT_FOUND */
+  setState(call: Caller, nodeId: string, state: keyof typeof nodeStates): Promise<NodeRecord> {
+    return transaction(this.dataSource, call, async (manager) => {
+      const node = await hold(manager, nodeId);
+      if (node.state === nodeStates[state]) return node;
+      const kind = state === 'draining' ? ledgerKinds.drainNode : ledgerKinds.undrainNode;
+      return change(manager, node, `state = ${nodeStates[state]}`, kind);
+    });
+  }
+
+  /**
+   * Adds the nodes of the settings that are missing, and resizes those whose capacity in the settings has changed since the
+   * last start. A capacity that was set through the API stays as long as the setting does not change.
+   */
+  seed(configured: readonly ConfiguredNode[], budget: bigint): Promise<void> {
+    return this.dataSource.transaction(async (manager) => {
+      await lockNodes(manager);
+      for (const { nodeId, capacity = budget } of configured) {
+        const found: { configured: string | null }[] = await manager.query(
+          `select configured_capacity::text as configured from nodes where node_id = $1`,
+          [nodeId],
+        );
+        if (found[0]?.configured === String(capacity)) continue;
+        if (!found[0]) {
+          await checkTotal(manager, capacity);
+          await insert(manager, nodeId, String(capacity), String(capacity));
+          continue;
+        }
+        const node = await hold(manager, nodeId);
+        await checkTotal(manager, capacity - BigInt(node.capacity));
+        await change(
+          manager,
+          node,
+          `capacity = ${capacity}, configured_capacity = ${capacity}`,
+          ledgerKinds.resizeNode,
+        );
+      }
+    });
+  }
+}
+
+async function lockNodes(manager: EntityManager): Promise<void> {
+  await manager.query('select pg_advisory_xact_lock($1)', [NODES_LOCK]);
+}
+
+async function find(manager: EntityManager, nodeId: string, lock = ''): Promise<NodeRecord | undefined> {
+  const rows: NodeRecord[] = await manager.query(`select ${columns} from nodes where node_id = $1 ${lock}`, [nodeId]);
+  return rows[0];
+}
+
+/** The node, under the lock that batches take as well. */
+async function hold(manager: EntityManager, nodeId: string): Promise<NodeRecord> {
+  const node = await find(manager, nodeId, 'for no key update');
+  if (node === undefined) throw new Problem('NOT_FOUND', `There is no node ${nodeId}.`);
+  return node;
+}
+
+/** Usage answers with the sum of all capacities, which is an int64 as well. */
+async function checkTotal(manager: EntityManager, growth: bigint): Promise<void> {
+  const [row]: { total: string }[] = await manager.query(`select coalesce(sum(capacity), 0)::text as total from nodes`);
+  const left = INT64_MAX - BigInt(row?.total ?? 0);
+  if (growth > left) {
+    throw new Problem('INVALID_ARGUMENT', `capacity: the nodes together can hold ${INT64_MAX} at most, ${left} more`, {
+      details: { field: 'capacity' },
+    });
+  }
+}
+
+async function insert(
+  manager: EntityManager,
+  nodeId: string,
+  capacity: string,
+  configured: string | null,
+): Promise<NodeRecord> {
+  await manager.query(`insert into nodes (node_id, capacity, configured_capacity) values ($1, $2, $3)`, [
+    nodeId,
+    capacity,
+    configured,
+  ]);
+  await record(manager, nodeId, ledgerKinds.addNode, capacity);
+  return (await find(manager, nodeId)) as NodeRecord;
+}
+
+/** @param assignments SQL made of numbers alone */
+async function change(
+  manager: EntityManager,
+  before: NodeRecord,
+  assignments: string,
+  kind: number,
+): Promise<NodeRecord> {
+  await manager.query(`update nodes set ${assignments} where node_id = $1`, [before.nodeId]);
+  const after = (await find(manager, before.nodeId)) as NodeRecord;
+  const growth = BigInt(after.capacity) - BigInt(before.capacity);
+  // The ledger tells what changed, and a resize to the same capacity changes nothing.
+  if (growth !== 0n || kind !== ledgerKinds.resizeNode) await record(manager, before.nodeId, kind, String(growth));
+  return after;
+}
+
+async function record(manager: EntityManager, nodeId: string, kind: number, capacityDelta: string): Promise<void> {
+  await manager.query(
+    `insert into ledger (batch, ordinal, at, kind, node_id, delta, capacity_delta)
+       values (nextval('batch_seq'), 1, clock_timestamp(), $1, $2, 0, $3)`,
+    [kind, nodeId, capacityDelta],
+  );
+}
