@@ -43,8 +43,8 @@ export interface RunResult {
   readonly recorder: Recorder;
   readonly moments: readonly Moment[];
   readonly sessions: { created: number; wanted: number; expired: number; lost: number; deleted: number };
-  /** From the first planned creation to the last answered one. */
-  readonly creatingMs: number;
+  /** Sessions per real second, from the first that was created to the last; to the clean-up when some never were. */
+  readonly createPerSecond: number;
   readonly generator: { cpuSeconds: number; cpuMost: number; lagP99MostMs: number; rssMostBytes: number };
   readonly memory: readonly { service: string; samples: readonly MemorySample[] }[];
 }
@@ -56,7 +56,7 @@ const MEMORY_EVERY_MS_MIN = 1_000;
 const TICK_MS = 1;
 /** How long calls under way may still take when the run is over. */
 const DRAIN_MS = 10_000;
-/** How long deleting may take after an interruption, and how many at once. */
+/** How long deleting what is left may take at the end, and how many at once. */
 const HURRIED_CLEAN_UP_MS = 10_000;
 const HURRIED_DELETES = 50;
 /** The clean-up deletes within this share of its phase, so that the last answers fall into it. */
@@ -98,6 +98,7 @@ class Run {
   private multiplier = 1;
   private deletions: EvenPlan | undefined;
   private deleted = 0;
+  private firstCreatedMs = 0;
   private lastCreatedMs = 0;
   private nextControlMs: number;
   private readonly sliceMs: number;
@@ -137,8 +138,10 @@ class Run {
         this.tick(this.now());
         await delay(TICK_MS);
       }
-      if (signal.aborted) await this.deleteInHurry();
+      await this.deleteInHurry();
       await this.drained(DRAIN_MS);
+      // Sessions whose creation was under way at the end.
+      await this.deleteInHurry();
     } finally {
       await this.transport.close();
       this.monitor.stop();
@@ -202,6 +205,7 @@ class Run {
     const id = ended.outcome.kind === 'ok' ? parse(ended.answer.body)['id'] : undefined;
     if (typeof id !== 'string') return false;
     this.lastCreatedMs = this.now();
+    if (this.sessions.created === 0) this.firstCreatedMs = this.lastCreatedMs;
     this.sessions.add(id, user, this.lastCreatedMs);
     return true;
   }
@@ -276,7 +280,7 @@ class Run {
     if (outcome.kind === 'ok') this.deleted++;
   }
 
-  /** After an interruption: a few deletions at once, until all is deleted or the time is over. */
+  /** Deletes what an interruption, or the clean-up, has left: a few at once, until all is deleted or the time is over. */
   private async deleteInHurry(): Promise<void> {
     const deadline = this.now() + HURRIED_CLEAN_UP_MS;
     let turn = 0;
@@ -327,6 +331,15 @@ class Run {
     }
   }
 
+  /** Counts the steps between creations, so that the time that the first one took does not count. */
+  private createPerSecond(): number {
+    const { created } = this.sessions;
+    const all = created === this.plan.scenario.sessions;
+    const untilMs = all ? this.lastCreatedMs : Math.min(this.now(), this.plan.phases.cleanUpMs);
+    const seconds = (untilMs - this.firstCreatedMs) / 1000;
+    return created < 2 || seconds <= 0 ? 0 : (created - 1) / seconds;
+  }
+
   private result(interrupted: boolean): RunResult {
     const { created, expired, lost } = this.sessions;
     const { cpuSeconds, cpuMost, lagP99MostMs, rssMostBytes } = this.monitor;
@@ -339,7 +352,7 @@ class Run {
       recorder: this.recorder,
       moments: this.moments,
       sessions: { created, wanted: this.plan.scenario.sessions, expired, lost, deleted: this.deleted },
-      creatingMs: this.lastCreatedMs,
+      createPerSecond: this.createPerSecond(),
       generator: { cpuSeconds, cpuMost, lagP99MostMs, rssMostBytes },
       memory: this.memory,
     };

@@ -31,7 +31,7 @@ export function table(caption: string, headings: readonly string[], rows: readon
     ([first, ...rest]) =>
       html`<tr>
         <th scope="row">${first!}</th>
-        ${rest.map((cell) => html`<td>${cell}</td>`)}
+        ${rest.map(cellOf)}
       </tr> `,
   );
   return html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}">
@@ -49,4 +49,10 @@ export function table(caption: string, headings: readonly string[], rows: readon
       </tbody>
     </table>
   </div> `;
+}
+
+/** Numbers stand right, so that their digits stand below one another; words stand left. */
+function cellOf(cell: Part): Html {
+  const word = typeof cell === 'object' || !/^-?\d[\d.,]*( ?(ms|%|MB|s|µs|\/s))?$/.test(String(cell));
+  return word ? html`<td class="word">${cell}</td>` : html`<td>${cell}</td>`;
 }

@@ -369,6 +369,7 @@ h2 { font-size: 1.2rem; margin: 2rem 0 .6rem; border-bottom: 1px solid #b8b8b8; 
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .2rem 0; }
 th, td { border: 1px solid #c8c8c8; padding: .2rem .55rem; text-align: right; white-space: nowrap; }
+td.word { text-align: left; }
 th { background: #f2f2f2; font-weight: 500; text-align: left; }
 figure { margin: 1.2rem 0; break-inside: avoid; }
 figcaption { font-weight: 600; }

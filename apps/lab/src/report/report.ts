@@ -83,7 +83,6 @@ export function reportOf(result: RunResult, versions: Readonly<Record<string, st
   const answered = total.ok + total.refused + total.failed;
   const share = (part: number, whole: number) => (whole === 0 ? 0 : part / whole);
   const multipliers = result.moments.map(({ multiplier }) => multiplier);
-  const scenarioSeconds = (result.creatingMs * plan.timeScale) / 1000;
   const findings = {
     format: REPORT_FORMAT,
     scenario: plan.scenario,
@@ -115,7 +114,7 @@ export function reportOf(result: RunResult, versions: Readonly<Record<string, st
     kinds: recorder.byKind().map(({ kind, counts, ...latency }) => ({ kind, ...counts, ...latency })),
     sessions: {
       ...result.sessions,
-      create_per_second: share(result.sessions.created, scenarioSeconds),
+      create_per_second: result.createPerSecond / plan.timeScale,
     },
     generator: {
       cpu_seconds: result.generator.cpuSeconds,
