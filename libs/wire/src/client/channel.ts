@@ -249,7 +249,10 @@ export class Channel implements CallOwner, EndpointOwner {
   onCapacity(): void {
     for (const call of this.queue) {
       const endpoint = this.pick(call.endpoint);
-      if (endpoint === undefined) return;
+      if (endpoint === undefined) {
+        for (const full of this.endpoints) full.grow();
+        return;
+      }
       this.queue.delete(call);
       call.begin(endpoint.best()!, endpoint);
     }

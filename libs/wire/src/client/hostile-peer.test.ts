@@ -585,12 +585,7 @@ describe('a conversation cut at every octet', () => {
     channel.unary(channel.method('/a.B/C'), [], Buffer.from('hello'), {}, events);
     const peer = await server.next();
     await peer.seeType(FrameType.DATA);
-    for (const octet of Buffer.concat([
-      f.settings(),
-      R,
-      f.data(1, f.message('first')),
-      f.headers(1, f.OK, true),
-    ])) {
+    for (const octet of Buffer.concat([f.settings(), R, f.data(1, f.message('first')), f.headers(1, f.OK, true)])) {
       peer.socket.write(Buffer.from([octet]));
     }
     expect(await events.outcome).toMatchObject({ code: Status.OK });

@@ -1,0 +1,457 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Status } from '../grpc/status.js';
+import { ErrorCode } from '../http2/errors.js';
+import { Flag, FrameType } from '../http2/frames.js';
+import * as f from '../testing/frames.js';
+import { Recorder, RelayRecorder } from '../testing/recorder.js';
+import { ScriptedServer, type PeerConnection } from '../testing/scripted-peer.js';
+import { timersSet } from '../timers/wheel.js';
+import { Channel } from './channel.js';
+import type { ChannelOptions } from './channel-options.js';
+
+let servers: ScriptedServer[] = [];
+let channels: Channel[] = [];
+
+beforeEach(async () => {
+  servers = [await ScriptedServer.listen(), await ScriptedServer.listen()];
+  channels = [];
+});
+
+afterEach(async () => {
+  for (const channel of channels) {
+    await channel.close(0);
+    expect(channel.stats).toMatchObject({ streams: 0, queued: 0, connections: 0 });
+  }
+  for (const server of servers) await server.close();
+  expect(timersSet()).toBe(0);
+});
+
+function open(options: ChannelOptions = {}, count = 1): Channel {
+  const target = servers.slice(0, count).map(({ port }) => `127.0.0.1:${port}`);
+  const channel = new Channel(target.join(','), options);
+  channels.push(channel);
+  return channel;
+}
+
+function call(channel: Channel, options: { idempotent?: boolean; deadline?: number } = {}): Recorder {
+  const events = new Recorder();
+  channel.unary(channel.method('/a.B/C'), [], Buffer.from('hello'), options, events);
+  return events;
+}
+
+const ok = (streamId: number): Buffer[] => [
+  f.headers(streamId, f.RESPONSE),
+  f.data(streamId, f.message('yes')),
+  f.headers(streamId, f.OK, true),
+];
+
+/** Answers every request of a connection. */
+function answer(peer: PeerConnection, reply: (streamId: number) => Buffer[] = ok): void {
+  peer.send(f.settings());
+  const seen = new Set<number>();
+  peer.socket.on('data', () => {
+    for (const { type, streamId } of peer.frames) {
+      if (type !== FrameType.HEADERS || seen.has(streamId)) continue;
+      seen.add(streamId);
+      peer.send(...reply(streamId));
+    }
+  });
+}
+
+function answerAll(server: ScriptedServer, reply: (streamId: number) => Buffer[] = ok): void {
+  void server.next().then((peer) => {
+    answer(peer, reply);
+    answerAll(server, reply);
+  });
+}
+
+describe('retry', () => {
+  it('sends again at once what was refused, and what GOAWAY left out', async () => {
+    const channel = open();
+    const events = call(channel);
+    const first = await servers[0]!.next();
+    await first.seeType(FrameType.HEADERS, 1);
+    first.send(f.settings(), f.reset(1, ErrorCode.REFUSED_STREAM));
+    await first.seeType(FrameType.HEADERS, 3);
+    first.send(f.goaway(1, ErrorCode.NO_ERROR));
+    const second = await servers[0]!.next();
+    await second.seeType(FrameType.HEADERS, 1);
+    second.send(f.settings(), ...ok(1));
+    expect(await events.outcome).toMatchObject({ code: Status.OK });
+    expect(channel.stats.retries).toBe(2);
+  });
+
+  it('does not send again what may have been processed, unless the method is idempotent', async () => {
+    const channel = open();
+    const once = call(channel);
+    const twice = call(channel, { idempotent: true });
+    const first = await servers[0]!.next();
+    await first.seeType(FrameType.HEADERS, 3);
+    first.send(f.settings());
+    first.socket.end();
+    expect(await once.outcome).toMatchObject({ code: Status.UNAVAILABLE, unprocessed: false });
+    const second = await servers[0]!.next();
+    answer(second);
+    await second.seeType(FrameType.HEADERS);
+    expect(await twice.outcome).toMatchObject({ code: Status.OK });
+  });
+
+  it('never sends again once part of the response was handed on', async () => {
+    const channel = open();
+    const events = call(channel, { idempotent: true });
+    const peer = await servers[0]!.next();
+    await peer.seeType(FrameType.HEADERS, 1);
+    peer.send(f.settings(), f.headers(1, f.RESPONSE), f.reset(1, ErrorCode.REFUSED_STREAM));
+    expect(await events.outcome).toMatchObject({ code: Status.UNAVAILABLE });
+    expect(channel.stats.retries).toBe(0);
+  });
+
+  it('stops when the budget is used up', async () => {
+    const channel = open({ retryShare: 0 });
+    answerAll(servers[0]!, (id) => [f.headers(id, [...f.RESPONSE, ['grpc-status', '14']], true)]);
+    const calls = Array.from({ length: 30 }, () => call(channel, { idempotent: true }));
+    for (const events of calls) expect(await events.outcome).toMatchObject({ code: Status.UNAVAILABLE });
+    expect(channel.stats.retries).toBe(10);
+    expect(channel.stats.retriesRefused).toBeGreaterThan(0);
+  });
+});
+
+describe('the queue', () => {
+  it('respects MAX_CONCURRENT_STREAMS, waits in order, and sheds beyond its bound', async () => {
+    const channel = open({ maxQueued: 2, connectionsPerAddress: 1 });
+    const first = call(channel);
+    const peer = await servers[0]!.next();
+    peer.send(f.settings([3, 1]));
+    await peer.see(({ type, flags }) => type === FrameType.SETTINGS && (flags & Flag.ACK) !== 0);
+    const waiting = [call(channel), call(channel)];
+    const shed = call(channel);
+    expect(shed.ends).toBe(0);
+    expect(await shed.outcome).toMatchObject({
+      code: Status.UNAVAILABLE,
+      overloaded: true,
+      unprocessed: true,
+      retryAfterMs: 1000,
+    });
+    expect(channel.stats).toMatchObject({ streams: 1, queued: 2, shed: 1 });
+    peer.send(...ok(1));
+    await first.outcome;
+    await peer.seeType(FrameType.HEADERS, 3);
+    peer.send(...ok(3));
+    expect(await waiting[0]!.outcome).toMatchObject({ code: Status.OK });
+    await peer.seeType(FrameType.HEADERS, 5);
+    peer.send(...ok(5));
+    expect(await waiting[1]!.outcome).toMatchObject({ code: Status.OK });
+  });
+
+  it('opens further connections when one is full', async () => {
+    const channel = open({ maxStreamsPerConnection: 2, connectionsPerAddress: 3 });
+    answerAll(servers[0]!, () => []);
+    const calls = Array.from({ length: 6 }, () => call(channel));
+    await expect.poll(() => channel.stats.streams).toBe(6);
+    expect(channel.stats.connections).toBe(3);
+    await channel.close(0);
+    for (const events of calls) expect((await events.outcome).code).not.toBe(Status.OK);
+  });
+
+  it('lets a call leave it by cancellation and by deadline', async () => {
+    const channel = open({ maxStreamsPerConnection: 1, connectionsPerAddress: 1 });
+    const running = call(channel);
+    await (await servers[0]!.next()).seeType(FrameType.HEADERS, 1);
+    const late = call(channel, { deadline: Date.now() + 30 });
+    const events = new Recorder();
+    const cancelled = channel.unary(channel.method('/a.B/C'), [], Buffer.alloc(0), {}, events);
+    cancelled.cancel();
+    expect(events.ends).toBe(1);
+    expect(await events.outcome).toMatchObject({ code: Status.CANCELLED });
+    expect(await late.outcome).toMatchObject({ code: Status.DEADLINE_EXCEEDED, unprocessed: true });
+    expect(channel.stats.queued).toBe(0);
+    expect(running.ends).toBe(0);
+  });
+});
+
+describe('several addresses', () => {
+  it('spreads calls, and goes on with those that live', async () => {
+    const channel = open({}, 2);
+    for (const server of servers) answerAll(server);
+    for (let round = 0; round < 40; round++) expect(await call(channel).outcome).toMatchObject({ code: Status.OK });
+    for (const server of servers)
+      expect(server.connections[0]!.frames.some(({ type }) => type === FrameType.HEADERS)).toBe(true);
+    const [dead] = servers.splice(0, 1);
+    await dead!.close();
+    for (let round = 0; round < 40; round++) {
+      expect(await call(channel, { idempotent: true }).outcome).toMatchObject({ code: Status.OK });
+    }
+    await expect.poll(() => channel.stats.ejected).toBe(1);
+  });
+
+  it('ejects an address that keeps failing, and lets it back', async () => {
+    let broken = true;
+    const channel = open({ ejectAfter: 3, ejectMs: 50, returnMs: 50 }, 2);
+    answerAll(servers[0]!);
+    answerAll(servers[1]!, (id) => (broken ? [f.headers(id, [...f.RESPONSE, ['grpc-status', '14']], true)] : ok(id)));
+    await expect
+      .poll(async () => {
+        await call(channel).outcome;
+        return channel.stats.ejected;
+      })
+      .toBe(1);
+    const before = servers[1]!.connections[0]!.frames.length;
+    for (let round = 0; round < 10; round++) await call(channel).outcome;
+    broken = false;
+    await expect
+      .poll(async () => {
+        expect(await call(channel).outcome).toMatchObject({ code: Status.OK });
+        return servers[1]!.connections[0]!.frames.length > before && channel.stats.ejected === 0;
+      })
+      .toBe(true);
+  });
+
+  it('fails at once while nothing can be reached, and is back soon after', async () => {
+    const [server] = servers.splice(0, 1);
+    const { port } = server!;
+    await server!.close();
+    const channel = new Channel(`127.0.0.1:${port}`, { ejectMsMax: 100 });
+    channels.push(channel);
+    expect(await call(channel).outcome).toMatchObject({ code: Status.UNAVAILABLE, unprocessed: true });
+    expect(channel.state).toBe('failing');
+    expect((await call(channel).outcome).message).toContain('ECONNREFUSED');
+  });
+
+  it('says so when a name cannot be resolved', async () => {
+    const channel = new Channel('no-such-host.invalid:1');
+    channels.push(channel);
+    const outcome = await call(channel).outcome;
+    expect(outcome).toMatchObject({ code: Status.UNAVAILABLE, unprocessed: true });
+    expect(outcome.message).toContain('no-such-host.invalid cannot be resolved');
+  });
+
+  it('refuses what is not a target', () => {
+    for (const target of ['', 'host', 'host:0', 'host:99999', 'http://host:1', 'a:1,,b:2']) {
+      expect(() => new Channel(target), target).toThrow(TypeError);
+    }
+  });
+});
+
+describe('liveness', () => {
+  it('drops a connection whose peer does not answer PING', async () => {
+    const channel = open({ keepaliveMs: 20, keepaliveTimeoutMs: 30, maxAttempts: 1 });
+    const events = call(channel);
+    const peer = await servers[0]!.next();
+    peer.send(f.settings());
+    await peer.seeType(FrameType.PING);
+    expect(await events.outcome).toMatchObject({
+      code: Status.UNAVAILABLE,
+      message: 'a PING was not answered in time',
+    });
+  });
+
+  it('keeps one whose peer answers', async () => {
+    const channel = open({ keepaliveMs: 20, keepaliveTimeoutMs: 2_000 });
+    const events = call(channel);
+    const peer = await servers[0]!.next();
+    peer.send(f.settings());
+    for (let count = 1; count <= 3; count++) {
+      await expect
+        .poll(() => peer.frames.filter(({ type }) => type === FrameType.PING).length)
+        .toBeGreaterThanOrEqual(count);
+      peer.send(f.frame(FrameType.PING, Flag.ACK, 0, Buffer.alloc(8)));
+    }
+    peer.send(...ok(1));
+    expect(await events.outcome).toMatchObject({ code: Status.OK });
+  });
+
+  it('gives up on a peer that accepts and says nothing', async () => {
+    const channel = open({ connectTimeoutMs: 50, maxAttempts: 1 });
+    expect(await call(channel).outcome).toMatchObject({ code: Status.UNAVAILABLE });
+  });
+
+  it('suspects a connection on which a deadline passed in silence', async () => {
+    const channel = open({ keepaliveTimeoutMs: 30 });
+    const events = call(channel, { deadline: Date.now() + 30 });
+    const peer = await servers[0]!.next();
+    peer.send(f.settings());
+    await peer.see(({ type, flags }) => type === FrameType.SETTINGS && (flags & Flag.ACK) !== 0);
+    const silent = call(channel, { deadline: Date.now() + 60 });
+    expect(await events.outcome).toMatchObject({ code: Status.DEADLINE_EXCEEDED });
+    expect(await silent.outcome).toMatchObject({ code: Status.DEADLINE_EXCEEDED });
+    await peer.seeType(FrameType.PING);
+    await peer.closed;
+  });
+});
+
+describe('closing', () => {
+  it('lets running calls finish, refuses new ones', async () => {
+    const channel = open();
+    const events = call(channel);
+    const peer = await servers[0]!.next();
+    await peer.seeType(FrameType.HEADERS, 1);
+    peer.send(f.settings());
+    const closing = channel.close(5_000);
+    expect(channel.state).toBe('closing');
+    expect(await call(channel).outcome).toMatchObject({ code: Status.UNAVAILABLE, message: 'the channel is closed' });
+    peer.send(...ok(1));
+    expect(await events.outcome).toMatchObject({ code: Status.OK });
+    await closing;
+    expect(await peer.seeType(FrameType.GOAWAY)).toMatchObject({ code: ErrorCode.NO_ERROR });
+    expect(channel.state).toBe('closed');
+  });
+
+  it('ends what is left when the grace is over', async () => {
+    const channel = open();
+    const events = call(channel);
+    await (await servers[0]!.next()).seeType(FrameType.HEADERS, 1);
+    await channel.close(20);
+    expect((await events.outcome).code).toBe(Status.UNAVAILABLE);
+  });
+});
+
+describe('backpressure and bounds', () => {
+  it('stops delivering while paused, in the middle of a chunk too, and goes on', async () => {
+    const channel = open();
+    const events = new Recorder();
+    const running = channel.unary(channel.method('/a.B/C'), [], Buffer.alloc(0), {}, events);
+    events.onMessageHook = () => running.pause();
+    const peer = await servers[0]!.next();
+    peer.send(
+      f.settings(),
+      f.headers(1, f.RESPONSE),
+      f.data(1, Buffer.concat([f.message('a'), f.message('b')])),
+      f.data(1, f.message('c')),
+      f.headers(1, f.OK, true),
+    );
+    for (let count = 1; count <= 3; count++) {
+      await expect.poll(() => events.messages.length).toBe(count);
+      expect(events.ends).toBe(0);
+      running.resume();
+    }
+    running.resume();
+    expect(await events.outcome).toMatchObject({ code: Status.OK });
+    expect(events.messages.map(String)).toEqual(['a', 'b', 'c']);
+  });
+
+  it('gives credit only for what was read', async () => {
+    const channel = open({ streamWindowBytes: 65_535 });
+    const events = new Recorder();
+    const running = channel.unary(channel.method('/a.B/C'), [], Buffer.alloc(0), {}, events);
+    running.pause();
+    const peer = await servers[0]!.next();
+    peer.send(f.settings(), f.headers(1, f.RESPONSE));
+    for (let at = 0; at < 3; at++) peer.send(f.data(1, f.message(Buffer.alloc(16_000))));
+    peer.send(f.ping());
+    await peer.see(({ type, flags }) => type === FrameType.PING && (flags & Flag.ACK) !== 0);
+    const credit = (): boolean =>
+      peer.frames.some(({ type, streamId }) => type === FrameType.WINDOW_UPDATE && streamId === 1);
+    expect(credit()).toBe(false);
+    running.resume();
+    await peer.seeType(FrameType.WINDOW_UPDATE, 1);
+    expect(events.messages.length).toBe(3);
+    running.cancel();
+  });
+
+  it('asks to wait when the peer does not read, and says when to go on', async () => {
+    const channel = open();
+    const events = new Recorder();
+    const running = channel.start(channel.method('/a.B/C'), [], {}, events);
+    const peer = await servers[0]!.next();
+    peer.send(f.settings());
+    await peer.seeType(FrameType.HEADERS, 1);
+    let written = 0;
+    while (running.write(Buffer.alloc(20_000))) written++;
+    expect(written).toBeLessThan(20);
+    peer.send(f.windowUpdate(0, 1_000_000), f.windowUpdate(1, 1_000_000));
+    await expect.poll(() => events.drains).toBe(1);
+    running.cancel();
+    expect(await peer.seeType(FrameType.RST_STREAM)).toMatchObject({ code: ErrorCode.CANCEL });
+  });
+
+  it('refuses metadata that must not travel', async () => {
+    const channel = open();
+    const method = channel.method('/a.B/C');
+    for (const field of [
+      ['a', 'b\r\nc: d'],
+      ['A', 'b'],
+      [':path', '/'],
+      ['te', 'trailers'],
+      ['connection', 'close'],
+      ['a', '\u010a'],
+    ] as const) {
+      const events = new Recorder();
+      channel.unary(method, [field], Buffer.alloc(0), {}, events);
+      expect(events.ends).toBe(0);
+      expect(await events.outcome, String(field)).toMatchObject({ code: Status.INTERNAL });
+    }
+  });
+
+  it('sends long metadata in CONTINUATION frames', async () => {
+    const channel = open();
+    const events = new Recorder();
+    channel.unary(channel.method('/a.B/C'), [['x-long', 'v'.repeat(40_000)]], Buffer.alloc(0), {}, events);
+    const peer = await servers[0]!.next();
+    await peer.see(({ type, flags }) => type === FrameType.CONTINUATION && (flags & Flag.END_HEADERS) !== 0);
+    peer.send(f.settings(), ...ok(1));
+    expect(await events.outcome).toMatchObject({ code: Status.OK });
+  });
+});
+
+describe('a relayed stream', () => {
+  it('hands fields and bytes on as they are', async () => {
+    const channel = open();
+    const events = new RelayRecorder();
+    const relay = channel.openStream(
+      channel.method('/a.B/C'),
+      [
+        ['content-type', 'application/grpc+proto'],
+        ['x-a', 'b'],
+      ],
+      { deadline: Date.now() + 5_000 },
+      events,
+    );
+    relay.write(f.message('one').subarray(0, 3));
+    relay.write(f.message('one').subarray(3));
+    relay.end();
+    const peer = await servers[0]!.next();
+    const request = await peer.seeType(FrameType.HEADERS, 1);
+    expect(request.fields).toContainEqual(['content-type', 'application/grpc+proto']);
+    expect(request.fields!.map(([name]) => name)).toContain('grpc-timeout');
+    await peer.see(({ flags, type }) => type === FrameType.DATA && (flags & Flag.END_STREAM) !== 0);
+    peer.send(
+      f.settings(),
+      f.headers(1, [...f.RESPONSE, ['grpc-encoding', 'br']]),
+      f.data(1, 'anything'),
+      f.headers(
+        1,
+        [
+          ['grpc-status', '7'],
+          ['x', 'y'],
+        ],
+        true,
+      ),
+    );
+    expect(await events.end).toEqual({
+      trailers: [
+        ['grpc-status', '7'],
+        ['x', 'y'],
+      ],
+    });
+    expect(events).toMatchObject({ status: 200, last: false });
+    expect(Buffer.concat(events.chunks).toString()).toBe('anything');
+  });
+
+  it('tells trailers-only from the rest, and failures in gRPC terms', async () => {
+    const channel = open({ maxAttempts: 1 });
+    const method = channel.method('/a.B/C');
+    const [first, second] = [new RelayRecorder(), new RelayRecorder()];
+    channel.openStream(method, [], {}, first).end();
+    channel.openStream(method, [], {}, second).end();
+    const peer = await servers[0]!.next();
+    await peer.seeType(FrameType.HEADERS, 3);
+    peer.send(
+      f.settings(),
+      f.headers(1, [...f.RESPONSE, ['grpc-status', '5']], true),
+      f.reset(3, ErrorCode.REFUSED_STREAM),
+    );
+    expect(await first.end).toEqual({});
+    expect(first.last).toBe(true);
+    expect(await second.end).toMatchObject({ failure: { code: Status.UNAVAILABLE, unprocessed: true } });
+  });
+});
