@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 export * as accessV1 from './generated/sluice/access/v1/access.js';
 export * as allocatorV1 from './generated/sluice/allocator/v1/allocator.js';
 export * as gatewayV1 from './generated/sluice/gateway/v1/gateway.js';
+export * as postcardV1 from './generated/sluice/postcard/v1/postcard.js';
 export * as userV1 from './generated/sluice/user/v1/user.js';
 
 /** The folder that proto file names such as `sluice/user/v1/user.proto` are relative to. */

@@ -13,6 +13,32 @@ export const protobufPackage = "sluice.gateway.v1";
 
 export const protobufFileName = "sluice/gateway/v1/gateway.proto";
 
+export interface GetMyLimitsRequest {
+}
+
+export interface MyLimits {
+  limits: LimitState[];
+}
+
+/** One bucket of a policy. */
+export interface LimitState {
+  policy: string;
+  /** What the bucket belongs to: `user`, `ip`, `endpoint`, `tenant`, `global`; several make one bucket together. */
+  dimensions: string[];
+  /** The method that the bucket is for, when `endpoint` is one of the dimensions. */
+  rpc: string;
+  /** Units in a window. */
+  limit: string;
+  window_seconds: number;
+  remaining: string;
+  /** 0: the next call of cost 1 is admitted. */
+  retry_after_ms: string;
+  /** Milliseconds until everything has come back. */
+  reset_ms: string;
+  /** Counted but not enforced. */
+  shadow: boolean;
+}
+
 export interface GetHealthRequest {
 }
 
@@ -34,17 +60,25 @@ export interface GatewayServiceClient {
   /** The state of the gateway and of each thing that it depends on. 200 when all serve, 503 otherwise. */
 
   getHealth(request: GetHealthRequest, metadata?: Metadata): Observable<Health>;
+
+  /** What is left to the caller under each limit, without spending any of it. */
+
+  getMyLimits(request: GetMyLimitsRequest, metadata?: Metadata): Observable<MyLimits>;
 }
 
 export interface GatewayServiceController {
   /** The state of the gateway and of each thing that it depends on. 200 when all serve, 503 otherwise. */
 
   getHealth(request: GetHealthRequest, metadata?: Metadata): Promise<Health> | Observable<Health> | Health;
+
+  /** What is left to the caller under each limit, without spending any of it. */
+
+  getMyLimits(request: GetMyLimitsRequest, metadata?: Metadata): Promise<MyLimits> | Observable<MyLimits> | MyLimits;
 }
 
 export function GatewayServiceControllerMethods() {
   return function (constructor: Function) {
-    const grpcMethods: string[] = ["getHealth"];
+    const grpcMethods: string[] = ["getHealth", "getMyLimits"];
     for (const method of grpcMethods) {
       const descriptor: any = Reflect.getOwnPropertyDescriptor(constructor.prototype, method);
       GrpcMethod("GatewayService", method)(constructor.prototype[method], method, descriptor);
