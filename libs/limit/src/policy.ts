@@ -36,6 +36,8 @@ export interface Policy {
 export interface CompiledPolicy extends Required<Policy> {
   /** Separates the buckets of policies in a store; a policy whose numbers change keeps its buckets. */
   readonly id: string;
+  /** A small number for the id, the same in all of this process: an index where a map would be too slow. */
+  readonly slot: number;
   /** What `details.blocked_by` says: the first of the dimensions. */
   readonly blockedBy: Dimension;
   /** The most units a full bucket gives at once. */
@@ -125,6 +127,7 @@ function compile(policy: Policy): CompiledPolicy {
   const windowUs = policy.windowMs * 1000;
   const unitUs = Math.ceil(windowUs / policy.limit);
   const isBucket = policy.algorithm === 'token_bucket';
+  const id = `${policy.name}:${isBucket ? 'b' : 'w'}`;
   return {
     name: policy.name,
     dimensions: policy.dimensions,
@@ -135,7 +138,8 @@ function compile(policy: Policy): CompiledPolicy {
     cost: policy.cost ?? 1,
     shadow: policy.shadow ?? false,
     onStoreLoss: policy.onStoreLoss ?? 'local',
-    id: `${policy.name}:${isBucket ? 'b' : 'w'}`,
+    id,
+    slot: slotOf(id),
     blockedBy: policy.dimensions[0] as Dimension,
     capacity,
     windowUs,
@@ -146,4 +150,13 @@ function compile(policy: Policy): CompiledPolicy {
       `"${policy.name}";q=${policy.limit};w=${Math.max(1, Math.ceil(policy.windowMs / 1000))}` +
       (isBucket && capacity !== policy.limit ? `;sluice-burst=${capacity}` : ''),
   };
+}
+
+const slots = new Map<string, number>();
+
+function slotOf(id: string): number {
+  const known = slots.get(id);
+  if (known !== undefined) return known;
+  slots.set(id, slots.size);
+  return slots.size - 1;
 }

@@ -17,6 +17,8 @@ export interface SlidingWindowState {
   head: number;
   /** Units in the entries from `head` on. */
   sum: number;
+  /** Where the last entry's grain ends. */
+  grainEnd: number;
 }
 
 export interface SlidingWindowRule {
@@ -30,7 +32,7 @@ export interface SlidingWindowRule {
 const DEAD_ENTRIES_MAX = 32;
 
 export function newSlidingWindow(): SlidingWindowState {
-  return { times: [], counts: [], head: 0, sum: 0 };
+  return { times: [], counts: [], head: 0, sum: 0, grainEnd: 0 };
 }
 
 /** How long until `cost` fits, in microseconds: 0 when it fits now, Infinity when it is more than the limit. */
@@ -53,12 +55,13 @@ export function slidingWindowWait(
 export function slidingWindowTake(rule: SlidingWindowRule, state: SlidingWindowState, cost: number, now: number): void {
   const { times, counts } = state;
   const last = times.length - 1;
-  if (last >= state.head && Math.floor((times[last] as number) / rule.grainUs) === Math.floor(now / rule.grainUs)) {
+  if (now < state.grainEnd && last >= state.head) {
     times[last] = now;
     counts[last] = (counts[last] as number) + cost;
   } else {
     times.push(now);
     counts.push(cost);
+    state.grainEnd = grainEndAfter(rule, now);
   }
   state.sum += cost;
 }
@@ -78,15 +81,13 @@ export function slidingWindowGive(state: SlidingWindowState, cost: number): void
   }
 }
 
-/** Units that can be had now. */
-export function slidingWindowRemaining(rule: SlidingWindowRule, state: SlidingWindowState, now: number): number {
-  leaveBehind(rule, state, now);
+/** Units that can be had at the time that {@link slidingWindowWait} was last asked about. */
+export function slidingWindowRemaining(rule: SlidingWindowRule, state: SlidingWindowState): number {
   return state.sum < rule.capacity ? rule.capacity - state.sum : 0;
 }
 
-/** Microseconds until nothing counts any more. */
+/** Microseconds until nothing counts any more, at the time that {@link slidingWindowWait} was last asked about. */
 export function slidingWindowReset(rule: SlidingWindowRule, state: SlidingWindowState, now: number): number {
-  leaveBehind(rule, state, now);
   return state.sum === 0 ? 0 : (state.times[state.times.length - 1] as number) + rule.windowUs - now;
 }
 
@@ -94,7 +95,7 @@ export function slidingWindowReset(rule: SlidingWindowRule, state: SlidingWindow
 function leaveBehind(rule: SlidingWindowRule, state: SlidingWindowState, now: number): void {
   const { times, counts } = state;
   const length = times.length;
-  if (state.head < length && (times[length - 1] as number) > now) dateBack(state, now);
+  if (state.head < length && (times[length - 1] as number) > now) dateBack(rule, state, now);
   const start = now - rule.windowUs;
   let head = state.head;
   while (head < length && (times[head] as number) <= start) {
@@ -114,8 +115,13 @@ function leaveBehind(rule: SlidingWindowRule, state: SlidingWindowState, now: nu
 }
 
 /** The clock was set back: everything counts as of now, so that it leaves the window after one window and not later. */
-function dateBack(state: SlidingWindowState, now: number): void {
+function dateBack(rule: SlidingWindowRule, state: SlidingWindowState, now: number): void {
   state.times = [now];
   state.counts = [state.sum];
   state.head = 0;
+  state.grainEnd = grainEndAfter(rule, now);
+}
+
+function grainEndAfter(rule: SlidingWindowRule, now: number): number {
+  return (Math.floor(now / rule.grainUs) + 1) * rule.grainUs;
 }

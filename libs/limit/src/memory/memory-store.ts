@@ -50,7 +50,8 @@ export function createLocalMode(options: MemoryStoreOptions = {}): MemoryStore {
 }
 
 class Buckets implements MemoryStore {
-  readonly #byPolicy = new Map<string, Generations<State>>();
+  /** By the policy's slot. */
+  readonly #byPolicy: (Generations<State> | undefined)[] = [];
   /** States and waits of the call that is being decided: decisions are synchronous, so one set serves all. */
   readonly #states: State[] = [];
   readonly #waits: number[] = [];
@@ -88,31 +89,30 @@ class Buckets implements MemoryStore {
   peek(asks: readonly Ask[]): Verdict[] {
     const now = this.clock();
     return asks.map((ask) => {
-      const state = this.#byPolicy.get(ask.policy.id)?.peek(ask.key) ?? newState(ask.policy);
+      const state = this.#byPolicy[ask.policy.slot]?.peek(ask.key) ?? newState(ask.policy);
       return verdictOf(ask, state, waitOf(ask.policy, state, ask.cost, now), now);
     });
   }
 
   refund(asks: readonly Ask[]): void {
     for (const ask of asks) {
-      const state = this.#byPolicy.get(ask.policy.id)?.peek(ask.key);
+      const state = this.#byPolicy[ask.policy.slot]?.peek(ask.key);
       if (state !== undefined) give(ask.policy, state, ask.cost);
     }
   }
 
   close(): void {
-    this.#byPolicy.clear();
+    this.#byPolicy.length = 0;
   }
 
   get size(): number {
     let size = 0;
-    for (const buckets of this.#byPolicy.values()) size += buckets.size;
+    for (const buckets of this.#byPolicy) size += buckets?.size ?? 0;
     return size;
   }
 
   #use(policy: CompiledPolicy, key: string, now: number): State {
-    let buckets = this.#byPolicy.get(policy.id);
-    if (buckets === undefined) this.#byPolicy.set(policy.id, (buckets = new Generations(this.bucketsMax)));
+    const buckets = (this.#byPolicy[policy.slot] ??= new Generations(this.bucketsMax));
     const held = buckets.get(key, now, policy.recoveryUs);
     if (held !== undefined) return held;
     const state = newState(policy);
@@ -148,7 +148,7 @@ function verdictOf(ask: Ask, state: State, wait: number, now: number): Verdict {
   const isBucket = policy.algorithm === 'token_bucket';
   const remaining = isBucket
     ? tokenBucketRemaining(policy, state as TokenBucketState, now)
-    : slidingWindowRemaining(policy, state as SlidingWindowState, now);
+    : slidingWindowRemaining(policy, state as SlidingWindowState);
   const reset =
     remaining === 0
       ? waitOf(policy, state, 1, now)

@@ -1,6 +1,6 @@
 import type { CompiledPolicy } from '../policy.js';
 import type { Ask, Verdict } from '../store.js';
-import { ASK_BYTES, RULE_BYTES } from './script.js';
+import { ASK_BYTES, LAST_OF_CALL, RULE_BYTES, SHADOW } from './script.js';
 
 /** The asks of some calls as arguments of the script. */
 export interface Batch {
@@ -17,17 +17,15 @@ export function encodeBatch(calls: readonly (readonly Ask[])[], keyOf: (ask: Ask
   for (const call of calls) count += call.length;
   const asks = Buffer.allocUnsafe(count * ASK_BYTES);
   let at = 0;
-  for (let call = 0; call < calls.length; call++) {
-    for (const ask of calls[call] as readonly Ask[]) {
-      const key = numberOf(keys, keyOf(ask));
-      const rule = numberOf(rules, ask.policy);
-      asks.writeUInt16LE(call + 1, at);
-      asks.writeUInt16LE(key, at + 2);
-      asks.writeUInt16LE(rule, at + 4);
-      asks.writeUInt32LE(ask.cost, at + 6);
-      asks[at + 10] = ask.shadow ? 1 : 0;
+  for (const call of calls) {
+    for (const ask of call) {
+      asks.writeUInt16LE(numberOf(keys, keyOf(ask)), at);
+      asks.writeUInt16LE(numberOf(rules, ask.policy), at + 2);
+      asks.writeUInt32LE(ask.cost, at + 4);
+      asks[at + 8] = ask.shadow ? SHADOW : 0;
       at += ASK_BYTES;
     }
+    asks[at - 1] = (asks[at - 1] as number) | LAST_OF_CALL;
   }
   return { keys: [...keys.keys()], rules: encodeRules([...rules.keys()]), asks };
 }

@@ -50,7 +50,7 @@ interface Waiting {
 }
 
 interface Known {
-  /** Until when, on this process's clock in milliseconds, an ask of `cost` or more is refused. */
+  /** Until when, on this process's clock in milliseconds, an ask of `cost` is refused. */
   readonly until: number;
   readonly cost: number;
   readonly remaining: number;
@@ -271,7 +271,7 @@ class SharedBuckets implements RedisStore {
     for (const { policy, shadow, cost, key } of asks) {
       if (shadow) continue;
       const known = this.#known.peek(this.#keyOf({ policy, shadow, cost, key }));
-      if (known === undefined || known.until <= now || cost < known.cost) continue;
+      if (known === undefined || known.until <= now || cost !== known.cost) continue;
       const retryAfterMs = known.until - now;
       verdicts.push({ policy, shadow, refused: true, remaining: known.remaining, retryAfterMs, resetMs: retryAfterMs });
     }

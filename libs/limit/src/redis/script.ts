@@ -1,7 +1,10 @@
 /** One rule in ARGV[3]: `<Bddd`. */
 export const RULE_BYTES = 25;
-/** One ask in ARGV[4]: `<I2I2I2I4B`. */
-export const ASK_BYTES = 11;
+/** One ask in ARGV[4]: `<I2I2I4B`. */
+export const ASK_BYTES = 9;
+/** Bits of an ask's last byte. */
+export const SHADOW = 1;
+export const LAST_OF_CALL = 2;
 
 /**
  * Everything the Redis store asks of the server, in one script: the algorithms of ../algorithms, the same line by line,
@@ -11,13 +14,16 @@ export const ASK_BYTES = 11;
  * ARGV[1]  the time in microseconds; 0: the server's own
  * ARGV[2]  `decide`, `peek`, `refund`, or `probe` (writes KEYS[1] for a second: the server takes writes)
  * ARGV[3]  the policies' rules, RULE_BYTES each: kind (0 token bucket, 1 sliding window), capacity, unit or window, grain
- * ARGV[4]  the asks, ASK_BYTES each: number of its call, of its key and of its rule (from 1), cost, 1 when shadow
+ * ARGV[4]  the asks, ASK_BYTES each: number of its key and of its rule (from 1), cost, SHADOW and LAST_OF_CALL
  *
  * Result: for each ask three integers, in microseconds where they are times: the wait until it fits (0: it fits, -1:
  * never), what remains, the time until the bucket is full (or, when nothing remains, until it holds a unit).
  *
- * A token bucket is kept as its theoretical arrival time in decimal; a sliding window as its sum (u32) and its entries
- * (time as double, count as u32). Every key expires when its bucket has recovered.
+ * A token bucket is kept as its theoretical arrival time (a double); a sliding window as its sum (u32) and its entries
+ * (time as double, count as u32). Every key expires when its bucket has surely recovered.
+ *
+ * What is dear here is each command, each number that becomes text, and each table: so one MGET, times in binary, one
+ * text for a rule's expiry, and arrays that all calls share.
  */
 export const limitScript = `
 local now = tonumber(ARGV[1])
@@ -32,21 +38,25 @@ if task == 'probe' then
   return {}
 end
 
+local values = redis.call('MGET', unpack(KEYS))
 local unpack, pack, sub, floor, ceil = struct.unpack, struct.pack, string.sub, math.floor, math.ceil
 
 local rules = {}
 for at = 1, #ARGV[3], ${RULE_BYTES} do
   local kind, capacity, span, grain = unpack('<Bddd', ARGV[3], at)
-  rules[#rules + 1] = { isBucket = kind == 0, capacity = capacity, span = span, grain = grain }
+  local isBucket = kind == 0
+  -- A clock that is not the server's may stand still, so it cannot say when a key is stale.
+  local recovery = own and ceil((isBucket and capacity * span or span) / 1000) or 3600000
+  rules[#rules + 1] = {
+    isBucket = isBucket, capacity = capacity, span = span, grain = grain, expiry = string.format('%.0f', recovery),
+  }
 end
 
 local states = {}
 local function load(key, rule)
-  local state = states[key]
-  if state then return state end
-  local value = redis.call('GET', KEYS[key])
+  local value, state = values[key]
   if rule.isBucket then
-    state = { rule = rule, tat = tonumber(value or 0) }
+    state = { rule = rule, tat = value and unpack('<d', value) or 0 }
   elseif value then
     state = { rule = rule, sum = unpack('<I4', value), entries = value, head = 5 }
   else
@@ -151,51 +161,46 @@ local function reset(rule, state)
   return unpack('<d', state.entries, #state.entries - 11) + rule.span - now
 end
 
-local result = {}
-local asks, at = ARGV[4], 1
-local call, key, rule, cost, shadow
-local function ask(position)
-  call, key, rule, cost, shadow = unpack('<I2I2I2I4B', asks, position)
+local result, size = {}, 0
+local called, waits, costs, count, allowed = {}, {}, {}, 0, true
+local asks = ARGV[4]
+for at = 1, #asks, ${ASK_BYTES} do
+  local key, rule, cost, flags = unpack('<I2I2I4B', asks, at)
   rule = rules[rule]
-  return load(key, rule)
-end
-
-while at <= #asks do
-  local first, waits, allowed = at, {}, true
-  local current = unpack('<I2', asks, at)
-  while at <= #asks and unpack('<I2', asks, at) == current do
-    local state = ask(at)
-    if task == 'refund' then
-      give(rule, state, cost)
-    else
-      local time = wait(rule, state, cost)
-      waits[#waits + 1] = time
-      if time ~= 0 and shadow == 0 then allowed = false end
-    end
-    at = at + ${ASK_BYTES}
+  local state = states[key] or load(key, rule)
+  if task == 'refund' then
+    give(rule, state, cost)
+  else
+    count = count + 1
+    local time = wait(rule, state, cost)
+    called[count], waits[count], costs[count] = state, time, cost
+    if time ~= 0 and flags % ${LAST_OF_CALL} == 0 then allowed = false end
   end
-  for index = 1, #waits do
-    local state = ask(first + (index - 1) * ${ASK_BYTES})
-    if task == 'decide' and allowed and waits[index] == 0 then take(rule, state, cost) end
-    local left = remaining(rule, state)
-    result[#result + 1] = waits[index]
-    result[#result + 1] = left
-    result[#result + 1] = left == 0 and wait(rule, state, 1) or reset(rule, state)
+  if flags >= ${LAST_OF_CALL} then
+    allowed = allowed and task == 'decide'
+    for index = 1, count do
+      state, rule = called[index], called[index].rule
+      if allowed and waits[index] == 0 then take(rule, state, costs[index]) end
+      local left = remaining(rule, state)
+      result[size + 1], result[size + 2] = waits[index], left
+      size = size + 3
+      result[size] = left == 0 and wait(rule, state, 1) or reset(rule, state)
+    end
+    count, allowed = 0, true
   end
 end
 
 for index, state in pairs(states) do
   if state.changed then
-    local time, value
+    local value
     if state.rule.isBucket then
-      time, value = state.tat - now, string.format('%.0f', state.tat)
+      value = state.tat > now and pack('<d', state.tat)
     else
       leaveBehind(state.rule, state)
-      time, value = reset(state.rule, state), pack('<I4', state.sum) .. sub(state.entries, state.head)
+      value = state.sum > 0 and pack('<I4', state.sum) .. sub(state.entries, state.head)
     end
-    if time > 0 then
-      -- A clock that is not the server's may stand still, so it cannot say when a key is stale.
-      redis.call('SET', KEYS[index], value, 'PX', own and ceil(time / 1000) or 3600000)
+    if value then
+      redis.call('SET', KEYS[index], value, 'PX', state.rule.expiry)
     else
       redis.call('DEL', KEYS[index])
     end
