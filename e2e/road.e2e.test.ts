@@ -15,8 +15,8 @@ afterAll(() => system?.stop());
 
 describe('the road', () => {
   test('register, log in, who am I, allocate, look, free', async () => {
-    const account = { email: 'Ada@example.com', password: 'correct horse battery staple', display_name: 'Ada' };
-    const registered = await api.call('POST', '/api/v1/auth/register', account);
+    const account = { email: 'Ada@example.com', password: 'correct horse battery staple' };
+    const registered = await api.call('POST', '/api/v1/auth/register', { ...account, display_name: 'Ada' });
     expect(registered).toMatchObject({
       status: 200,
       body: { user: { email: expect.any(String), display_name: 'Ada' } },
@@ -65,7 +65,8 @@ describe('the road', () => {
   test('health and the public keys need no token', async () => {
     expect(await api.call('GET', '/health')).toMatchObject({ status: 200, body: { status: 'ok' } });
     const keys = await api.call('GET', '/.well-known/jwks.json');
-    expect(keys).toMatchObject({ status: 200, body: { keys: [{ kty: 'EC', crv: 'P-256', alg: 'ES256' }] } });
+    expect(keys).toMatchObject({ status: 200, body: { keys: expect.any(Array) } });
+    expect((keys.body.keys as unknown[])[0]).toMatchObject({ kty: 'EC', crv: 'P-256', alg: 'ES256' });
     expect(JSON.stringify(keys.body)).not.toContain('"d"');
   });
 });

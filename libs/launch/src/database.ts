@@ -32,6 +32,8 @@ export async function prepareDatabase(
       if (rowCount === 0) await client.query(`create role ${role} login`);
       await client.query(`alter role ${role} password ${pg.escapeLiteral(owner.password)}`);
       await client.query(`alter role ${role} set search_path to ${schema}`);
+      // `create schema if not exists`, which a service runs before it migrates, asks for this right even when the schema is there.
+      await client.query(`grant create on database ${pg.escapeIdentifier(database)} to ${role}`);
       await client.query(`create schema if not exists ${schema} authorization ${role}`);
     }
   });
