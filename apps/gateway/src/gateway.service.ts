@@ -1,6 +1,7 @@
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { ConfigurationError, readYamlFile, type SettingsOf } from '@sluice/config';
-import { createMemoryStore, type LimitStore } from '@sluice/limit';
+import type { Caller } from '@sluice/identity';
+import { createMemoryStore, type LimitStore, openRedisStore, RedisUrlError } from '@sluice/limit';
 import { type Logger, METRICS, type Registry } from '@sluice/telemetry';
 import { gatewayConfigSchema } from './config/schema.js';
 import type { Exchange } from './exchange.js';
@@ -39,7 +40,7 @@ export class GatewayService implements OnApplicationShutdown {
       () => this.runtime,
       () => this.listener?.connections() ?? 0,
     );
-    this.store = createMemoryStore({ bucketsPerPolicyMax: config.limits.max_keys });
+    this.store = await this.openStore(config.limits.max_keys, observer);
     this.runtime = buildRuntime(config, {
       configFile: values.GATEWAY_CONFIG,
       secret: values.GATEWAY_SECRET,
@@ -62,6 +63,36 @@ export class GatewayService implements OnApplicationShutdown {
     this.logger.info({ port: this.listener.port, tls_port: this.listener.tlsPort }, 'ready');
   }
 
+  /** Which limits a call would meet and what they would say; spends nothing. */
+  async explainLimits(asked: { method: string; path: string; caller: Caller | undefined; address: string }) {
+    const runtime = this.runtime!;
+    const match = runtime.routes.match(asked.method, asked.path);
+    if (match.kind !== 'found') return { rpc: null, note: 'No route: the answer is 404 or 405.', policies: [] };
+    const { target } = match.payload;
+    const verdicts = await runtime.limiter.explain({
+      transport: { method: asked.method },
+      path: asked.path,
+      caller: asked.caller,
+      head: { clientAddress: asked.address },
+      route: { target },
+    });
+    const note = this.values.RATE_LIMIT_ENABLED ? null : 'RATE_LIMIT_ENABLED=false: nothing is enforced.';
+    return {
+      rpc: target.method.path,
+      note,
+      policies: verdicts.map((verdict) => ({
+        policy: verdict.policy.name,
+        dimensions: verdict.policy.dimensions,
+        limit: verdict.policy.limit,
+        window_seconds: verdict.policy.windowMs / 1000,
+        remaining: verdict.remaining,
+        retry_after_ms: Number.isFinite(verdict.retryAfterMs) ? Math.ceil(verdict.retryAfterMs) : null,
+        shadow: verdict.shadow,
+        refuses: verdict.refused,
+      })),
+    };
+  }
+
   /** What keeps the gateway from serving, by name. */
   async missing(): Promise<Record<string, string>> {
     if (this.draining) return { gateway: 'shutting down' };
@@ -79,6 +110,26 @@ export class GatewayService implements OnApplicationShutdown {
     await this.listener?.close(graceMs);
     await Promise.all((this.runtime?.upstreams ?? []).map((upstream) => upstream.channel.close(1000)));
     await this.store?.close();
+  }
+
+  /** @throws ConfigurationError when REDIS_URL cannot be read; a Redis that does not answer is a lost one, not a fault */
+  private async openStore(bucketsPerPolicyMax: number, observer: Observer): Promise<LimitStore> {
+    const url = this.values.REDIS_URL;
+    if (url === undefined) return createMemoryStore({ bucketsPerPolicyMax });
+    try {
+      const store = await openRedisStore(url, {
+        bucketsPerPolicyMax,
+        onStateChange: (state, reason) => {
+          const level = state === 'up' ? 'info' : 'error';
+          this.logger[level]({ state, reason }, 'the shared store of limits changed its state');
+        },
+      });
+      observer.watchStore(store, this.metrics);
+      return store;
+    } catch (error) {
+      if (error instanceof RedisUrlError) throw new ConfigurationError([`REDIS_URL: ${error.message}`]);
+      throw error;
+    }
   }
 
   private tls() {

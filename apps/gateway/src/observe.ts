@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type Logger, type Registry } from '@sluice/telemetry';
 import type { Problem } from '@sluice/problem';
-import type { Decision } from '@sluice/limit';
+import type { Decision, RedisStore } from '@sluice/limit';
 import type { LimitHit } from './listener/listener.js';
 import type { Exchange } from './exchange.js';
 import type { Runtime } from './runtime.js';
@@ -79,6 +79,46 @@ export class Observer implements CallLog {
         policy: verdict.policy.name,
         blocked_by: verdict.policy.blockedBy,
         shadow: String(verdict.shadow),
+      });
+    }
+  }
+
+  /** The shared store of limits, once there is one. */
+  watchStore(store: RedisStore, metrics: Registry): void {
+    const registers = [metrics];
+    new Gauge({
+      name: 'gateway_limit_store_up',
+      help: '1 while the shared store of limits answers; 0: each policy follows its declared mode',
+      registers,
+      collect() {
+        this.set(store.stats.state === 'up' ? 1 : 0);
+      },
+    });
+    new Counter({
+      name: 'gateway_limit_store_by_mode_total',
+      help: 'Policies of calls that were answered by their declared mode because the store was lost',
+      labelNames: ['mode'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [mode, count] of Object.entries(store.stats.byMode)) this.inc({ mode }, count);
+      },
+    });
+    const totals = [
+      ['gateway_limit_store_scripts_total', 'Scripts sent to the store', 'scripts'],
+      ['gateway_limit_store_timeouts_total', 'Scripts that took too long', 'timeouts'],
+      ['gateway_limit_store_errors_total', 'Scripts that failed', 'errors'],
+      ['gateway_limit_store_losses_total', 'Times the store was lost', 'losses'],
+    ] as const;
+    for (const [name, help, key] of totals) {
+      new Counter({
+        name,
+        help,
+        registers,
+        collect() {
+          this.reset();
+          this.inc(store.stats[key]);
+        },
       });
     }
   }

@@ -10,6 +10,7 @@ import type { AuthConfig, GatewayConfig, UpstreamConfig } from './config/schema.
 import type { Exchange } from './exchange.js';
 import { Limiter } from './limit/limit.js';
 import { healthChecks, healthMethod } from './local/health.js';
+import { myLimits } from './local/my-limits.js';
 import type { LocalMethod } from './local/local.js';
 import type { CallLog, Observer } from './observe.js';
 import { trustedProxies } from './preflight/address.js';
@@ -82,10 +83,11 @@ function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
     addRoutes(upstream.schema, routeOptions(upstream.config), upstreamTargets(upstream, authenticates));
   }
   const own = loadSchema(readFileSync(descriptorSetPath), descriptorSetPath);
+  const methods = { GetHealth: healthMethod(health), GetMyLimits: myLimits };
   addRoutes(
     own,
     { services: [GATEWAY_SERVICE], json: { protoNames: true } },
-    localTargets(own, { GetHealth: healthMethod(health) }),
+    localTargets(own, methods, authenticates),
   );
 
   return {
@@ -121,12 +123,16 @@ function upstreamTargets(upstream: Upstream, authenticates: boolean): Map<string
   );
 }
 
-function localTargets(schema: Schema, methods: Readonly<Record<string, LocalMethod>>): Map<string, Target> {
+function localTargets(
+  schema: Schema,
+  methods: Readonly<Record<string, LocalMethod>>,
+  authenticates: boolean,
+): Map<string, Target> {
   const targets = new Map<string, Target>();
   for (const [name, serve] of Object.entries(methods)) {
     const method = schema.methods.get(`/${GATEWAY_SERVICE}/${name}`) as MethodInfo;
     const option = methodOption(schema, method, ACCESS_OPTION);
-    const access: Access = accessOf(method, [], option, true);
+    const access: Access = accessOf(method, [], option, authenticates);
     targets.set(method.path, { method, access, timeoutMs: LOCAL_TIMEOUT_MS, place: { kind: 'local', serve } });
   }
   return targets;

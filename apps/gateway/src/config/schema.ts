@@ -154,6 +154,7 @@ const limitPolicy = z
     match: z
       .strictObject({
         paths: z.array(z.string()).optional().describe('path patterns; `*` one segment, `**` any'),
+        except_paths: z.array(z.string()).optional().describe('path patterns that the policy leaves out'),
         methods: z.array(z.string()).optional().describe('HTTP methods'),
         rpcs: z.array(z.string()).optional().describe('selectors'),
         callers: z.array(z.enum(['anonymous', 'guest', 'user'])).optional(),

@@ -1,21 +1,41 @@
+import type { Caller } from '@sluice/identity';
 import {
   type Ask,
   compilePolicies,
   type CompiledPolicy,
   type Decision,
+  type Dimension,
   limitFields,
   limitProblem,
   type LimitStore,
+  type Verdict,
 } from '@sluice/limit';
-import type { Dimension } from '@sluice/limit';
 import type { GatewayConfig } from '../config/schema.js';
 import type { Exchange } from '../exchange.js';
 import { addressKey } from '../preflight/address.js';
 import type { Target } from '../route/route.js';
 import { type MatchedPolicy, matchedPolicies } from './policies.js';
 
+/** Of a call, what limits look at. An exchange is one; a question about limits makes one up. */
+export interface LimitedCall {
+  readonly transport: { readonly method: string };
+  readonly path: string;
+  readonly caller: Caller | undefined;
+  readonly head: { readonly clientAddress: string };
+  readonly route: { readonly target: Target };
+}
+
+/** What one bucket says, and the method it is for when it is a method's own. */
+export interface BucketState {
+  readonly verdict: Verdict;
+  readonly rpc: string | undefined;
+}
+
 /** Told of every decision, for metrics. */
 export type DecisionObserver = (decision: Decision) => void;
+
+/** Buckets of one policy that are shown at most. */
+const SHOWN_MAX = 20;
 
 /** The limits of a configuration over a store that outlives it. */
 export class Limiter {
@@ -24,55 +44,63 @@ export class Limiter {
   private readonly guessGuard: CompiledPolicy | undefined;
 
   /**
-   * @param enforce false: nothing is decided at all
+   * @param enforced false: nothing is decided at all
    * @throws ConfigurationError with each policy that cannot work
    */
   constructor(
     private readonly config: GatewayConfig['limits'],
     private readonly store: LimitStore,
-    private readonly enforce: boolean,
+    private readonly enforced: boolean,
     private readonly observe: DecisionObserver,
   ) {
     this.policies = matchedPolicies(config.policies);
     const guard = config.guess_guard;
-    this.guessGuard =
-      guard &&
-      compilePolicies([
-        {
-          name: 'guess-guard',
-          dimensions: ['ip'],
-          algorithm: 'token_bucket',
-          limit: guard.limit,
-          windowMs: guard.window,
-        },
-      ])[0];
+    this.guessGuard = guard && guessGuard(guard.limit, guard.window);
   }
 
-  /** Pipeline stage's work: throws Problem RATE_LIMIT_EXCEEDED when a policy refuses; at once with a store in memory. */
+  /** Decides all policies of a call together; throws Problem RATE_LIMIT_EXCEEDED when one refuses. At once with a store in memory. */
   check(exchange: Exchange): void | Promise<void> {
-    if (!this.enforce) return undefined;
-    const asks: Ask[] = [];
-    for (const { policy, appliesTo } of this.policiesOf(exchange.route.target)) {
-      if (appliesTo(exchange))
-        asks.push({ policy, key: keyOf(policy, exchange), cost: policy.cost, shadow: policy.shadow });
-    }
+    if (!this.enforced) return undefined;
+    const asks = this.asksOf(exchange);
     return asks.length === 0 ? undefined : this.settle(exchange, this.store.decide(asks));
   }
 
   /** Counts a refused token against the address it came from. */
   countGuess(exchange: Exchange): void | Promise<void> {
     const policy = this.guessGuard;
-    if (!this.enforce || !policy) return undefined;
+    if (!this.enforced || !policy) return undefined;
     const ask = { policy, key: addressKey(exchange.head.clientAddress), cost: 1, shadow: false };
     return this.settle(exchange, this.store.decide([ask]));
   }
 
-  /** The policies that would apply to a call and what they would say to it; spends nothing. */
-  async look(exchange: Exchange, target: Target) {
-    const asks = this.policiesOf(target)
-      .filter((matched) => matched.appliesTo(exchange))
-      .map(({ policy }) => ({ policy, key: keyOf(policy, exchange), cost: policy.cost, shadow: policy.shadow }));
-    return this.store.peek(asks);
+  /** What the policies that apply to a call say to it; spends nothing. */
+  async explain(call: LimitedCall): Promise<readonly Verdict[]> {
+    return this.store.peek(this.asksOf(call));
+  }
+
+  /** What is left to a caller in every bucket of its own, whatever it calls next; spends nothing. */
+  async left(call: LimitedCall, targets: Iterable<Target>): Promise<BucketState[]> {
+    const asks: Ask[] = [];
+    const rpcs: (string | undefined)[] = [];
+    const all = [...targets];
+    for (const { policy, concerns } of this.policies) {
+      const perMethod = policy.dimensions.includes('endpoint');
+      const places = perMethod ? all.filter(concerns).slice(0, SHOWN_MAX) : [call.route.target];
+      for (const target of places) {
+        asks.push(askOf(policy, { ...call, caller: call.caller, head: call.head, route: { target } }));
+        rpcs.push(perMethod ? target.method.path : undefined);
+      }
+    }
+    const verdicts = await this.store.peek(asks);
+    return verdicts.map((verdict, index) => ({ verdict, rpc: rpcs[index] }));
+  }
+
+  private asksOf(call: LimitedCall): Ask[] {
+    const asks: Ask[] = [];
+    for (const { policy, appliesTo } of this.policiesOf(call.route.target)) {
+      if (appliesTo(call)) asks.push(askOf(policy, call));
+    }
+    return asks;
   }
 
   private policiesOf(target: Target): readonly MatchedPolicy[] {
@@ -104,7 +132,13 @@ export function limit(exchange: Exchange): void | Promise<void> {
   return exchange.runtime.limiter.check(exchange);
 }
 
-const values: Readonly<Record<Dimension, (exchange: Exchange) => string>> = {
+function guessGuard(limitOfWindow: number, windowMs: number): CompiledPolicy | undefined {
+  return compilePolicies([
+    { name: 'guess-guard', dimensions: ['ip'], algorithm: 'token_bucket', limit: limitOfWindow, windowMs },
+  ])[0];
+}
+
+const values: Readonly<Record<Dimension, (call: LimitedCall) => string>> = {
   user: ({ caller }) => `${caller?.tenant ?? ''}/${caller?.subject ?? ''}`,
   ip: ({ head }) => addressKey(head.clientAddress),
   endpoint: ({ route }) => route.target.method.path,
@@ -112,8 +146,11 @@ const values: Readonly<Record<Dimension, (exchange: Exchange) => string>> = {
   global: () => '',
 };
 
-function keyOf(policy: CompiledPolicy, exchange: Exchange): string {
-  const { dimensions } = policy;
-  if (dimensions.length === 1) return values[dimensions[0]!](exchange);
-  return dimensions.map((dimension) => values[dimension](exchange)).join('|');
+function askOf(policy: CompiledPolicy, call: LimitedCall): Ask {
+  const { dimensions, cost, shadow } = policy;
+  const key =
+    dimensions.length === 1
+      ? values[dimensions[0]!](call)
+      : dimensions.map((dimension) => values[dimension](call)).join('|');
+  return { policy, key, cost, shadow };
 }

@@ -1,15 +1,15 @@
 import { compilePolicies, type CompiledPolicy, type Policy, PolicyError } from '@sluice/limit';
 import { ConfigurationError } from '@sluice/config';
 import type { LimitPolicyConfig } from '../config/schema.js';
-import type { Exchange } from '../exchange.js';
 import type { Target } from '../route/route.js';
 import { selectorRank } from '../route/access.js';
+import type { LimitedCall } from './limit.js';
 
 /** A limit together with the calls that it is for. */
 export interface MatchedPolicy {
   readonly policy: CompiledPolicy;
   /** Everything of the match that one call can differ in from another call of the same method. */
-  appliesTo(exchange: Exchange): boolean;
+  appliesTo(call: LimitedCall): boolean;
   /** Whether the policy can apply to the method at all. */
   concerns(target: Target): boolean;
 }
@@ -32,22 +32,24 @@ function policyOf(config: LimitPolicyConfig): Policy {
 
 function matched({ match, dimensions }: LimitPolicyConfig, policy: CompiledPolicy): MatchedPolicy {
   const patterns = match.paths?.map(pathPattern);
+  const exceptions = match.except_paths?.map(pathPattern);
   const methods = match.methods && new Set(match.methods.map((method) => method.toUpperCase()));
   const { rpcs, callers } = match;
   const needsCaller = dimensions.includes('user') || dimensions.includes('tenant');
   return {
     policy,
     concerns: (target) => !rpcs || rpcs.some((selector) => selectorRank(selector, target.method) !== undefined),
-    appliesTo(exchange) {
-      if (needsCaller && !exchange.caller) return false;
-      if (methods && !methods.has(exchange.transport.method)) return false;
-      if (patterns && !patterns.some((pattern) => pattern.test(exchange.path))) return false;
-      return !callers || callers.includes(callerKind(exchange));
+    appliesTo(call) {
+      if (needsCaller && !call.caller) return false;
+      if (methods && !methods.has(call.transport.method)) return false;
+      if (patterns && !patterns.some((pattern) => pattern.test(call.path))) return false;
+      if (exceptions?.some((pattern) => pattern.test(call.path))) return false;
+      return !callers || callers.includes(callerKind(call));
     },
   };
 }
 
-function callerKind({ caller }: Exchange): 'anonymous' | 'guest' | 'user' {
+function callerKind({ caller }: LimitedCall): 'anonymous' | 'guest' | 'user' {
   if (!caller) return 'anonymous';
   return caller.guest ? 'guest' : 'user';
 }
