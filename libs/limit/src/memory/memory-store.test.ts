@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compilePolicies, createMemoryStore, type Ask, type CompiledPolicy, type Policy } from '../index.js';
-import { calls, declaredInWindow, mostInAnyWindow, policies } from '../trials/trailing-window.js';
+import { calls, declaredInWindow, mostInAnyWindow, policies } from '../trials/trailing-window.fixture.js';
 
 const SECOND = 1_000_000;
 

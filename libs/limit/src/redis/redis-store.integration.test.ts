@@ -13,7 +13,7 @@ import {
   type RedisStore,
   type RedisStoreOptions,
 } from '../index.js';
-import { calls, declaredInWindow, mostInAnyWindow, policies } from '../trials/trailing-window.js';
+import { calls, declaredInWindow, mostInAnyWindow, policies } from '../trials/trailing-window.fixture.js';
 
 function compiled(policy: Partial<Policy>): CompiledPolicy {
   const defaults: Policy = { name: 'p', dimensions: ['ip'], algorithm: 'sliding_window', limit: 3, windowMs: 60_000 };
