@@ -104,8 +104,8 @@ describe.each(types)('%s', (typeName) => {
         const changed = Buffer.concat([text.subarray(0, start), Buffer.from(inserted), text.subarray(start + count)]);
         const mine = attempt(() => codec.fromJson(changed));
         if (mine instanceof Uint8Array) {
-          // The mapping accepts exponents in quotes; the reference does not for integers of 64 bits.
-          if (/"-?\d+e9/.test(changed.toString())) return;
+          // The mapping accepts 1e3 and 1.0 in quotes, too; the reference does not for integers of 64 bits.
+          if (/"-?\d+[.e][\d.e]*"/.test(changed.toString())) return;
           const reference = attempt(() => fromJsonString(desc, changed.toString(), { registry }));
           expect(reference, changed.toString()).not.toBeInstanceOf(Error);
         } else {
@@ -129,7 +129,7 @@ describe.each(types)('%s', (typeName) => {
         }
         const printed = attempt(() => codec.toJson(bytes));
         if (printed instanceof Uint8Array) JSON.parse(printed.toString());
-        else expect((printed as TranscodeError).code).toBe('INVALID_MESSAGE');
+        else expect((printed as TranscodeError).code, printed.stack ?? '').toBe('INVALID_MESSAGE');
       }),
       { numRuns: 1000 * factor },
     );

@@ -4,7 +4,7 @@ import { wireType } from '../read/field-reader.js';
 import type { AnyField } from './field-index.js';
 import type { JsonWriter } from './json-writer.js';
 import { mapPrinter } from './map-printer.js';
-import type { MessagePrinter, MessagePrinters } from './message-printer.js';
+import type { MessagePrinters } from './message-printer.js';
 import { enumPrinter, enumZeroText, scalarPrinter, zeroText } from './scalar.js';
 import type { ValuePrinter } from './scalar.js';
 import { invalidMessage } from './wire-message.js';
@@ -91,19 +91,11 @@ function singular(print: ValuePrinter): OccurrencePrinter {
 function messagePrinter(desc: DescMessage, printers: MessagePrinters): OccurrencePrinter {
   const printer = printers.of(desc);
   return (m, out, occurrence) => {
-    if (m.next(occurrence) === 0) printer.print(m, out, m.start(occurrence), m.end(occurrence));
-    else printMerged(printer, m, out, occurrence);
+    if (m.next(occurrence) === 0) return printer.print(m, out, m.start(occurrence), m.end(occurrence));
+    const { start, end, outer } = m.merged(occurrence);
+    printer.print(m, out, start, end);
+    m.buf = outer;
   };
-}
-
-/** A message that occurs several times is the concatenation of its parts. */
-function printMerged(printer: MessagePrinter, m: WireMessage, out: JsonWriter, first: number): void {
-  const outer = m.buf;
-  const parts: Buffer[] = [];
-  for (let at = first; at !== 0; at = m.next(at)) parts.push(outer.subarray(m.start(at), m.end(at)));
-  m.buf = Buffer.concat(parts);
-  printer.print(m, out, 0, m.buf.length);
-  m.buf = outer;
 }
 
 function listPrinter(desc: AnyField & { fieldKind: 'list' }, printers: MessagePrinters): OccurrencePrinter {

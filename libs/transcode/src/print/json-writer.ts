@@ -1,9 +1,8 @@
 import { isUtf8 } from 'node:buffer';
+import { longRun, plainRunEnd } from '../wire/plain-run.js';
 import { invalidMessage } from './wire-message.js';
 
 const keptBytesMax = 1 << 20;
-/** Room for escapes is made for so many bytes of a string at a time. */
-const chunkSize = 4096;
 
 /** What follows the backslash for the bytes that JSON escapes: 0 for none, `u` for a code. */
 const escapes = new Uint8Array(256);
@@ -60,10 +59,20 @@ export class JsonWriter {
     this.utf8(bytes, 0, bytes.length, true);
   }
 
-  /** @param value an integer from -2^31 to 2^32 - 1 */
+  /** @param value an integer */
   integer(value: number): void {
-    if (value >= 0 && value < 10) this.byte(0x30 + value);
-    else this.ascii(String(value));
+    if (value !== (value | 0) || value < 0) return this.ascii(String(value));
+    this.ensure(10);
+    const { buf } = this;
+    let rest = value | 0;
+    let end = this.pos + 1;
+    for (let bound = 10; rest >= bound && end < this.pos + 10; bound *= 10) end++;
+    for (let at = end - 1; at >= this.pos; at--) {
+      const tenth = (rest / 10) | 0;
+      buf[at] = 0x30 + (rest - tenth * 10);
+      rest = tenth;
+    }
+    this.pos = end;
   }
 
   /**
@@ -74,12 +83,26 @@ export class JsonWriter {
     const from = this.pos;
     let all = 0;
     this.byte(0x22);
-    for (let pos = start; pos < end; pos += chunkSize) all |= this.escaped(source, pos, Math.min(pos + chunkSize, end));
+    if (end - start <= longRun) all = this.escaped(source, start, end);
+    else this.long(source, start, end);
     this.byte(0x22);
-    if (all >= 0x80 && !isUtf8(source.subarray(start, end))) {
+    if ((all >= 0x80 || end - start > longRun) && !isUtf8(source.subarray(start, end))) {
       if (strict) invalidMessage('a string is not UTF-8');
       this.pos = from;
       this.string(source.toString('utf8', start, end));
+    }
+  }
+
+  /** Copies runs without escapes as a whole. */
+  private long(source: Buffer, start: number, end: number): void {
+    let from = start;
+    while (from < end) {
+      const run = plainRunEnd(source, from, end);
+      this.ensure(run - from);
+      this.pos += source.copy(this.buf, this.pos, from, run);
+      const next = Math.min(run + longRun, end);
+      this.escaped(source, run, next);
+      from = next;
     }
   }
 

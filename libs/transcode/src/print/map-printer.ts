@@ -1,6 +1,6 @@
 import { ScalarType } from '@bufbuild/protobuf';
 import type { DescField } from '@bufbuild/protobuf';
-import { wireType } from '../read/field-reader.js';
+import { tagOf, wireType } from '../read/field-reader.js';
 import type { OccurrencePrinter } from './field-printer.js';
 import type { JsonWriter } from './json-writer.js';
 import type { MessagePrinters } from './message-printer.js';
@@ -17,6 +17,9 @@ export function mapPrinter(desc: MapField, printers: MessagePrinters): Occurrenc
   const keyZero = `"${zeroText(desc.mapKey).replaceAll('"', '')}"`;
   const printValue = valuePrinter(desc, printers);
   const isDropped = unknownValue(desc);
+  const printPlainValue = plainValuePrinter(desc, printers);
+  const keyTag = tagOf(1, wireType(desc.mapKey));
+  const valueTag = tagOf(2, desc.mapKind === 'message' ? 2 : desc.mapKind === 'enum' ? 0 : wireType(desc.scalar));
 
   const key = (m: WireMessage, out: JsonWriter, frame: number): void => {
     const at = m.first(frame, 0);
@@ -39,9 +42,24 @@ export function mapPrinter(desc: MapField, printers: MessagePrinters): Occurrenc
     return last.values();
   };
 
-  return (m, out, first) => {
-    m.open();
-    out.byte(0x7b);
+  /** Entries that are a key and a value with no key like another: what all writers write. */
+  const printPlain = (m: WireMessage, out: JsonWriter, first: number): boolean => {
+    if (isDropped || !hasDistinctKeys(m, first, keyTag, valueTag)) return false;
+    for (let at = first; at !== 0; at = m.next(at)) {
+      if (at !== first) out.byte(0x2c);
+      const end = m.end(at);
+      m.varint32(m.start(at), end);
+      const keyEnd = m.pass(keyTag & 7, m.after, end);
+      printKey(m, out, m.contentStart, m.contentEnd);
+      out.byte(0x3a);
+      m.varint32(keyEnd, end);
+      m.pass(valueTag & 7, m.after, end);
+      printPlainValue(m, out, m.contentStart, m.contentEnd);
+    }
+    return true;
+  };
+
+  const printAny = (m: WireMessage, out: JsonWriter, first: number): void => {
     let isFirst = true;
     for (const entry of lastByKey(m, out, first)) {
       const frame = m.enter(index, m.start(entry), m.end(entry));
@@ -55,9 +73,47 @@ export function mapPrinter(desc: MapField, printers: MessagePrinters): Occurrenc
       }
       m.leave(frame);
     }
+  };
+
+  return (m, out, first) => {
+    m.open();
+    out.byte(0x7b);
+    if (!printPlain(m, out, first)) printAny(m, out, first);
     out.byte(0x7d);
     m.close();
   };
+}
+
+/** So many keys are compared one by one; more go into a set. */
+const listMax = 8;
+
+/**
+ * Whether every entry is a key and then a value, and the keys surely differ: their hashes do. Different keys of one
+ * hash are found out by the caller, which then looks at the keys themselves.
+ */
+function hasDistinctKeys(m: WireMessage, first: number, keyTag: number, valueTag: number): boolean {
+  const hashes: number[] = [];
+  let set: Set<number> | undefined;
+  for (let at = first; at !== 0; at = m.next(at)) {
+    const end = m.end(at);
+    if (m.start(at) === end || m.varint32(m.start(at), end) !== keyTag) return false;
+    const keyEnd = m.pass(keyTag & 7, m.after, end);
+    const hash = hashOf(m.buf, m.contentStart, m.contentEnd);
+    // A varint has other spellings than its shortest.
+    if ((keyTag & 7) === 0 && m.contentEnd - m.contentStart > 1 && m.buf[m.contentEnd - 1] === 0) return false;
+    if (keyEnd === end || m.varint32(keyEnd, end) !== valueTag) return false;
+    if (m.pass(valueTag & 7, m.after, end) !== end) return false;
+    if (set ? set.has(hash) : hashes.includes(hash)) return false;
+    if (set) set.add(hash);
+    else if (hashes.push(hash) === listMax) set = new Set(hashes);
+  }
+  return true;
+}
+
+function hashOf(buf: Uint8Array, start: number, end: number): number {
+  let hash = 0;
+  for (let i = start; i < end; i++) hash = (Math.imul(hash, 31) + buf[i]!) | 0;
+  return hash;
 }
 
 /** An entry is a message with the key as field 1 and the value as field 2. */
@@ -83,21 +139,21 @@ function keyPrinter(desc: MapField): ValuePrinter {
   };
 }
 
+function plainValuePrinter(desc: MapField, printers: MessagePrinters): ValuePrinter {
+  if (desc.mapKind === 'enum') return enumPrinter(desc.enum, printers.options.enumNumbers);
+  if (desc.mapKind === 'scalar') return scalarPrinter(desc.scalar, desc.utf8Validation);
+  const printer = printers.of(desc.message);
+  return (m, out, start, end) => printer.print(m, out, start, end);
+}
+
+/** @returns a printer that takes occurrence 0 for a value that is absent: then it is the default */
 function valuePrinter(desc: MapField, printers: MessagePrinters): OccurrencePrinter {
-  if (desc.mapKind === 'message') {
-    const printer = printers.of(desc.message);
-    return (m, out, at) => {
-      if (at === 0) printer.print(m, out, 0, 0);
-      else printer.print(m, out, m.start(at), m.end(at));
-    };
-  }
+  const print = plainValuePrinter(desc, printers);
   const { enumNumbers } = printers.options;
-  const isEnum = desc.mapKind === 'enum';
-  const zero = isEnum ? enumZeroText(desc.enum, enumNumbers) : zeroText(desc.scalar);
-  const print = isEnum ? enumPrinter(desc.enum, enumNumbers) : scalarPrinter(desc.scalar, desc.utf8Validation);
   return (m, out, at) => {
-    if (at === 0) out.ascii(zero);
-    else print(m, out, m.start(at), m.end(at));
+    if (at !== 0) print(m, out, m.start(at), m.end(at));
+    else if (desc.mapKind === 'message') print(m, out, 0, 0);
+    else out.ascii(desc.mapKind === 'enum' ? enumZeroText(desc.enum, enumNumbers) : zeroText(desc.scalar));
   };
 }
 

@@ -51,7 +51,11 @@ export function scalarPrinter(type: ScalarType, verifyUtf8: boolean): ValuePrint
 }
 
 function print64(out: JsonWriter, low: number, high: number, signed: boolean): void {
-  if (high === 0) return out.quotedAscii(String(low));
+  if (high <= 0x1fffff) {
+    out.byte(0x22);
+    out.integer(high * 0x100000000 + low);
+    return out.byte(0x22);
+  }
   const bits = (BigInt(high) << 32n) | BigInt(low);
   return out.quotedAscii(String(signed ? BigInt.asIntN(64, bits) : bits));
 }

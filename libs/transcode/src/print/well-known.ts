@@ -1,6 +1,7 @@
+import { ScalarType } from '@bufbuild/protobuf';
 import type { DescMessage } from '@bufbuild/protobuf';
 import { isWrapperDesc } from '@bufbuild/protobuf/wkt';
-import { durationSecondsMax, timestampSecondsMax, timestampSecondsMin } from '../read/time.js';
+import { durationSecondsMax, formatSeconds, timestampSecondsMax, timestampSecondsMin } from '../read/time.js';
 import type { Time } from '../read/time.js';
 import { fieldIndex } from './field-index.js';
 import { compileFieldPrinter } from './field-printer.js';
@@ -8,7 +9,7 @@ import type { FieldPrinter } from './field-printer.js';
 import type { JsonWriter } from './json-writer.js';
 import { ObjectPrinter } from './message-printer.js';
 import type { MessagePrinter, MessagePrinters } from './message-printer.js';
-import { printFiniteDouble } from './scalar.js';
+import { printFiniteDouble, scalarPrinter } from './scalar.js';
 import { invalidMessage } from './wire-message.js';
 import type { FieldIndex, WireMessage } from './wire-message.js';
 
@@ -27,7 +28,7 @@ export function wellKnownPrinter(desc: DescMessage, printers: MessagePrinters): 
     case 'google.protobuf.FieldMask':
       return framed(desc, printFieldMask);
     case 'google.protobuf.Value':
-      return framed(desc, valuePrinter(desc, printers));
+      return valuePrinter(desc, printers);
     case 'google.protobuf.Struct':
     case 'google.protobuf.ListValue':
       return framed(desc, onlyField(desc, printers));
@@ -64,19 +65,46 @@ function onlyField(desc: DescMessage, printers: MessagePrinters): FramePrinter {
 }
 
 /** A Value without a kind prints as null, which is what it is read as where it matters. */
-function valuePrinter(desc: DescMessage, printers: MessagePrinters): FramePrinter {
-  let fields: FieldPrinter[] | undefined;
-  return (m, out, frame) => {
-    fields ??= sorted(desc).map((field) => compileFieldPrinter(field, printers));
-    const numberPosition = 1;
-    for (let position = 0; position < fields.length; position++) {
-      const at = m.first(frame, position);
-      if (at === 0) continue;
-      if (position === numberPosition) printFiniteDouble(m, out, m.start(at));
-      else fields[position]!.print(m, out, at);
-      return;
+function valuePrinter(desc: DescMessage, printers: MessagePrinters): MessagePrinter {
+  const index = fieldIndex(sorted(desc));
+  const struct = printers.of(desc.fields.find((field) => field.name === 'struct_value')!.message!);
+  const list = printers.of(desc.fields.find((field) => field.name === 'list_value')!.message!);
+  const printBool = scalarPrinter(ScalarType.BOOL, true);
+
+  /** @param number of the field that is set */
+  const printKind = (m: WireMessage, out: JsonWriter, number: number, start: number, end: number): void => {
+    switch (number) {
+      case 2:
+        return printFiniteDouble(m, out, start);
+      case 3:
+        return out.utf8(m.buf, start, end, true);
+      case 4:
+        return printBool(m, out, start, end);
+      case 5:
+        return struct.print(m, out, start, end);
+      case 6:
+        return list.print(m, out, start, end);
+      default:
+        return out.ascii('null');
     }
-    out.ascii('null');
+  };
+  return {
+    print: (m, out, start, end) => {
+      // Almost always the only field is there once: then no index of it is needed.
+      const number = m.onlyField(index, start, end);
+      if (number > 0) return printKind(m, out, number, m.contentStart, m.contentEnd);
+      const frame = m.enter(index, start, end);
+      for (let position = 0; position < index.count; position++) {
+        const at = m.first(frame, position);
+        if (at === 0) continue;
+        const field = m.merged(at);
+        printKind(m, out, position + 1, field.start, field.end);
+        m.buf = field.outer;
+        return m.leave(frame);
+      }
+      m.leave(frame);
+      return out.ascii('null');
+    },
   };
 }
 
@@ -122,8 +150,7 @@ function printTimestamp(m: WireMessage, out: JsonWriter, frame: number): void {
   if (seconds < timestampSecondsMin || seconds > timestampSecondsMax || nanos < 0 || nanos > 999_999_999) {
     invalidMessage('google.protobuf.Timestamp is out of range');
   }
-  const date = new Date(seconds * 1000).toISOString();
-  out.quotedAscii(`${date.slice(0, 19)}${fractionOf(nanos)}Z`);
+  out.quotedAscii(`${formatSeconds(seconds)}${fractionOf(nanos)}Z`);
 }
 
 function printDuration(m: WireMessage, out: JsonWriter, frame: number): void {

@@ -95,6 +95,34 @@ export class WireMessage {
     return this.slots[occurrence + 2]!;
   }
 
+  /**
+   * Looks whether a message is a single known field with a value of its only wire type.
+   * @returns its number, with `contentStart` and `contentEnd` set; 0 when there is more to it
+   */
+  onlyField(index: FieldIndex, start: number, end: number): number {
+    if (start >= end) return 0;
+    const tag = this.varint32(start, end);
+    const valueStart = this.after;
+    const position = index.position(tag >>> 3);
+    if (position < 0 || index.wireTypes[position] !== 1 << (tag & 7)) return 0;
+    if (this.skip(tag & 7, tag >>> 3, valueStart, end, 0) !== end) return 0;
+    if ((tag & 7) !== 2) this.contentStart = valueStart;
+    return tag >>> 3;
+  }
+
+  /**
+   * The content of a message field: of its only occurrence, or of all of them joined, which is how protobuf merges
+   * them. The joined content is in a buffer of its own, so the caller puts `outer` back.
+   */
+  merged(first: number): { start: number; end: number; outer: Buffer } {
+    const outer = this.buf;
+    if (this.next(first) === 0) return { start: this.start(first), end: this.end(first), outer };
+    const parts: Buffer[] = [];
+    for (let at = first; at !== 0; at = this.next(at)) parts.push(outer.subarray(this.start(at), this.end(at)));
+    this.buf = Buffer.concat(parts);
+    return { start: 0, end: this.buf.length, outer };
+  }
+
   private reserve(): void {
     if (this.top + occurrenceSize < this.slots.length) return;
     const larger = new Int32Array(Math.max(this.slots.length * 2, this.top + 1024));
@@ -146,8 +174,9 @@ export class WireMessage {
   after = 0;
   /** High half of the last 64-bit varint. */
   high = 0;
-  private contentStart = 0;
-  private contentEnd = 0;
+  /** Where the content of the last value that was passed over starts and ends. */
+  contentStart = 0;
+  contentEnd = 0;
 
   /** The low 32 bits of a varint, unsigned; sets `after`. */
   varint32(pos: number, end: number): number {
@@ -186,6 +215,13 @@ export class WireMessage {
       }
     }
     return invalidMessage('a varint is longer than ten bytes');
+  }
+
+  /** Passes over a value that is no group. Sets `contentStart` and `contentEnd`. @returns the index after it */
+  pass(type: number, pos: number, end: number): number {
+    const after = this.skip(type, 0, pos, end, 0);
+    if (type !== 2) this.contentStart = pos;
+    return after;
   }
 
   /** Passes over a value. Sets where its content starts and ends. @returns the index after it */

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { TranscodeError, shorten } from '../errors.js';
 import type { TranscodeErrorCode } from '../errors.js';
+import { longRun, plainRunEnd } from '../wire/plain-run.js';
 import { pathAt, positionOf } from './position.js';
 
 const quote = 0x22;
@@ -121,17 +122,22 @@ export class JsonScanner {
     if (this.peek() !== quote) this.unexpected('a string');
     const { buf, end } = this;
     let pos = this.pos + 1;
+    let runEnd = Math.min(pos + longRun, end);
     this.start = pos;
     this.escaped = false;
     for (;;) {
-      const byte = pos < end ? buf[pos]! : 0;
+      const byte = pos < runEnd ? buf[pos]! : 0;
       if (byte === quote) break;
       if (byte === backslash) {
         this.escaped = true;
         pos = this.checkEscape(pos);
-      } else {
-        if (byte < 0x20) this.failInString(pos);
+      } else if (byte >= 0x20) {
         pos++;
+      } else if (pos < runEnd || pos >= end) {
+        this.failInString(pos);
+      } else {
+        pos = plainRunEnd(buf, pos, end);
+        runEnd = Math.min(pos + longRun, end);
       }
     }
     this.stop = pos;
@@ -153,6 +159,26 @@ export class JsonScanner {
     this.start = this.pos;
     this.stop = stop;
     this.pos = stop;
+  }
+
+  /** An integer of at most 15 digits, which is the common case; NaN when something else is next. */
+  shortInteger(): number {
+    const { buf } = this;
+    let pos = this.pos;
+    const isNegative = buf[pos] === 0x2d;
+    if (isNegative) pos++;
+    const start = pos;
+    let value = 0;
+    let byte = buf[pos]!;
+    while (isDigit(byte)) {
+      value = value * 10 + (byte - 0x30);
+      byte = buf[++pos]!;
+    }
+    const digits = pos - start;
+    if (digits === 0 || digits > 15 || byte === 0x2e || (byte | 0x20) === 0x65) return NaN;
+    if (digits > 1 && buf[start] === 0x30) return NaN;
+    this.pos = pos;
+    return isNegative ? -value : value;
   }
 
   /** The index after the number of RFC 8259 section 6 that begins at `pos`, or -1; sets `integral`. */

@@ -5,6 +5,7 @@ import type { ProtoWriter } from '../wire/proto-writer.js';
 import { nullEnum, tagOf, wireType } from './field-reader.js';
 import type { JsonScanner } from './json-scanner.js';
 import type { MessageReaders } from './message-reader.js';
+import { NameSet } from './name-set.js';
 import { integerRange, wholeNumber } from './number.js';
 import { enumReader, integerWriter, scalarReader, writeText } from './scalar.js';
 import type { ValueReader } from './scalar.js';
@@ -19,7 +20,7 @@ export function mapReader(desc: MapField, readers: MessageReaders): ValueReader 
   const { tag: valueTag, read, readsNull } = valueOf(desc, readers);
   return (s, w) => {
     if (!s.enter(0x7b)) return;
-    const keys = new Set<string>();
+    const keys = new NameSet();
     do {
       s.peek();
       const at = s.pos;
@@ -27,9 +28,8 @@ export function mapReader(desc: MapField, readers: MessageReaders): ValueReader 
       w.varint32(tag);
       const start = w.open();
       w.varint32(keyTag);
-      const key = writeKey(s, w, at);
-      if (keys.has(key)) s.fail('DUPLICATE_FIELD', `key "${shorten(s.text())}" occurs twice`, at, s.pos);
-      keys.add(key);
+      writeKey(s, w, at);
+      if (keys.addLast(s)) s.fail('DUPLICATE_FIELD', `key "${shorten(s.text())}" occurs twice`, at, s.pos);
       if (!readsNull && s.peek() === 0x6e) s.unexpected('a map value');
       w.varint32(valueTag);
       read(s, w);
@@ -59,14 +59,13 @@ function valueOf(desc: MapField, readers: MessageReaders): { tag: number; read: 
   }
 }
 
-/** Writes the scanner's last name as a key, and returns its value, which is equal for equal keys. */
-type KeyWriter = (s: JsonScanner, w: ProtoWriter, at: number) => string;
+/** Writes the scanner's last name as a key. Keys are equal only when their names are: numbers have one spelling. */
+type KeyWriter = (s: JsonScanner, w: ProtoWriter, at: number) => void;
 
 function keyWriter(type: ScalarType): KeyWriter {
   if (type === ScalarType.STRING) {
     return (s, w) => {
       writeText(s, w);
-      return s.text();
     };
   }
   if (type === ScalarType.BOOL) {
@@ -74,18 +73,16 @@ function keyWriter(type: ScalarType): KeyWriter {
       const text = s.text();
       if (text !== 'true' && text !== 'false') s.fail('INVALID_VALUE', 'the key is not true or false', at, s.pos);
       w.varint32(text === 'true' ? 1 : 0);
-      return text;
     };
   }
   const [min, max] = integerRange[type]!;
   const write = integerWriter(type);
   return (s, w, at) => {
     const text = s.text();
-    const value = /^-?(0|[1-9][0-9]*)$/.test(text) ? wholeNumber(Buffer.from(text), 0, text.length, true) : NaN;
+    const value = /^(0|-?[1-9][0-9]*)$/.test(text) ? wholeNumber(Buffer.from(text), 0, text.length, true) : NaN;
     if (!(value >= min && value <= max)) {
       s.fail('INVALID_VALUE', `the key is not of type ${ScalarType[type].toLowerCase()}`, at, s.pos);
     }
     write(w, value);
-    return text === '-0' ? '0' : text;
   };
 }

@@ -64,6 +64,9 @@ export function integerWriter(type: ScalarType): (w: ProtoWriter, value: number 
 export function readWhole(s: JsonScanner, min: number | bigint, max: number | bigint, type: string): number | bigint {
   const first = s.peek();
   const at = s.pos;
+  const short = first === 0x22 ? NaN : s.shortInteger();
+  if (short >= min && short <= max) return short;
+  s.pos = at;
   const buf = first === 0x22 ? quotedNumber(s) : bareNumber(s);
   const value = wholeNumber(buf, s.start, s.stop, s.integral);
   if (value >= min && value <= max) return value;

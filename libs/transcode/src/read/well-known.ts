@@ -6,6 +6,7 @@ import { anyReader } from './any-reader.js';
 import { compileFieldReader } from './field-reader.js';
 import type { JsonScanner } from './json-scanner.js';
 import type { MessageReader, MessageReaders } from './message-reader.js';
+import { NameSet } from './name-set.js';
 import { readFiniteDouble, writeText } from './scalar.js';
 import { parseDuration, parseTimestamp } from './time.js';
 
@@ -92,14 +93,12 @@ function readFieldMask(s: JsonScanner, w: ProtoWriter): void {
 
 function readStruct(s: JsonScanner, w: ProtoWriter): void {
   if (!s.enter(0x7b)) return;
-  const names = new Set<string>();
+  const names = new NameSet();
   do {
     s.peek();
     const at = s.pos;
     s.name();
-    const name = s.text();
-    if (names.has(name)) s.fail('DUPLICATE_FIELD', `"${shorten(name)}" occurs twice`, at, s.pos);
-    names.add(name);
+    if (names.addLast(s)) s.fail('DUPLICATE_FIELD', `"${shorten(s.text())}" occurs twice`, at, s.pos);
     w.varint32(0x0a);
     const entry = w.open();
     w.varint32(0x0a);
