@@ -2,5 +2,6 @@ export { checkAccess, readAccessRules, type Access } from './access.js';
 export { currentCall, currentCaller, type Call } from './call.js';
 export { LOGGER } from './call.interceptor.js';
 export type { Caller, Origin } from './caller.js';
+export { outgoingMetadata } from './outgoing.js';
 export { runService, startService, type ServiceDefinition, type StartedService } from './service.js';
 export { databaseUrl, serviceSettings } from './settings.js';

@@ -1,0 +1,28 @@
+import { readSettings } from '@sluice/config';
+import type { ServiceDefinition } from '@sluice/service';
+import { DataSource } from 'typeorm';
+import { PostcardModule } from './postcard.module.js';
+import { postcardSettings } from './settings.js';
+
+/** The sample workload as the environment asks for it. */
+export function postcardService(environment: NodeJS.ProcessEnv = process.env): ServiceDefinition {
+  const settings = readSettings(postcardSettings(environment), environment);
+  return {
+    name: 'postcard',
+    packages: [{ name: 'sluice.postcard.v1', file: 'sluice/postcard/v1/postcard.proto' }],
+    grpcPort: settings.POSTCARD_PORT,
+    adminPort: settings.POSTCARD_ADMIN_PORT,
+    settings,
+    module: PostcardModule.with(settings),
+    readiness: (app) => ({
+      async check(): Promise<Record<string, string>> {
+        try {
+          await app.get(DataSource).query('select 1');
+          return {};
+        } catch (error) {
+          return { postgres: (error as Error).message };
+        }
+      },
+    }),
+  };
+}

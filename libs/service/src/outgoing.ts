@@ -1,0 +1,24 @@
+import { Metadata } from '@grpc/grpc-js';
+import { formatTraceparent } from '@sluice/telemetry';
+import type { Call } from './call.js';
+
+/**
+ * Metadata for a call to another service on behalf of the one that is served: the same caller, in the same trace.
+ *
+ * @param gatewaySecret GATEWAY_SECRET, without which the other service believes the caller only on loopback
+ */
+export function outgoingMetadata(call: Call, gatewaySecret: string | undefined): Metadata {
+  const metadata = new Metadata();
+  metadata.set('traceparent', formatTraceparent(call.trace));
+  if (gatewaySecret !== undefined) metadata.set('x-sluice-gateway-secret', gatewaySecret);
+  if (call.clientAddress !== '') metadata.set('x-sluice-client-ip', call.clientAddress);
+  const { caller } = call;
+  if (!caller) return metadata;
+  metadata.set('x-sluice-subject', caller.subject);
+  metadata.set('x-sluice-tenant', caller.tenant);
+  metadata.set('x-sluice-session', caller.session);
+  metadata.set('x-sluice-roles', caller.roles.join(','));
+  metadata.set('x-sluice-scope', caller.scope);
+  metadata.set('x-sluice-guest', String(caller.guest));
+  return metadata;
+}
