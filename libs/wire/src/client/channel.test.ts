@@ -1,3 +1,13 @@
+import { once } from 'node:events';
+import {
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import { createServer as createHttps } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js';
 import type {
   sendUnaryData,
@@ -8,27 +18,11 @@ import type {
   ServiceDefinition,
 } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Recorder } from '../testing/recorder.js';
 import { timersSet } from '../timers/wheel.js';
-import type { Fields } from '../fields.js';
+import { CERTIFICATE, KEY } from '../testing/certificate.js';
 import { Channel } from './channel.js';
-import type { CallEvents, Outcome } from './call.js';
-
-class Recorder implements CallEvents {
-  headers: Fields | undefined;
-  messages: Buffer[] = [];
-  readonly done = Promise.withResolvers<Outcome>();
-  ends = 0;
-  onHeaders(fields: Fields): void {
-    this.headers = fields;
-  }
-  onMessage(message: Buffer): void {
-    this.messages.push(message);
-  }
-  onEnd(outcome: Outcome): void {
-    this.ends++;
-    this.done.resolve(outcome);
-  }
-}
+import type { ChannelOptions } from './channel-options.js';
 
 const raw = { serialize: (b: Buffer) => b, deserialize: (b: Buffer) => b };
 const kind = (path: string, requestStream: boolean, responseStream: boolean) => ({
@@ -99,7 +93,7 @@ describe('against grpc-js', () => {
       { deadline: Date.now() + 5000 },
       events,
     );
-    expect(await events.done.promise).toMatchObject({ code: 0 });
+    expect(await events.outcome).toMatchObject({ code: 0 });
     expect(events.messages.map(String)).toEqual(['abc']);
     expect(events.headers).toContainEqual(['x-echo', 'hello']);
   });
@@ -112,7 +106,7 @@ describe('against grpc-js', () => {
       return events;
     });
     for (const [i, events] of all.entries()) {
-      expect(await events.done.promise).toMatchObject({ code: 0 });
+      expect(await events.outcome).toMatchObject({ code: 0 });
       expect(events.messages[0]!.length).toBe(i * 1000);
     }
   });
@@ -120,13 +114,13 @@ describe('against grpc-js', () => {
   it('reads a status and its message', async () => {
     const events = new Recorder();
     channel.unary(channel.method('/t.T/Fail'), [], Buffer.from('abc'), {}, events);
-    expect(await events.done.promise).toMatchObject({ code: 5, message: 'nö: 100%', unprocessed: false });
+    expect(await events.outcome).toMatchObject({ code: 5, message: 'nö: 100%', unprocessed: false });
   });
 
   it('streams from the server', async () => {
     const events = new Recorder();
     channel.unary(channel.method('/t.T/ServerStream'), [], Buffer.from('abc'), {}, events);
-    expect(await events.done.promise).toMatchObject({ code: 0 });
+    expect(await events.outcome).toMatchObject({ code: 0 });
     expect(events.messages.length).toBe(100);
   });
 
@@ -135,7 +129,7 @@ describe('against grpc-js', () => {
     const call = channel.start(channel.method('/t.T/ClientStream'), [], {}, events);
     for (let i = 0; i < 100; i++) call.write(Buffer.alloc(10_000));
     call.end();
-    expect(await events.done.promise).toMatchObject({ code: 0 });
+    expect(await events.outcome).toMatchObject({ code: 0 });
     expect(String(events.messages[0])).toBe('1000000');
   });
 
@@ -144,13 +138,73 @@ describe('against grpc-js', () => {
     const call = channel.start(channel.method('/t.T/Bidi'), [], {}, events);
     for (let i = 0; i < 10; i++) call.write(Buffer.from(`b${i}`));
     call.end();
-    expect(await events.done.promise).toMatchObject({ code: 0 });
+    expect(await events.outcome).toMatchObject({ code: 0 });
     expect(events.messages.length).toBe(10);
   });
 
   it('ends at the deadline', async () => {
     const events = new Recorder();
     channel.unary(channel.method('/t.T/Stall'), [], Buffer.from('abc'), { deadline: Date.now() + 50 }, events);
-    expect(await events.done.promise).toMatchObject({ code: 4 });
+    expect(await events.outcome).toMatchObject({ code: 4 });
+  });
+
+  it('compresses with gzip', async () => {
+    const events = new Recorder();
+    const message = Buffer.alloc(100_000, 'abc');
+    channel.unary(channel.method('/t.T/Unary'), [], message, { compression: 'gzip' }, events);
+    expect(await events.outcome).toMatchObject({ code: 0 });
+    expect(events.messages).toEqual([message]);
+  });
+});
+
+describe('against node:http2', () => {
+  const respond = (stream: ServerHttp2Stream): void => {
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    stream.pipe(stream);
+  };
+
+  /** Makes a call with a megabyte each way, then lets the server say goodbye. */
+  async function roundTrip(server: Http2Server | Http2SecureServer, options: ChannelOptions): Promise<void> {
+    server.on('stream', respond);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const channel = new Channel(`localhost:${port}`, options);
+    const method = channel.method('/a.B/C');
+    for (const size of [0, 10, 1_000_000]) {
+      const events = new Recorder();
+      const message = Buffer.alloc(size, 'x');
+      channel.unary(method, [], message, {}, events);
+      expect(await events.outcome).toMatchObject({ code: 0 });
+      expect(events.messages).toEqual([message]);
+    }
+    await channel.close(1_000);
+    expect(channel.stats).toMatchObject({ streams: 0, connections: 0 });
+    server.close();
+    await once(server, 'close');
+  }
+
+  it('speaks cleartext', () => roundTrip(createServer(), {}));
+
+  it('speaks TLS with ALPN', () =>
+    roundTrip(createSecureServer({ key: KEY, cert: CERTIFICATE }), { tls: { ca: CERTIFICATE } }));
+
+  it('follows a dynamic table while its own setting is not acknowledged', () =>
+    roundTrip(createServer({ settings: { headerTableSize: 4096 } }), {}));
+
+  it('refuses a certificate it does not know, and a peer without h2', async () => {
+    const http1 = createHttps({ key: KEY, cert: CERTIFICATE });
+    http1.listen(0, '127.0.0.1');
+    await once(http1, 'listening');
+    const { port } = http1.address() as AddressInfo;
+    for (const tls of [true, { ca: CERTIFICATE }]) {
+      const channel = new Channel(`localhost:${port}`, { tls });
+      const events = new Recorder();
+      channel.unary(channel.method('/a.B/C'), [], Buffer.alloc(0), {}, events);
+      expect(await events.outcome).toMatchObject({ code: status.UNAVAILABLE, unprocessed: true });
+      await channel.close(0);
+    }
+    http1.close();
   });
 });

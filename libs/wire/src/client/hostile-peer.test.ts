@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Status } from '../grpc/status.js';
 import { ErrorCode } from '../http2/errors.js';
@@ -56,6 +57,7 @@ interface Row {
 
 const long = (length: number): string => 'x'.repeat(length);
 const R = f.headers(1, f.RESPONSE);
+const GZIP = f.headers(1, [...f.RESPONSE, ['grpc-encoding', 'gzip']]);
 
 const ROWS: Row[] = [
   // Legal, if unusual.
@@ -408,6 +410,17 @@ const ROWS: Row[] = [
   },
 
   // gRPC's own rules.
+  {
+    name: 'a gzip message',
+    sends: [GZIP, f.data(1, f.message(gzipSync('hi'), true)), f.headers(1, f.OK, true)],
+    code: Status.OK,
+  },
+  {
+    name: 'a gzip bomb',
+    sends: [GZIP, f.data(1, f.message(gzipSync(Buffer.alloc(10_000_000)), true))],
+    code: Status.RESOURCE_EXHAUSTED,
+  },
+  { name: 'gzip that is none', sends: [GZIP, f.data(1, f.message('hi', true))], code: Status.INTERNAL },
   { name: 'HTTP 503', sends: [f.headers(1, [[':status', '503']], true)], code: Status.UNAVAILABLE },
   {
     name: 'HTTP 404 with a page',

@@ -17,7 +17,7 @@ export class Outbox {
   /** `onRoom` is called when the socket takes more after it had been full. */
   constructor(
     private readonly socket: Socket,
-    onRoom: () => void,
+    private readonly onRoom: () => void,
   ) {
     socket.on('drain', () => {
       this.waitsForDrain = false;
@@ -76,6 +76,7 @@ export class Outbox {
   flush(): void {
     this.dirty = false;
     if (this.pending === 0) return;
+    const wasFull = this.pending >= TURN_OCTETS;
     this.pending = 0;
     const { socket, page, parts } = this;
     const tail = page !== undefined && this.at > this.from ? page.subarray(this.from, this.at) : undefined;
@@ -103,6 +104,7 @@ export class Outbox {
     ) {
       spare.push(page);
     }
+    if (wasFull && !this.waitsForDrain) this.onRoom();
   }
 
   private touch(): void {

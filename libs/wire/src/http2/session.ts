@@ -486,7 +486,7 @@ export abstract class Session implements FrameSink {
   }
 
   /** Sends what the windows and the socket allow, a frame from each stream in turn. */
-  private pump(): void {
+  pump(): void {
     if (this.pumping) return;
     this.pumping = true;
     while (this.writers.length > 0 && !this.outbox.full && !this.closed) {

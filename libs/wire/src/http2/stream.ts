@@ -93,6 +93,7 @@ export class Stream {
     (this.queue ??= []).push(bytes);
     this.queued += bytes.length;
     this.session.schedule(this);
+    this.session.pump();
     if (this.queued < QUEUE_OCTETS) return true;
     this.drainDue = true;
     return false;
