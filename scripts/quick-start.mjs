@@ -34,7 +34,7 @@ export function commands(url) {
   const account = `"email":"ada@example.com","password":"correct horse battery staple"`;
   return [
     `curl -sS -w '\\n' ${url}/api/v1/auth/register ${json} -d '{${account}}'`,
-    `TOKEN=$(curl -sS ${url}/api/v1/auth/login ${json} -d '{${account}}' | sed -n 's/.*"access_token": *"\\([^"]*\\)".*/\\1/p'); echo "token: \${TOKEN%.*}"`,
+    `TOKEN=$(curl -sS ${url}/api/v1/auth/login ${json} -d '{${account}}' | sed -n 's/.*"access_token": *"\\([^"]*\\)".*/\\1/p'); echo "token: $(echo "$TOKEN" | cut -c1-32)..."`,
     `ID=try-$(date +%s); curl -sS -w '\\n' ${url}/api/v1/alloc -H "authorization: Bearer $TOKEN" ${json} -d '{"request_id":"'$ID'","token_count":100}'`,
     `curl -sS -w '\\n' ${url}/api/v1/free -H "authorization: Bearer $TOKEN" ${json} -d '{"request_id":"'$ID'"}'`,
   ];
