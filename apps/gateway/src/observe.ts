@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, type Logger, type Registry } from '@sluice/telemetry';
 import type { Problem } from '@sluice/problem';
 import type { Decision, RedisStore } from '@sluice/limit';
-import type { LimitHit } from './listener/listener.js';
+import type { LimitHit } from './listener/options.js';
 import type { Exchange } from './exchange.js';
 import type { Runtime } from './runtime.js';
 

@@ -194,6 +194,7 @@ export const gatewayConfigSchema = z.strictObject({
       headers: duration.default(10_000),
       request: duration.default(60_000),
       idle: duration.default(75_000),
+      send: duration.default(30_000).describe('a client that takes nothing of its answer for so long is cut off'),
       settings: duration.default(5_000),
       max: duration.default(300_000).describe('the longest deadline that a client can ask for'),
     })

@@ -1,38 +1,55 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Fields } from '@sluice/wire';
 import type { BodySink, Transport } from '../exchange.js';
+import { lingeringClose } from './linger.js';
 
-/** Names of trailers are announced only to clients that say they read them (RFC 9110 section 6.5.1). */
+/** What all requests of a listener share. */
+export interface Http1Context {
+  /** Every answer asks its client to close the connection. */
+  draining: boolean;
+  /** How long a client may take nothing of an answer that is there for it, in milliseconds. */
+  readonly sendMs: number;
+}
+
+/** One request and its answer on a connection of HTTP/1.1. */
 export class Http1Transport implements Transport {
   readonly protocol = 'HTTP/1.1';
   readonly method: string;
   readonly target: string;
-  readonly authority = undefined;
+  readonly scheme: 'http' | 'https';
+  readonly authority: string | undefined;
   readonly rawFields: readonly string[];
   readonly peerAddress: string;
   readonly hasBody: boolean;
   onDrain: (() => void) | undefined;
   onGone: (() => void) | undefined;
+  private readonly socket: Socket;
 
+  /** @param expectsContinue the client waits for leave to send the body (RFC 9110 section 10.1.1) */
   constructor(
     private readonly request: IncomingMessage,
     private readonly response: ServerResponse,
-    readonly scheme: 'http' | 'https',
+    private readonly context: Http1Context,
+    private readonly expectsContinue = false,
   ) {
+    const { socket, rawHeaders } = request;
+    this.socket = socket;
     this.method = request.method!;
-    this.target = originForm(request.url!);
-    this.rawFields = request.rawHeaders;
-    this.peerAddress = request.socket.remoteAddress ?? '';
-    const { headers } = request;
-    this.hasBody =
-      headers['transfer-encoding'] !== undefined ||
-      (headers['content-length'] !== undefined && headers['content-length'] !== '0');
+    const url = request.url!;
+    this.target = url;
+    if (url.charCodeAt(0) !== 0x2f) ({ target: this.target, authority: this.authority } = originForm(url));
+    this.scheme = 'encrypted' in socket ? 'https' : 'http';
+    this.rawFields = rawHeaders;
+    this.peerAddress = socket.remoteAddress ?? '';
+    this.hasBody = announcesBody(rawHeaders);
     response.on('close', () => {
       if (!response.writableFinished) this.onGone?.();
     });
   }
 
   readBody(sink: BodySink): void {
+    if (this.expectsContinue) this.response.writeContinue();
     this.request.on('data', (chunk: Buffer) => sink.onData(chunk));
     this.request.on('end', () => sink.onEnd());
   }
@@ -48,38 +65,64 @@ export class Http1Transport implements Transport {
   respond(status: number, fields: Fields, body: Uint8Array | undefined): void {
     const flat = flatten(fields);
     if (status !== 204 && status !== 304) flat.push('content-length', String(body?.byteLength ?? 0));
-    this.endUnreadBody(flat);
+    this.closeWhenDue(flat);
     this.response.writeHead(status, flat);
     this.response.end(body);
+    this.watch();
   }
 
   begin(status: number, fields: Fields): void {
     const flat = flatten(fields);
-    this.endUnreadBody(flat);
+    this.closeWhenDue(flat);
     this.response.writeHead(status, flat);
     this.response.flushHeaders();
-    this.response.on('drain', () => this.onDrain?.());
+    this.response.on('drain', () => {
+      this.socket.setTimeout(0);
+      this.onDrain?.();
+    });
   }
 
   write(chunk: Uint8Array): boolean {
-    return this.response.write(chunk);
+    const room = this.response.write(chunk);
+    if (!room) this.watch();
+    return room;
   }
 
   end(trailers?: Fields): void {
     if (trailers && trailers.length > 0) this.response.addTrailers(trailers as unknown as [string, string][]);
     this.response.end();
+    this.watch();
   }
 
   reset(): void {
     this.response.destroy();
   }
 
-  /** A body that nobody reads ends the connection, so that what is left of it is never taken for the next request. */
-  private endUnreadBody(flat: string[]): void {
-    if (this.request.complete || !this.hasBody) return;
-    flat.push('connection', 'close');
-    this.request.resume();
+  /** Nothing of what waits to be sent is taken for a while: then the connection is cut. Node re-arms the timer on progress. */
+  private watch(): void {
+    if (this.socket.writableLength > 0) this.socket.setTimeout(this.context.sendMs);
   }
+
+  /** A body that nobody reads ends the connection, so that what is left of it is never taken for the next request. */
+  private closeWhenDue(flat: string[]): void {
+    if (this.hasBody && !this.request.complete) {
+      flat.push('connection', 'close');
+      // Node closes by this method after the last answer; it would cut off a client that is still sending.
+      this.socket.destroySoon = () => lingeringClose(this.socket);
+      this.request.resume();
+    } else if (this.context.draining) flat.push('connection', 'close');
+  }
+}
+
+/** Whether the fields announce a body (RFC 9112 section 6.3). The parser has made sure that they agree. */
+function announcesBody(rawHeaders: readonly string[]): boolean {
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]!;
+    if (name.length === 14) {
+      if (name.toLowerCase() === 'content-length') return Number(rawHeaders[index + 1]) !== 0;
+    } else if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') return true;
+  }
+  return false;
 }
 
 function flatten(fields: Fields): string[] {
@@ -88,11 +131,10 @@ function flatten(fields: Fields): string[] {
   return flat;
 }
 
-/** The path and query of an absolute-form target (RFC 9112 section 3.2.2), which proxies send. */
-function originForm(target: string): string {
-  if (target.charCodeAt(0) === 0x2f || target === '*') return target;
-  const match = /^https?:\/\/[^/?#]*(.*)$/i.exec(target);
-  if (!match) return target;
-  const rest = match[1]!;
-  return rest.startsWith('/') ? rest : `/${rest}`;
+/** The parts of an absolute-form target (RFC 9112 section 3.2.2), which proxies send; `*` stays as it is. */
+function originForm(url: string): { target: string; authority: string | undefined } {
+  const match = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url);
+  if (!match) return { target: url, authority: undefined };
+  const rest = match[2]!;
+  return { target: rest.startsWith('/') ? rest : `/${rest}`, authority: match[1]! };
 }

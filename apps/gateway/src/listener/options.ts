@@ -1,0 +1,35 @@
+import type { Socket } from 'node:net';
+import type { GatewayConfig } from '../config/schema.js';
+
+/** A limit that a client can hit; the value of the label of a counter. */
+export type LimitHit =
+  | 'connections'
+  | 'first_byte_timeout'
+  | 'headers_timeout'
+  | 'settings_timeout'
+  | 'idle'
+  | 'slow_reader'
+  | 'client_error'
+  | 'flood';
+
+export interface ListenerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: { readonly port: number; readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly connectionsMax: number;
+  readonly limits: Pick<GatewayConfig, 'timeouts' | 'sizes' | 'http2'>;
+  /** Called for each limit that a client hits. */
+  counted(limit: LimitHit): void;
+}
+
+/** One protocol's side of the listener: it is handed sockets that are known to speak it. */
+export interface ProtocolServer {
+  /** @param seen bytes that were read already, the first of the connection */
+  accept(socket: Socket, seen: Buffer): void;
+  /** Tells clients to take their next request elsewhere; requests in flight go on. */
+  drain(): void;
+  /** Closes connections on which nothing happens. */
+  closeIdle(): void;
+  /** Closes everything. */
+  stop(): void;
+}
