@@ -67,7 +67,7 @@ function printDouble(out: JsonWriter, value: number): void {
 
 /** A double that prints with the fewest digits that read as the same float: 0.1 and not 0.10000000149011612. */
 function shortestFloat(value: number): number {
-  if (Number.isInteger(value) || !Number.isFinite(value)) return value;
+  if (!Number.isFinite(value) || (Number.isInteger(value) && Math.abs(value) <= 0x1000000)) return value;
   for (let digits = 6; digits < 9; digits++) {
     const candidate = Number(value.toPrecision(digits));
     if (Math.fround(candidate) === value) return candidate;

@@ -366,5 +366,7 @@ function firstInvalidUtf8(buf: Buffer): number {
       high = middle - 1;
     }
   }
+  // A sequence that is cut by the bad byte begins up to three bytes before it.
+  while (low > 0 && !isUtf8(buf.subarray(0, low))) low--;
   return low;
 }

@@ -46,7 +46,7 @@ export function pathAt(buf: Uint8Array, offset: number): string | undefined {
         // "
         const start = i++;
         while (i < offset && buf[i] !== 0x22) i += buf[i] === 0x5c ? 2 : 1;
-        if (nameExpected) path[path.length - 1] = nameBetween(buf, start, i + 1);
+        if (nameExpected) path[path.length - 1] = nameBetween(buf, start, Math.min(i + 1, offset));
         nameExpected = false;
         break;
       }

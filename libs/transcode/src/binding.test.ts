@@ -1,0 +1,143 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import { describe, expect, test } from 'vitest';
+import { gateway, schema } from '../testdata/load.js';
+import { compileBindings } from './binding.js';
+import type { RouteOptions } from './binding.js';
+import { SchemaError } from './errors.js';
+import type { HttpRuleOverride } from './http/rule.js';
+import { loadSchema, methodOption } from './schema.js';
+
+describe('loading a descriptor set', () => {
+  test('methods with their kinds, files and options', () => {
+    const { methods } = schema;
+    expect(methods.get('/transcode.test.v1.Library/GetBook')).toMatchObject({
+      service: 'transcode.test.v1.Library',
+      name: 'GetBook',
+      kind: 'unary',
+      idempotency: 'no_side_effects',
+      file: 'transcode/test/v1/library.proto',
+    });
+    expect([...methods.values()].map(({ name, kind }) => `${name} ${kind}`)).toEqual(
+      expect.arrayContaining(['Watch server_stream', 'Upload client_stream', 'Talk bidi']),
+    );
+    const get = methods.get('/transcode.test.v1.Library/GetBook')!;
+    expect(methodOption(schema, get, 'transcode.test.v1.audit')).toEqual({ event_name: 'book.read', is_public: true });
+    expect(methodOption(schema, get, 'no.such.option')).toBeUndefined();
+    const list = methods.get('/transcode.test.v1.Library/ListBooks')!;
+    expect(methodOption(schema, list, 'transcode.test.v1.audit')).toBeUndefined();
+  });
+
+  test.each([
+    ['nothing', new Uint8Array(0), 'not a protobuf FileDescriptorSet'],
+    ['text', Buffer.from('syntax = "proto3";'), 'not a protobuf FileDescriptorSet'],
+    ['JSON', Buffer.from('{"file":[]}'), 'not a protobuf FileDescriptorSet'],
+  ])('refuses %s', (_, bytes, reason) => {
+    expect(() => loadSchema(bytes, 'my.binpb')).toThrow(SchemaError);
+    expect(() => loadSchema(bytes, 'my.binpb')).toThrow(`my.binpb: ${reason}`);
+  });
+
+  function setOf(...files: { name: string; dependency?: string[] }[]): Uint8Array {
+    const file = files.map((one) => create(FileDescriptorProtoSchema, { syntax: 'proto3', ...one }));
+    return toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file }));
+  }
+
+  test('names the imports that are missing and who wants them', () => {
+    const set = setOf(
+      { name: 'a.proto', dependency: ['google/api/annotations.proto', 'b.proto'] },
+      { name: 'b.proto' },
+    );
+    expect(() => loadSchema(set, 'my.binpb')).toThrow(
+      'my.binpb: imports are missing: google/api/annotations.proto (imported by a.proto)',
+    );
+  });
+
+  test('takes the files in any order, but no circle', () => {
+    expect(() =>
+      loadSchema(setOf({ name: 'a.proto', dependency: ['b.proto'] }, { name: 'b.proto' }), 'x'),
+    ).not.toThrow();
+    const circle = setOf({ name: 'a.proto', dependency: ['b.proto'] }, { name: 'b.proto', dependency: ['a.proto'] });
+    expect(() => loadSchema(circle, 'x')).toThrow('imports itself');
+  });
+});
+
+describe('rules', () => {
+  const service = 'transcode.test.v1.Library';
+  function routes(options: RouteOptions): string[] {
+    return compileBindings(schema, options).map(({ httpMethod, template }) => `${httpMethod} ${template.source}`);
+  }
+  function overridden(rule: Omit<HttpRuleOverride, 'selector'>, method = 'GetBook'): string[] {
+    return routes({ overrides: [{ selector: `${service}.${method}`, ...rule }] });
+  }
+
+  test('annotations with their additional bindings', () => {
+    expect(routes({})).toEqual(
+      expect.arrayContaining([
+        'GET /v1/{name=shelves/*/books/*}',
+        'GET /v1/books/{name}',
+        '* /v1/raw',
+        'GET /v1/everything',
+      ]),
+    );
+    expect(routes({}).some((route) => route.includes('Unannotated'))).toBe(false);
+  });
+
+  test('an override replaces the annotation, and the last one wins', () => {
+    const selector = `${service}.GetBook`;
+    const all = routes({
+      overrides: [
+        { selector, get: '/a' },
+        { selector, post: '/b/{name}', body: '*' },
+      ],
+    });
+    expect(all).toContain('POST /b/{name}');
+    expect(all).not.toContain('GET /a');
+    expect(all).not.toContain('GET /v1/books/{name}');
+  });
+
+  test('prefix, services and defaults', () => {
+    expect(routes({ pathPrefix: '/library' })).toContain('GET /library/v1/books:search');
+    expect(routes({ services: ['other.Service'] })).toEqual([]);
+    const { encode } = gateway({ unannotated: 'post' });
+    expect([...encode('POST /transcode.test.v1.Library/Unannotated', '{"name":"a"}')]).toEqual([0x0a, 1, 0x61]);
+  });
+
+  test.each([
+    [{ get: '/v1/{nope}' }, 'variable "nope": transcode.test.v1.GetBookRequest has no field "nope"'],
+    [{ get: '/v1/{name.x}' }, 'variable "name.x": "name" has no fields'],
+    [{ post: '/v1/x', body: 'nope' }, 'body "nope" is no field of transcode.test.v1.GetBookRequest'],
+    [{ get: '/v1/x', response_body: 'nope' }, 'response_body "nope" is no field of transcode.test.v1.Book'],
+    [{ get: '/v1/x', body: '*' }, 'GET takes no body'],
+    [{ get: '/v1/{name' }, 'path template "/v1/{name": expected "}"'],
+    [{ post: '/v1/{name}', body: 'name' }, 'the body sets this field'],
+    [{}, 'the rule has no pattern'],
+    [{ get: '/a', put: '/b' }, 'several patterns'],
+    [{ custom: { kind: 'G T', path: '/a' } }, 'is not an HTTP method'],
+    [{ get: '/a', additional_bindings: [{ get: '/b', additional_bindings: [{ get: '/c' }] }] }, 'must not be nested'],
+  ] as const)('refuses %j and names file, method and rule', (rule, reason) => {
+    expect(() => overridden(rule as Omit<HttpRuleOverride, 'selector'>)).toThrow(reason);
+    expect(() => overridden(rule as Omit<HttpRuleOverride, 'selector'>)).toThrow(
+      'everything.binpb: transcode.test.v1.Library.GetBook',
+    );
+  });
+
+  test.each([
+    ['{ids}', '"ids" is repeated'],
+    ['{labels}', 'is a map'],
+    ['{filter}', 'is a message'],
+    ['{filters}', 'is repeated'],
+  ])('refuses the variable %s', (variable, reason) => {
+    expect(() => overridden({ get: `/v1/${variable}` }, 'ListBooks')).toThrow(reason);
+  });
+
+  test('an override that selects nothing', () => {
+    expect(() => routes({ overrides: [{ selector: 'a.B.C', get: '/x' }] })).toThrow('selector "a.B.C" names no method');
+  });
+
+  test('rules that match the same requests are refused with both names', () => {
+    const selector = `${service}.Unannotated`;
+    expect(() => gateway({ overrides: [{ selector, get: '/v1/{title=shelves/*}/books' }] })).toThrow(
+      /two rules match the same requests: .*ListBooks \[GET .*\] and .*Unannotated \[GET /,
+    );
+  });
+});
