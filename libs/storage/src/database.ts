@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { DataSource, type EntitySchema, type MigrationInterface } from 'typeorm';
 
 type Class<T> = new () => T;
@@ -20,6 +21,9 @@ export interface DatabaseOptions {
 /** One number for the whole project, so that replicas that start together migrate one after another. */
 const MIGRATION_LOCK = 7_226_301;
 
+/** No statement of a service runs longer, whatever becomes of its caller and of the cancellation; in milliseconds. */
+const STATEMENT_MS_MAX = 60_000;
+
 /**
  * Connects, creates the schema and runs the migrations that are missing, under an advisory lock.
  *
@@ -40,28 +44,32 @@ export async function openDatabase(options: DatabaseOptions): Promise<DataSource
       connectionTimeoutMillis: options.poolTimeoutMs,
       idleTimeoutMillis: 60_000,
       keepAlive: true,
-      options: `-c search_path=${options.schema},public`,
+      options: `-c search_path=${options.schema},public -c statement_timeout=${STATEMENT_MS_MAX}`,
     },
   });
-  await dataSource.initialize();
-  try {
-    await migrate(dataSource, options.schema);
-    return dataSource;
-  } catch (error) {
-    await dataSource.destroy();
+  await migrateAlone(options, async () => {
+    await dataSource.initialize();
+    await dataSource.runMigrations();
+  }).catch(async (error: unknown) => {
+    if (dataSource.isInitialized) await dataSource.destroy();
     throw error;
-  }
+  });
+  return dataSource;
 }
 
-async function migrate(dataSource: DataSource, schema: string): Promise<void> {
-  const holder = dataSource.createQueryRunner();
+/** Creates the schema and runs `work` while no other process of ours migrates, over a connection that is not of the pool. */
+async function migrateAlone(options: DatabaseOptions, work: () => Promise<void>): Promise<void> {
+  const holder = new pg.Client({
+    connectionString: options.url,
+    application_name: `${options.applicationName}-migrations`,
+    connectionTimeoutMillis: options.poolTimeoutMs,
+  });
   await holder.connect();
   try {
     await holder.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
-    await holder.query(`create schema if not exists ${schema}`);
-    await dataSource.runMigrations();
+    await holder.query(`create schema if not exists ${options.schema}`);
+    await work();
   } finally {
-    await holder.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK]).catch(() => undefined);
-    await holder.release();
+    await holder.end();
   }
 }

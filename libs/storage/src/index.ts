@@ -1,3 +1,4 @@
 export { openDatabase, type DatabaseOptions } from './database.js';
 export { execute, statement, type Statement } from './statement.js';
-export { DeadlineError, transaction, type Caller } from './transaction.js';
+export { DeadlineError, type Caller } from './caller.js';
+export { transaction } from './transaction.js';
