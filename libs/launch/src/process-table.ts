@@ -43,6 +43,15 @@ export const PROCESSES: readonly ProcessSpec[] = [
     addressSetting: 'ALLOCATOR_ADDRESS',
     database: { setting: 'ALLOCATOR_DATABASE_URL', role: 'sluice_budget', schema: 'budget' },
     secrets: ['GATEWAY_SECRET'],
+    stopRank: 2,
+  },
+  {
+    name: 'postcard',
+    port: { setting: 'POSTCARD_PORT', usual: 50053, hostSetting: 'SERVICE_HOST' },
+    adminPort: { setting: 'POSTCARD_ADMIN_PORT', usual: 9053, hostSetting: 'ADMIN_HOST' },
+    addressSetting: 'POSTCARD_ADDRESS',
+    database: { setting: 'POSTCARD_DATABASE_URL', role: 'sluice_postcard', schema: 'postcard' },
+    secrets: ['GATEWAY_SECRET'],
     stopRank: 1,
   },
   {
