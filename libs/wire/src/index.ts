@@ -13,3 +13,9 @@ export type { ChannelOptions, ChannelState, ChannelStats } from './client/channe
 export { Channel } from './client/channel.js';
 export type { MethodHandle } from './client/method.js';
 export { Status } from './grpc/status.js';
+export { ErrorCode } from './http2/errors.js';
+export { PREFACE } from './http2/frames.js';
+export { Http2Server } from './server/server.js';
+export type { Http2ServerCounters, Http2ServerOptions } from './server/server-options.js';
+export { encodeFields, type EncodedFields, type RequestEvents, type ServerStream } from './server/server-stream.js';
+export { joinCookies } from './server/request-rules.js';

@@ -104,6 +104,7 @@ export function clientLimits(options: { maxHeaderListBytes: number; streamWindow
     connectionWindowBytes: CONNECTION_WINDOW_BYTES,
     heldBytes: HELD_BYTES_MAX,
     resets: { burst: 10_000, perSecond: 10_000 },
+    errors: { burst: 1_000, perSecond: 100 },
     pings: { burst: 1_000, perSecond: 1_000 },
     settings: { burst: 100, perSecond: 10 },
     emptyData: { burst: 1_000, perSecond: 100 },

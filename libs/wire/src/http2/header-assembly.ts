@@ -13,12 +13,15 @@ export class HeaderAssembly {
     readonly streamId: number,
     readonly endStream: boolean,
     private readonly blockOctetsMax: number,
+    /** Told before the connection ends because the block is out of all proportion. */
+    private readonly onFlood: () => void,
   ) {}
 
   /** @throws ConnectionError ENHANCE_YOUR_CALM when the block is too long to be meant well. */
   add(fragment: Buffer): void {
     this.octets += fragment.length;
     if (this.octets > this.blockOctetsMax) {
+      this.onFlood();
       throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block above the limit');
     }
     this.parts.push(fragment);
@@ -26,6 +29,7 @@ export class HeaderAssembly {
 
   continue(fragment: Buffer): void {
     if (++this.continuations > CONTINUATIONS_MAX) {
+      this.onFlood();
       throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block of too many CONTINUATION frames');
     }
     this.add(fragment);

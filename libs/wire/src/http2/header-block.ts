@@ -31,13 +31,18 @@ const REMEMBERED_OCTETS_MAX = 512;
  */
 export class HeaderBlockReader {
   private readonly decoder = new Decoder();
-  private readonly remembered: (Remembered | undefined)[] = [];
+  private remembered: (Remembered | undefined)[] = [];
 
   constructor(private readonly listBytesMax: number) {}
 
   /** The peer has acknowledged our SETTINGS_HEADER_TABLE_SIZE of 0. */
   acknowledge(): void {
     this.decoder.acknowledge(0);
+  }
+
+  /** Lets go of what was remembered: an idle connection holds nothing. */
+  forget(): void {
+    if (this.remembered.length > 0) this.remembered = [];
   }
 
   /** @throws CompressionError; the connection cannot go on. */

@@ -13,6 +13,8 @@ export class Outbox {
   private parts: Uint8Array[] = [];
   private dirty = false;
   private waitsForDrain = false;
+  private takenBefore = -1;
+  private takenAt = 0;
 
   /** `onRoom` is called when the socket takes more after it had been full. */
   constructor(
@@ -28,6 +30,18 @@ export class Outbox {
   /** Octets not yet taken by the kernel. */
   get held(): number {
     return this.pending + this.socket.writableLength;
+  }
+
+  /** Octets have been waiting in the socket for `ms` without any being taken. */
+  stuck(now: number, ms: number): boolean {
+    const { bytesWritten, writableLength } = this.socket;
+    const taken = bytesWritten - writableLength;
+    if (writableLength === 0 || taken !== this.takenBefore) {
+      this.takenBefore = taken;
+      this.takenAt = now;
+      return false;
+    }
+    return now - this.takenAt >= ms;
   }
 
   /** More payload should wait: the socket has enough, or this turn has. */

@@ -39,6 +39,8 @@ export interface SessionLimits {
   /** Octets not taken by the socket after which a peer that keeps asking is dropped. */
   readonly heldBytes: number;
   readonly resets: Rate;
+  /** RST_STREAM that the peer makes us send. */
+  readonly errors: Rate;
   readonly pings: Rate;
   readonly settings: Rate;
   readonly emptyData: Rate;
@@ -47,8 +49,9 @@ export interface SessionLimits {
   readonly idleFrames: Rate;
 }
 
-/** The bounds that are rates; each has a counter under its name. */
-export type Flood = 'resets' | 'pings' | 'settings' | 'emptyData' | 'windowUpdates' | 'idleFrames';
+/** The bounds that end a connection. */
+type RatedFlood = 'resets' | 'errors' | 'pings' | 'settings' | 'emptyData' | 'windowUpdates' | 'idleFrames';
+export type Flood = RatedFlood | 'continuations' | 'unreadAnswers';
 
 export abstract class Session implements FrameSink {
   readonly outbox: Outbox;
@@ -62,11 +65,15 @@ export abstract class Session implements FrameSink {
   private readonly receiveWindow: ReceiveWindow;
   private readonly reader: FrameReader;
   private readonly blocks: HeaderBlockReader;
-  private readonly allowances = new Map<Flood, Allowance>();
+  private readonly allowances = new Map<RatedFlood, Allowance>();
   private readonly ended = new Int32Array(RECENT_STREAMS);
   private endedAt = 0;
   private assembly: HeaderAssembly | undefined;
-  private prefaceSeen = false;
+  /** The peer's first SETTINGS have arrived. */
+  protected prefaceSeen = false;
+  protected framesReceived = 0;
+  /** When the header block being assembled was begun; 0 when there is none. */
+  protected assemblyStartedAt = 0;
   private settingsUnacknowledged = 0;
   private tableSizeDue = true;
   private writers: Stream[] = [];
@@ -99,6 +106,10 @@ export abstract class Session implements FrameSink {
   protected abstract onClosed(reason: string): void;
   /** The highest stream id of the peer that we processed, for GOAWAY. */
   protected abstract lastPeerStreamId(): number;
+  /** The peer has reset a stream. */
+  protected onClientReset(): void {}
+  /** END_STREAM has left on a stream. */
+  onEndSent(_stream: Stream): void {}
   /** A bound was exceeded; the connection ends. */
   protected onFlood(_flood: Flood): void {}
 
@@ -123,6 +134,7 @@ export abstract class Session implements FrameSink {
     if (this.assembly !== undefined && (type !== FrameType.CONTINUATION || streamId !== this.assembly.streamId)) {
       throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a frame between HEADERS and its CONTINUATION');
     }
+    this.framesReceived++;
     if (!this.prefaceSeen) {
       if (type !== FrameType.SETTINGS || (flags & Flag.ACK) !== 0) {
         throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'the first frame is not SETTINGS');
@@ -216,7 +228,10 @@ export abstract class Session implements FrameSink {
     }
     const endStream = (flags & Flag.END_STREAM) !== 0;
     if ((flags & Flag.END_HEADERS) === 0) {
-      this.assembly = new HeaderAssembly(streamId, endStream, this.limits.headerBlockBytes);
+      this.assembly = new HeaderAssembly(streamId, endStream, this.limits.headerBlockBytes, () =>
+        this.onFlood('continuations'),
+      );
+      this.assemblyStartedAt = Date.now();
       this.assembly.add(bytes.subarray(start, end));
       return;
     }
@@ -231,6 +246,7 @@ export abstract class Session implements FrameSink {
     assembly.continue(bytes.subarray(start, end));
     if ((flags & Flag.END_HEADERS) === 0) return;
     this.assembly = undefined;
+    this.assemblyStartedAt = 0;
     const whole = assembly.whole();
     this.onHeaderBlock(assembly.streamId, this.blocks.read(whole, 0, whole.length), assembly.endStream);
   }
@@ -242,6 +258,7 @@ export abstract class Session implements FrameSink {
     this.allow('resets');
     const stream = this.streams.get(streamId);
     if (stream === undefined) return;
+    this.onClientReset();
     this.remember(streamId);
     const code = readUint32(bytes, start);
     stream.abort({
@@ -337,7 +354,7 @@ export abstract class Session implements FrameSink {
   }
 
   /** Counts an event against its bound. */
-  private allow(flood: Flood): void {
+  protected allow(flood: RatedFlood): void {
     let allowance = this.allowances.get(flood);
     if (allowance === undefined) this.allowances.set(flood, (allowance = new Allowance(this.limits[flood])));
     if (allowance.take()) return;
@@ -347,8 +364,9 @@ export abstract class Session implements FrameSink {
 
   /** A peer that makes us answer and does not read is dropped. */
   private boundHeld(): void {
-    if (this.outbox.held > this.limits.heldBytes)
-      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'answers are not read');
+    if (this.outbox.held <= this.limits.heldBytes) return;
+    this.onFlood('unreadAnswers');
+    throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'answers are not read');
   }
 
   /** A stream's data has left our memory; its window and, unless done on arrival, the connection's are refilled. */
@@ -380,6 +398,16 @@ export abstract class Session implements FrameSink {
     if (more > 0) this.sendWindowUpdate(0, more);
   }
 
+  /** Lets go of remembered header blocks. */
+  protected forgetBlocks(): void {
+    this.blocks.forget();
+  }
+
+  /** Octets of a frame that is not whole yet. */
+  protected get partialOctets(): number {
+    return this.reader.keptBytes;
+  }
+
   /** Whether our SETTINGS are still unanswered. */
   get settingsPending(): boolean {
     return this.settingsUnacknowledged > 0;
@@ -405,6 +433,9 @@ export abstract class Session implements FrameSink {
     const octets = to - from;
     stream.sendWindow.available -= octets;
     this.sendWindow.available -= octets;
+    // Data is answered by WINDOW_UPDATEs, and by PINGs of peers that measure the path.
+    this.allowances.get('windowUpdates')?.earn(4);
+    this.allowances.get('pings')?.earn(1);
     this.writeFrame(octets, FrameType.DATA, endStream ? Flag.END_STREAM : 0, stream.id);
     if (octets > 0) this.outbox.push(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
   }
@@ -459,11 +490,11 @@ export abstract class Session implements FrameSink {
     this.outbox.push(PING_PAYLOAD);
   }
 
-  protected sendGoaway(code: number, message: string): void {
+  protected sendGoaway(code: number, message: string, lastStreamId = this.lastPeerStreamId()): void {
     const debug = Buffer.from(message, 'latin1');
     this.writeFrame(8 + debug.length, FrameType.GOAWAY, 0, 0);
     const page = this.outbox.reserve(8);
-    this.outbox.wrote(writeUint32(page, writeUint32(page, this.outbox.offset, this.lastPeerStreamId()), code));
+    this.outbox.wrote(writeUint32(page, writeUint32(page, this.outbox.offset, lastStreamId), code));
     this.outbox.push(debug);
   }
 
@@ -509,12 +540,18 @@ export abstract class Session implements FrameSink {
     this.onStreamClosed(stream);
   }
 
-  /** §5.4.2: RST_STREAM, and the handler hears of it. A stream that does not exist cannot be reset, so the connection is. */
-  protected failStream(streamId: number, code: number, message: string): void {
+  /** §5.4.2: the peer's fault ends a stream. One that does not exist cannot be reset, so the connection is. */
+  private failStream(streamId: number, code: number, message: string): void {
     if (this.isIdle(streamId)) throw new ConnectionError(code, message);
+    this.allow('errors');
+    this.endStream(streamId, code, message);
+    this.boundHeld();
+  }
+
+  /** RST_STREAM, and the handler hears of it. */
+  protected endStream(streamId: number, code: number, message: string): void {
     this.sendReset(streamId, code);
     this.streams.get(streamId)?.abort({ code, message, byPeer: false, lost: false, unprocessed: false });
-    this.boundHeld();
   }
 
   /** §5.4.1: GOAWAY with the reason, then the connection is closed. */
@@ -522,9 +559,9 @@ export abstract class Session implements FrameSink {
     if (this.closed) return;
     this.sendGoaway(code, message);
     this.outbox.flush();
+    // What the peer still sends is read and dropped for a while: closing at once could cost it our GOAWAY.
     this.socket.end();
     this.close(message);
-    this.socket.destroySoon();
   }
 
   /** Ends every stream and lets go of the socket. */

@@ -45,6 +45,7 @@ export class Stream {
   headReceived = false;
   /** Octets of body still expected by `content-length`; -1 when it was not given. */
   bodyExpected = -1;
+  handler: StreamHandler;
   readonly sendWindow: SendWindow;
   readonly receiveWindow: ReceiveWindow;
   /** The stream is in the connection's list of writers. */
@@ -56,6 +57,8 @@ export class Stream {
   private endQueued = false;
   private trailersQueued: Fields | undefined;
   private drainDue = false;
+  private stalledAt = 0;
+  private stalledSince = 0;
 
   private paused = false;
   private held: Buffer[] | undefined;
@@ -66,10 +69,12 @@ export class Stream {
   constructor(
     readonly id: number,
     readonly session: Session,
-    public handler: StreamHandler,
+    handler: StreamHandler | undefined,
     sendWindow: number,
     receiveWindow: number,
   ) {
+    // A server sets it when it has made its view of the request, which needs the stream.
+    this.handler = handler!;
     this.sendWindow = new SendWindow(sendWindow);
     this.receiveWindow = new ReceiveWindow(receiveWindow);
   }
@@ -99,6 +104,23 @@ export class Stream {
     return false;
   }
 
+  /** Sends a header section that is not trailers. */
+  sendHead(head: Uint8Array, fields: Fields, end: boolean): void {
+    if (!maySend(this.state)) return;
+    this.session.sendFields(this.id, head, fields, end);
+    if (end) this.sentEnd();
+  }
+
+  /** Data has been waiting to be sent for `ms` without any of it leaving. */
+  stalled(now: number, ms: number): boolean {
+    if (this.queued === 0 || this.queued !== this.stalledAt) {
+      this.stalledAt = this.queued;
+      this.stalledSince = now;
+      return false;
+    }
+    return now - this.stalledSince >= ms;
+  }
+
   /** Ends our side, with END_STREAM on the last DATA frame. */
   end(): void {
     if (!maySend(this.state) || this.endQueued) return;
@@ -118,8 +140,8 @@ export class Stream {
 
   /** Sends RST_STREAM and forgets the stream; the handler hears nothing more. */
   reset(code: number): void {
-    if (this.closed) return;
-    this.session.sendReset(this.id, code);
+    if (!this.closed) this.session.sendReset(this.id, code);
+    else if (!this.endHeld && this.held === undefined) return;
     this.discard();
   }
 
@@ -213,6 +235,7 @@ export class Stream {
     this.endQueued = true;
     this.state = afterEndSent(this.state);
     if (this.closed) this.session.forget(this);
+    else this.session.onEndSent(this);
   }
 
   private deliver(chunk: Buffer, wasHeld: boolean): void {

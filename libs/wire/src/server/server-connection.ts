@@ -1,0 +1,296 @@
+/** The server's end of one HTTP/2 connection: it accepts requests, and sheds clients that misbehave (RFC 9113 §§3–8). */
+import type { Socket } from 'node:net';
+import { ConnectionError, ErrorCode, StreamError } from '../http2/errors.js';
+import { PREFACE } from '../http2/frames.js';
+import type { HeaderBlock } from '../http2/header-block.js';
+import { Session, type Flood } from '../http2/session.js';
+import { Stream } from '../http2/stream.js';
+import { mayReceive } from '../http2/stream-state.js';
+import { Alarm } from '../timers/wheel.js';
+import { requestLine } from './request-rules.js';
+import { serverLimits, type Http2ServerCounters, type Http2ServerSettings } from './server-options.js';
+import { ServerStream } from './server-stream.js';
+
+/** The server, as a connection sees it. */
+export interface ServerConnectionOwner {
+  readonly counters: Http2ServerCounters;
+  readonly settings: Http2ServerSettings;
+  readonly onRequest: (stream: ServerStream) => void;
+  onSocketClosed(connection: ServerConnection): void;
+}
+
+const STREAM_ID_MAX = 2 ** 31 - 1;
+const LINGER_MS = 1_000;
+/** How often a connection looks after its clients' timeouts, at most and at least. */
+const PATROL_MS = [10, 5_000] as const;
+
+const FLOOD_COUNTERS: Readonly<Record<Flood, keyof Http2ServerCounters>> = {
+  resets: 'resetFloods',
+  errors: 'errorFloods',
+  pings: 'pingFloods',
+  settings: 'settingsFloods',
+  emptyData: 'emptyDataFloods',
+  windowUpdates: 'windowUpdateFloods',
+  idleFrames: 'idleFrameFloods',
+  continuations: 'continuationFloods',
+  unreadAnswers: 'unreadAnswers',
+};
+
+export class ServerConnection extends Session {
+  private prefaceAt = 0;
+  private lastId = 0;
+  /** After GOAWAY with the true last id: further requests are not looked at. */
+  private goneAwayAt = -1;
+  private readonly acceptedAt = Date.now();
+  private activeAt = Date.now();
+  private partialAt = 0;
+  private partialFrames = -1;
+  private readonly patrolMs: number;
+  private readonly patrolAlarm = new Alarm(() => this.patrol());
+  private readonly lingerAlarm = new Alarm(() => this.socket.destroy());
+  private readonly goawayAlarm = new Alarm(() => this.refuseFurther());
+
+  constructor(
+    socket: Socket,
+    private readonly owner: ServerConnectionOwner,
+  ) {
+    super(socket, serverLimits(owner.settings), false);
+    const { settings, counters } = owner;
+    counters.connections++;
+    counters.open++;
+    socket.setNoDelay(true);
+    socket.on('data', (chunk: Buffer) => this.read(chunk));
+    socket.resume();
+    socket.on('error', (error: NodeJS.ErrnoException) => this.lose(error.code ?? error.message));
+    socket.on('end', () => this.lose('the client closed the connection'));
+    socket.on('close', () => {
+      this.lose('the connection was closed');
+      this.lingerAlarm.clearTimer();
+      owner.onSocketClosed(this);
+    });
+    const shortest = Math.min(
+      settings.prefaceTimeoutMs,
+      settings.settingsTimeoutMs,
+      settings.headersTimeoutMs,
+      settings.bodyTimeoutMs,
+      settings.writeTimeoutMs,
+      settings.idleTimeoutMs,
+    );
+    this.patrolMs = Math.min(PATROL_MS[1], Math.max(PATROL_MS[0], shortest / 4));
+    this.patrolAlarm.setTimer(this.patrolMs);
+    this.sendPreface({
+      maxConcurrentStreams: settings.maxConcurrentStreams,
+      initialWindowSize: settings.streamWindowBytes,
+      maxHeaderListSize: settings.maxHeaderListBytes,
+    });
+  }
+
+  /** Takes what the socket read; the client's preface comes first (§3.4). */
+  read(chunk: Buffer): void {
+    if (this.prefaceAt === PREFACE.length) return this.receive(chunk);
+    const octets = Math.min(chunk.length, PREFACE.length - this.prefaceAt);
+    if (chunk.compare(PREFACE, this.prefaceAt, this.prefaceAt + octets, 0, octets) !== 0) {
+      return this.fail(ErrorCode.PROTOCOL_ERROR, 'not the preface of HTTP/2');
+    }
+    this.prefaceAt += octets;
+    if (octets < chunk.length) this.receive(chunk.subarray(octets));
+  }
+
+  protected override isIdle(streamId: number): boolean {
+    return streamId % 2 === 0 || streamId > this.lastId;
+  }
+
+  protected override lastPeerStreamId(): number {
+    return this.lastId;
+  }
+
+  protected override onHeaderBlock(streamId: number, block: HeaderBlock, endStream: boolean): void {
+    const known = this.streams.get(streamId);
+    if (known !== undefined) return this.onTrailers(known, block, endStream);
+    if (streamId % 2 === 0) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a request on a stream of the server');
+    if (streamId <= this.lastId) return this.onMissingStream(streamId, 'HEADERS');
+    // §6.8: requests after the last one that GOAWAY named are not processed; the client knows.
+    if (this.goneAwayAt >= 0) return;
+    this.lastId = streamId;
+    const { counters, settings } = this.owner;
+    if (this.streams.size >= settings.maxConcurrentStreams) {
+      counters.refusedStreams++;
+      throw new StreamError(ErrorCode.REFUSED_STREAM, 'more concurrent streams than allowed');
+    }
+    const line = requestLine(block);
+    if (typeof line === 'string' || (endStream && block.bodyLength > 0)) {
+      counters.malformed++;
+      throw new StreamError(
+        ErrorCode.PROTOCOL_ERROR,
+        typeof line === 'string' ? line : 'content-length without a body',
+      );
+    }
+    this.accept(streamId, line, block, endStream);
+  }
+
+  private accept(
+    streamId: number,
+    line: Exclude<ReturnType<typeof requestLine>, string>,
+    block: HeaderBlock,
+    endStream: boolean,
+  ): void {
+    const { counters, settings } = this.owner;
+    const stream = new Stream(streamId, this, undefined, this.peer.initialWindowSize, settings.streamWindowBytes);
+    const request = new ServerStream(stream, line, block, endStream, this.socket, settings.bodyTimeoutMs);
+    stream.handler = request;
+    stream.headReceived = true;
+    if (!endStream) stream.bodyExpected = block.bodyLength;
+    this.streams.set(streamId, stream);
+    counters.requests++;
+    counters.streams++;
+    if (block.tooLarge || block.fields.length > settings.maxHeaderCount) {
+      counters.headersTooLarge++;
+      request.respond(431, [['content-length', '0']], true);
+    } else if (line.method === 'CONNECT') request.respond(501, [['content-length', '0']], true);
+    else this.owner.onRequest(request);
+    if (endStream && mayReceive(stream.state)) this.endReceived(stream, undefined);
+  }
+
+  private onTrailers(stream: Stream, block: HeaderBlock, endStream: boolean): void {
+    if (!mayReceive(stream.state)) throw new StreamError(ErrorCode.STREAM_CLOSED, 'HEADERS after END_STREAM');
+    const fault =
+      (block.tooLarge ? 'trailers above the limit' : block.fault) ??
+      (block.pseudo.length > 0 ? 'a pseudo-field in trailers' : undefined) ??
+      (endStream ? undefined : 'trailers without END_STREAM') ??
+      (stream.bodyExpected > 0 ? 'a body shorter than content-length' : undefined);
+    if (fault !== undefined) {
+      this.owner.counters.malformed++;
+      throw new StreamError(ErrorCode.PROTOCOL_ERROR, fault);
+    }
+    this.endReceived(stream, block);
+  }
+
+  /** §8.1: the response is complete; the rest of the request is of no interest. */
+  override onEndSent(stream: Stream): void {
+    if (mayReceive(stream.state)) stream.reset(ErrorCode.NO_ERROR);
+  }
+
+  protected override onStreamClosed(): void {
+    this.owner.counters.streams--;
+    if (this.streams.size > 0) return;
+    this.activeAt = Date.now();
+    if (this.goneAwayAt >= 0 && !this.closed) this.finish('drained');
+  }
+
+  protected override onClientReset(): void {
+    this.owner.counters.clientResets++;
+  }
+
+  protected override onFlood(flood: Flood): void {
+    this.owner.counters[FLOOD_COUNTERS[flood]]++;
+  }
+
+  protected override onGoaway(): void {
+    // The client opens no more streams; those it has go on.
+    this.draining = true;
+    if (this.streams.size === 0) this.finish('the client is going away');
+  }
+
+  protected override onSettings(): void {}
+
+  protected override onPingAck(): void {
+    if (this.draining && this.goneAwayAt < 0) this.refuseFurther();
+  }
+
+  /**
+   * §6.8: says that no further requests will be taken, first with the highest id, so that requests on their way are still
+   * served; then with the true one. Closes when the last stream has ended.
+   */
+  drain(): void {
+    if (this.closed || this.draining) return;
+    this.draining = true;
+    this.sendGoaway(ErrorCode.NO_ERROR, 'closing', STREAM_ID_MAX);
+    this.sendPing();
+    this.goawayAlarm.setTimer(LINGER_MS);
+  }
+
+  private refuseFurther(): void {
+    this.goawayAlarm.clearTimer();
+    if (this.closed || this.goneAwayAt >= 0) return;
+    this.goneAwayAt = Date.now();
+    if (this.streams.size === 0) this.finish('drained');
+    else this.sendGoaway(ErrorCode.NO_ERROR, 'closing');
+  }
+
+  private finish(reason: string): void {
+    this.fail(ErrorCode.NO_ERROR, reason);
+  }
+
+  protected override onClosed(): void {
+    this.patrolAlarm.clearTimer();
+    this.goawayAlarm.clearTimer();
+    if (!this.socket.destroyed) this.lingerAlarm.setTimer(LINGER_MS);
+  }
+
+  protected override fail(code: number, message: string): void {
+    if (!this.closed && code !== ErrorCode.NO_ERROR) this.owner.counters.connectionErrors++;
+    super.fail(code, message);
+  }
+
+  lose(reason: string): void {
+    if (this.closed) return;
+    this.close(reason);
+    this.socket.destroy();
+  }
+
+  /** Looks for what takes too long. One timer for each connection, however many streams. */
+  private patrol(): void {
+    this.patrolAlarm.setTimer(this.patrolMs);
+    const now = Date.now();
+    const { settings, counters } = this.owner;
+    if (!this.prefaceSeen) {
+      if (now - this.acceptedAt < settings.prefaceTimeoutMs) return;
+      counters.prefaceTimeouts++;
+      return this.fail(ErrorCode.PROTOCOL_ERROR, 'no preface in time');
+    }
+    if (this.settingsPending && now - this.acceptedAt >= settings.settingsTimeoutMs) {
+      counters.settingsTimeouts++;
+      return this.fail(ErrorCode.SETTINGS_TIMEOUT, 'our SETTINGS were not acknowledged in time');
+    }
+    if (this.headersOverdue(now)) {
+      counters.headersTimeouts++;
+      return this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'a frame or header block was not completed in time');
+    }
+    if (this.streams.size > 0) return this.patrolStreams(now);
+    this.forgetBlocks();
+    if (now - this.activeAt >= settings.idleTimeoutMs) {
+      counters.idleTimeouts++;
+      this.finish('idle');
+    }
+  }
+
+  private headersOverdue(now: number): boolean {
+    // A frame that is not whole, with no other completed since the last look; or a header block without its end.
+    if (this.assemblyStartedAt > 0) return now - this.assemblyStartedAt >= this.owner.settings.headersTimeoutMs;
+    if (this.partialOctets === 0) this.partialFrames = -1;
+    else if (this.partialFrames !== this.framesReceived) {
+      this.partialFrames = this.framesReceived;
+      this.partialAt = now;
+    } else return now - this.partialAt >= this.owner.settings.headersTimeoutMs;
+    return false;
+  }
+
+  private patrolStreams(now: number): void {
+    const { settings, counters } = this.owner;
+    for (const stream of [...this.streams.values()]) {
+      const request = stream.handler as ServerStream;
+      if (request.bodyDeadline > 0 && now >= request.bodyDeadline) {
+        counters.bodyTimeouts++;
+        this.endStream(stream.id, ErrorCode.CANCEL, 'the request was not complete in time');
+      } else if (stream.stalled(now, settings.writeTimeoutMs)) {
+        counters.writeTimeouts++;
+        this.endStream(stream.id, ErrorCode.CANCEL, 'the response was not read in time');
+      }
+    }
+    // RST_STREAM does not help when the socket itself is stuck.
+    if (this.outbox.stuck(now, settings.writeTimeoutMs)) {
+      counters.writeTimeouts++;
+      this.lose('the client does not read');
+    }
+  }
+}

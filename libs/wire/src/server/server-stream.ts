@@ -1,0 +1,201 @@
+import type { Socket } from 'node:net';
+import type { Fields } from '../fields.js';
+import { FIELD_OCTETS_EXTRA, writeField } from '../hpack/encoder.js';
+import { isConnectionField, isFieldName, isFieldValue } from '../http2/field-rules.js';
+import type { HeaderBlock } from '../http2/header-block.js';
+import { ErrorCode, errorCodeName } from '../http2/errors.js';
+import type { Abort, Stream, StreamHandler } from '../http2/stream.js';
+import type { RequestLine } from './request-rules.js';
+
+/** Takes what happens on a request after its headers: a plain object or class instance. */
+export interface RequestEvents {
+  /** Body octets. Never called between `pause()` and `resume()`. The buffer is the callee's to keep. */
+  onData(chunk: Buffer): void;
+  /** The request is complete. */
+  onEnd(trailers: Fields | undefined): void;
+  /** The exchange is over before its time: the client reset the stream or left, or a bound of ours was hit. At most once. */
+  onReset(reason: string): void;
+  /** After `write()` returned false: what was queued has been sent. */
+  onDrain?(): void;
+}
+
+/** Header fields encoded once, to stand at the beginning of many responses. */
+export interface EncodedFields {
+  readonly octets: Uint8Array;
+}
+
+/**
+ * Encodes fields once for all the responses that begin with them.
+ * @throws TypeError for fields that must not travel in HTTP/2.
+ */
+export function encodeFields(fields: Fields): EncodedFields {
+  requireLegal(fields);
+  const target = Buffer.alloc(
+    fields.reduce((sum, [name, value]) => sum + name.length + value.length + FIELD_OCTETS_EXTRA, 0),
+  );
+  let at = 0;
+  for (const [name, value] of fields) at = writeField(target, at, name, value);
+  return { octets: Uint8Array.from(target.subarray(0, at)) };
+}
+
+/** One request and its response. */
+export class ServerStream implements StreamHandler, RequestLine {
+  readonly method: string;
+  readonly scheme: string;
+  readonly path: string;
+  readonly authority: string;
+  /** The regular fields as they arrived, in order; several `cookie` fields are still several (`joinCookies`). */
+  readonly fields: Fields;
+  /** To be set by the handler before it returns. */
+  events: RequestEvents = IGNORE;
+  /** When the body must be complete, as `Date.now()` counts; 0: no bound. */
+  bodyDeadline: number;
+  private headSent = false;
+  private over = false;
+
+  constructor(
+    private readonly stream: Stream,
+    line: RequestLine,
+    block: HeaderBlock,
+    /** The request ended with its headers: there is no body. */
+    readonly endStream: boolean,
+    readonly socket: Socket,
+    bodyTimeoutMs: number,
+  ) {
+    this.method = line.method;
+    this.scheme = line.scheme;
+    this.path = line.path;
+    this.authority = line.authority;
+    this.fields = block.fields;
+    this.bodyDeadline = endStream ? 0 : Date.now() + bodyTimeoutMs;
+  }
+
+  get id(): number {
+    return this.stream.id;
+  }
+
+  /** A response has begun. */
+  get responded(): boolean {
+    return this.headSent;
+  }
+
+  /** Nothing more can be sent: the response is complete, or the stream is gone. */
+  get finished(): boolean {
+    return this.over || this.stream.closed;
+  }
+
+  /**
+   * Sends the response's header section. A status below 200 is an interim response; others follow. `common` stands before
+   * the fields. Ignored once the stream is gone.
+   * @throws TypeError for fields that must not travel in HTTP/2, or for a second final response.
+   */
+  respond(status: number, fields: Fields, end = false, common?: EncodedFields): void {
+    if (this.headSent) throw new TypeError('wire: the response has begun already');
+    if (fields.length > 0) requireLegal(fields);
+    if (this.stream.closed) return;
+    this.headSent = status >= 200;
+    this.stream.sendHead(responseHead(status, common), fields, end);
+  }
+
+  /** Sends body octets, which must not change afterwards. False: queued; wait for `onDrain`. */
+  write(bytes: Uint8Array): boolean {
+    this.requireHead();
+    if (this.finished) return true;
+    return this.stream.write(bytes);
+  }
+
+  /** Completes the response. */
+  end(): void {
+    this.requireHead();
+    if (!this.finished) this.stream.end();
+  }
+
+  /** Completes the response with trailers. @throws TypeError for fields that must not travel in HTTP/2. */
+  trailers(fields: Fields): void {
+    requireLegal(fields);
+    this.requireHead();
+    if (!this.finished) this.stream.endWithTrailers(fields);
+  }
+
+  private requireHead(): void {
+    if (!this.headSent && !this.finished) throw new TypeError('wire: the response has not begun');
+  }
+
+  /** Ends the stream now, with RST_STREAM; `onReset` is not called. */
+  reset(code: number = ErrorCode.CANCEL): void {
+    this.over = true;
+    this.stream.reset(code);
+  }
+
+  /** The request may take as long as it likes: a streaming call. */
+  liftBodyTimeout(): void {
+    this.bodyDeadline = 0;
+  }
+
+  pause(): void {
+    this.stream.pause();
+  }
+
+  resume(): void {
+    this.stream.resume();
+  }
+
+  onHead(): void {}
+
+  onData(chunk: Buffer): void {
+    this.events.onData(chunk);
+  }
+
+  onEnd(trailers: HeaderBlock | undefined): void {
+    this.bodyDeadline = 0;
+    this.events.onEnd(trailers?.fields);
+  }
+
+  onAbort(abort: Abort): void {
+    this.over = true;
+    this.events.onReset(abort.byPeer ? `the client reset the stream: ${errorCodeName(abort.code)}` : abort.message);
+  }
+
+  onDrain(): void {
+    this.events.onDrain?.();
+  }
+}
+
+const IGNORE: RequestEvents = { onData() {}, onEnd() {}, onReset() {} };
+
+/** `:status` encoded, with the common fields of a response after it. */
+function responseHead(status: number, common: EncodedFields | undefined): Uint8Array {
+  let byStatus = heads.get(common);
+  if (byStatus === undefined) heads.set(common, (byStatus = new Map()));
+  let head = byStatus.get(status);
+  if (head === undefined) {
+    if (!Number.isInteger(status) || status < 100 || status > 599 || status === 101) {
+      throw new TypeError(`wire: ${status} is not a status that HTTP/2 can carry`);
+    }
+    const octets = common === undefined ? [] : common.octets;
+    const target = Buffer.alloc(16 + octets.length);
+    const at = writeField(target, 0, ':status', String(status));
+    target.set(octets, at);
+    byStatus.set(status, (head = Uint8Array.from(target.subarray(0, at + octets.length))));
+  }
+  return head;
+}
+
+/** A few hundred statuses at most for each set of common fields; sets that nobody holds any more go with their heads. */
+const bare = new Map<number, Uint8Array>();
+const byCommon = new WeakMap<EncodedFields, Map<number, Uint8Array>>();
+const heads = {
+  get: (common: EncodedFields | undefined): Map<number, Uint8Array> | undefined =>
+    common === undefined ? bare : byCommon.get(common),
+  set(common: EncodedFields | undefined, map: Map<number, Uint8Array>): void {
+    if (common !== undefined) byCommon.set(common, map);
+  },
+};
+
+function requireLegal(fields: Fields): void {
+  for (const [name, value] of fields) {
+    if (!isFieldName(name) || isConnectionField(name))
+      throw new TypeError(`wire: ${JSON.stringify(name)} cannot be sent in HTTP/2`);
+    if (!isFieldValue(value)) throw new TypeError(`wire: the value of ${name} cannot be sent`);
+  }
+}

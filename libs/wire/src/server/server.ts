@@ -1,0 +1,56 @@
+import type { Socket } from 'node:net';
+import { ServerConnection, type ServerConnectionOwner } from './server-connection.js';
+import {
+  noCounts,
+  serverSettings,
+  type Http2ServerCounters,
+  type Http2ServerOptions,
+  type Http2ServerSettings,
+} from './server-options.js';
+import type { ServerStream } from './server-stream.js';
+
+/**
+ * An HTTP/2 server (RFC 9113) for sockets that a listener has accepted and found to speak HTTP/2: by the preface in
+ * cleartext, or by ALPN `h2` over TLS.
+ */
+export class Http2Server implements ServerConnectionOwner {
+  readonly settings: Http2ServerSettings;
+  readonly counters: Http2ServerCounters = noCounts();
+  private readonly connections = new Set<ServerConnection>();
+  private closing: { promise: Promise<void>; resolve: () => void } | undefined;
+
+  /** `onRequest` is called for every request; it sets `stream.events` before it returns, unless the body is of no interest. */
+  constructor(
+    readonly onRequest: (stream: ServerStream) => void,
+    options: Http2ServerOptions = {},
+  ) {
+    this.settings = serverSettings(options);
+  }
+
+  /** Takes over a socket. `read` is what was read of it already, the preface included. */
+  accept(socket: Socket, read?: Buffer): void {
+    const connection = new ServerConnection(socket, this);
+    this.connections.add(connection);
+    if (read !== undefined && read.length > 0) connection.read(read);
+    if (this.closing !== undefined) connection.drain();
+  }
+
+  /** Says goodbye to every client, lets running requests finish for `graceMs`, then ends them. Resolves when every socket is closed. */
+  close(graceMs: number): Promise<void> {
+    if (this.closing !== undefined) return this.closing.promise;
+    this.closing = Promise.withResolvers<void>();
+    for (const connection of this.connections) connection.drain();
+    const timer = setTimeout(() => {
+      for (const connection of this.connections) connection.lose('the server is closing');
+    }, graceMs);
+    void this.closing.promise.then(() => clearTimeout(timer));
+    if (this.connections.size === 0) this.closing.resolve();
+    return this.closing.promise;
+  }
+
+  onSocketClosed(connection: ServerConnection): void {
+    if (!this.connections.delete(connection)) return;
+    this.counters.open--;
+    if (this.connections.size === 0) this.closing?.resolve();
+  }
+}
