@@ -1,15 +1,20 @@
+import { isDeepStrictEqual } from 'node:util';
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { ConfigurationError, readYamlFile, type SettingsOf } from '@sluice/config';
 import type { Caller } from '@sluice/identity';
 import { createMemoryStore, type LimitStore, openRedisStore, RedisUrlError } from '@sluice/limit';
 import { type Logger, METRICS, type Registry } from '@sluice/telemetry';
 import { gatewayConfigSchema } from './config/schema.js';
+import { watchFiles } from './config/watch.js';
 import type { Exchange } from './exchange.js';
 import { listen, type Listener } from './listener/listener.js';
 import { Observer } from './observe.js';
 import { handle } from './pipeline.js';
-import { buildRuntime, type Runtime } from './runtime.js';
+import { buildRuntime, type Runtime, type RuntimeParts } from './runtime.js';
 import type { settings } from './settings.js';
+
+/** For so long the channels of a configuration that was replaced take calls that were on their way, in milliseconds. */
+const OLD_CHANNELS_MS = 5000;
 
 export const SETTINGS = Symbol('settings');
 export const LOGGER = Symbol('logger');
@@ -21,6 +26,7 @@ export class GatewayService implements OnApplicationShutdown {
   private listener: Listener | undefined;
   private store: LimitStore | undefined;
   private draining = false;
+  private unwatch: () => void = () => undefined;
   private readonly inFlight = new Set<Exchange>();
 
   constructor(
@@ -40,15 +46,16 @@ export class GatewayService implements OnApplicationShutdown {
       () => this.runtime,
       () => this.listener?.connections() ?? 0,
     );
-    this.store = await this.openStore(config.limits.max_keys, observer);
-    this.runtime = buildRuntime(config, {
+    const parts: RuntimeParts = {
       configFile: values.GATEWAY_CONFIG,
       secret: values.GATEWAY_SECRET,
       limitsEnabled: values.RATE_LIMIT_ENABLED,
-      store: this.store,
+      store: (this.store = await this.openStore(config.limits.max_keys, observer)),
       observer,
       inFlight: this.inFlight,
-    });
+      current: () => this.runtime,
+    };
+    this.runtime = buildRuntime(config, parts);
     this.listener = await listen(
       {
         host: values.GATEWAY_HOST,
@@ -60,7 +67,49 @@ export class GatewayService implements OnApplicationShutdown {
       },
       (transport) => handle(transport, this.runtime!),
     );
+    this.watch(parts, observer);
     this.logger.info({ port: this.listener.port, tls_port: this.listener.tlsPort }, 'ready');
+  }
+
+  /** Takes a changed configuration over; one that cannot work is reported with its line, and the old one stays. */
+  private reload(parts: RuntimeParts, observer: Observer, reason: string): void {
+    const before = this.runtime!;
+    let next: Runtime;
+    try {
+      next = buildRuntime(readYamlFile(parts.configFile, gatewayConfigSchema), parts);
+    } catch (error) {
+      observer.reloaded(false);
+      const faults = error instanceof ConfigurationError ? error.faults : [String(error)];
+      this.logger.error({ reason, faults }, 'the changed configuration cannot work; the old one stays in force');
+      return;
+    }
+    this.runtime = next;
+    observer.reloaded(true);
+    this.logger.info({ reason }, 'the changed configuration is in force');
+    const needsRestart = (['timeouts', 'sizes', 'http2'] as const).filter(
+      (key) => !isDeepStrictEqual(before.config[key], next.config[key]),
+    );
+    if (needsRestart.length > 0) {
+      this.logger.warn({ keys: needsRestart }, 'open ports keep these settings until the gateway starts again');
+    }
+    // Calls that hold the old configuration may still be on their way to its channels.
+    setTimeout(() => {
+      for (const upstream of before.upstreams) void upstream.channel.close(before.config.timeouts.max);
+    }, OLD_CHANNELS_MS).unref();
+    this.watch(parts, observer);
+  }
+
+  private watch(parts: RuntimeParts, observer: Observer): void {
+    this.unwatch();
+    const again = (reason: string) => this.reload(parts, observer, reason);
+    const descriptorSets = this.runtime!.upstreams.map((upstream) => upstream.schema.origin);
+    const stopWatching = watchFiles([parts.configFile, ...descriptorSets], (file) => again(`${file} changed`));
+    const onHangup = () => again('SIGHUP');
+    process.on('SIGHUP', onHangup);
+    this.unwatch = () => {
+      stopWatching();
+      process.off('SIGHUP', onHangup);
+    };
   }
 
   /** Which limits a call would meet and what they would say; spends nothing. */
@@ -106,6 +155,7 @@ export class GatewayService implements OnApplicationShutdown {
   }
 
   async onApplicationShutdown(): Promise<void> {
+    this.unwatch();
     const graceMs = this.values.SHUTDOWN_GRACE_SECONDS * 1000;
     await this.listener?.close(graceMs);
     await Promise.all((this.runtime?.upstreams ?? []).map((upstream) => upstream.channel.close(1000)));

@@ -22,6 +22,7 @@ export class Observer implements CallLog {
   private readonly refusals: Counter<'policy' | 'blocked_by' | 'shadow'>;
   private readonly limitHits: Counter<'limit'>;
   private readonly settingsTimeouts: Counter;
+  private readonly reloads: Counter<'outcome'>;
 
   constructor(
     private readonly logger: Logger,
@@ -54,6 +55,12 @@ export class Observer implements CallLog {
       name: 'gateway_listener_limit_hits_total',
       help: 'Clients that hit a limit of the listener',
       labelNames: ['limit'],
+      registers,
+    });
+    this.reloads = new Counter({
+      name: 'gateway_config_reloads_total',
+      help: 'Changed configurations that were taken over or refused',
+      labelNames: ['outcome'],
       registers,
     });
     this.settingsTimeouts = new Counter({
@@ -121,6 +128,10 @@ export class Observer implements CallLog {
         },
       });
     }
+  }
+
+  reloaded(taken: boolean): void {
+    this.reloads.inc({ outcome: taken ? 'taken' : 'refused' });
   }
 
   limitHit(limit: LimitHit): void {

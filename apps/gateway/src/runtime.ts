@@ -1,10 +1,11 @@
 import { descriptorSetPath } from '@sluice/contract';
 import { ConfigurationError } from '@sluice/config';
-import { createVerifier, httpKeySet, type TokenVerifier } from '@sluice/identity';
+import { createVerifier, httpKeySet, type JsonWebKeySet, type TokenVerifier } from '@sluice/identity';
 import type { LimitStore } from '@sluice/limit';
 import { compileBindings, loadSchema, methodOption, RouteTable, SchemaError } from '@sluice/transcode';
-import type { MethodInfo, Schema } from '@sluice/transcode';
+import type { Schema } from '@sluice/transcode';
 import { readFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { keysFromUpstream } from './authenticate/key-source.js';
 import type { AuthConfig, GatewayConfig, UpstreamConfig } from './config/schema.js';
 import type { Exchange } from './exchange.js';
@@ -15,7 +16,7 @@ import type { LocalMethod } from './local/local.js';
 import type { CallLog, Observer } from './observe.js';
 import { trustedProxies } from './preflight/address.js';
 import type { PreflightRules } from './preflight/preflight.js';
-import { type Access, accessOf } from './route/access.js';
+import { accessOf } from './route/access.js';
 import type { GrpcRoutes, Route, Target } from './route/route.js';
 import { createUpstream, servedMethods, timeoutOf, type Upstream } from './upstream/upstream.js';
 
@@ -44,6 +45,8 @@ export interface RuntimeParts {
   readonly store: LimitStore;
   readonly observer: Observer;
   readonly inFlight: Set<Exchange>;
+  /** What is in force at the time of asking, also after reloads. */
+  current(): Runtime | undefined;
 }
 
 /** @throws ConfigurationError that names what in the file cannot work */
@@ -82,20 +85,14 @@ function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
   for (const upstream of upstreams) {
     addRoutes(upstream.schema, routeOptions(upstream.config), upstreamTargets(upstream, authenticates));
   }
-  const own = loadSchema(readFileSync(descriptorSetPath), descriptorSetPath);
-  const methods = { GetHealth: healthMethod(health), GetMyLimits: myLimits };
-  addRoutes(
-    own,
-    { services: [GATEWAY_SERVICE], json: { protoNames: true } },
-    localTargets(own, methods, authenticates),
-  );
+  addLocalRoutes(routes, { GetHealth: healthMethod(health), GetMyLimits: myLimits }, authenticates);
 
   return {
     config,
     routes,
     grpcRoutes,
     upstreams,
-    verifier: verifierOf(config.auth, upstreams),
+    verifier: verifierOf(config.auth, upstreams, parts.current),
     limiter: new Limiter(config.limits, parts.store, parts.limitsEnabled, (decision) =>
       parts.observer.decided(decision),
     ),
@@ -123,19 +120,24 @@ function upstreamTargets(upstream: Upstream, authenticates: boolean): Map<string
   );
 }
 
-function localTargets(
-  schema: Schema,
+/** The gateway's own methods. Where an upstream has a rule for the same path, the upstream's counts. */
+function addLocalRoutes(
+  routes: RouteTable<Route>,
   methods: Readonly<Record<string, LocalMethod>>,
   authenticates: boolean,
-): Map<string, Target> {
-  const targets = new Map<string, Target>();
-  for (const [name, serve] of Object.entries(methods)) {
-    const method = schema.methods.get(`/${GATEWAY_SERVICE}/${name}`) as MethodInfo;
-    const option = methodOption(schema, method, ACCESS_OPTION);
-    const access: Access = accessOf(method, [], option, authenticates);
-    targets.set(method.path, { method, access, timeoutMs: LOCAL_TIMEOUT_MS, place: { kind: 'local', serve } });
+): void {
+  const schema = loadSchema(readFileSync(descriptorSetPath), descriptorSetPath);
+  for (const binding of compileBindings(schema, { services: [GATEWAY_SERVICE], json: { protoNames: true } })) {
+    const { method } = binding;
+    const access = accessOf(method, [], methodOption(schema, method, ACCESS_OPTION), authenticates);
+    const place = { kind: 'local' as const, serve: methods[method.name]! };
+    const target: Target = { method, access, timeoutMs: LOCAL_TIMEOUT_MS, place };
+    try {
+      routes.add(binding, { form: 'rest', target, binding });
+    } catch (error) {
+      if (!(error instanceof SchemaError)) throw error;
+    }
   }
-  return targets;
 }
 
 function routeOptions(config: UpstreamConfig): Parameters<typeof compileBindings>[1] {
@@ -153,8 +155,15 @@ function routeOptions(config: UpstreamConfig): Parameters<typeof compileBindings
   };
 }
 
-function verifierOf(auth: AuthConfig, upstreams: readonly Upstream[]): TokenVerifier | undefined {
+/** The verifier of the configuration; the one in force when it is configured alike, since it knows tokens already. */
+function verifierOf(
+  auth: AuthConfig,
+  upstreams: readonly Upstream[],
+  current: () => Runtime | undefined,
+): TokenVerifier | undefined {
   if (auth.mode === 'none') return undefined;
+  const before = current();
+  if (before?.verifier && isDeepStrictEqual(before.config.auth, auth)) return before.verifier;
   return createVerifier({
     issuer: auth.issuer,
     audience: auth.audience,
@@ -164,15 +173,19 @@ function verifierOf(auth: AuthConfig, upstreams: readonly Upstream[]): TokenVeri
     cacheSize: auth.cache_size,
     claims: auth.claims,
     defaultTenant: auth.default_tenant,
-    keys:
-      'jwks_url' in auth.keys
-        ? httpKeySet(auth.keys.jwks_url)
-        : keysFromUpstream(upstreamNamed(auth.keys.upstream, upstreams)),
+    keys: keySourceOf(auth.keys, upstreams, current),
   });
 }
 
-function upstreamNamed(name: string, upstreams: readonly Upstream[]): Upstream {
-  const upstream = upstreams.find((candidate) => candidate.name === name);
-  if (!upstream) throw new ConfigurationError([`auth.keys.upstream: ${name}: expected the name of an upstream`]);
-  return upstream;
+function keySourceOf(
+  keys: (AuthConfig & { mode: 'jwt' })['keys'],
+  upstreams: readonly Upstream[],
+  current: () => Runtime | undefined,
+): () => Promise<JsonWebKeySet> {
+  if ('jwks_url' in keys) return httpKeySet(keys.jwks_url);
+  const find = (among: readonly Upstream[]) => among.find((upstream) => upstream.name === keys.upstream);
+  if (!find(upstreams)) {
+    throw new ConfigurationError([`auth.keys.upstream: ${keys.upstream}: expected the name of an upstream`]);
+  }
+  return () => keysFromUpstream(find(current()?.upstreams ?? upstreams)!);
 }

@@ -42,6 +42,7 @@ export async function startTestGateway(address: string, over: Record<string, unk
     store,
     observer,
     inFlight: new Set<Exchange>(),
+    current: () => runtime,
   });
   runtime = built;
   const opened = await listen(

@@ -9,28 +9,26 @@ const FETCH_MS = 5000;
 const METHOD = '/sluice.user.v1.KeyService/GetKeySet';
 
 /** Keys of our own user service, over gRPC. */
-export function keysFromUpstream(upstream: Upstream): () => Promise<JsonWebKeySet> {
-  const method = upstream.schema.methods.get(METHOD);
-  const handle = upstream.channel.method(METHOD);
-  return () =>
-    new Promise((resolve, reject) => {
-      let answer: Buffer | undefined;
-      if (!method) return reject(new Error(`${upstream.name} has no ${METHOD}`));
-      upstream.channel.unary(
-        handle,
-        [],
-        new Uint8Array(0),
-        { deadline: Date.now() + FETCH_MS, idempotent: true },
-        {
-          onHeaders: () => undefined,
-          onMessage: (message) => (answer = message),
-          onEnd: (outcome) => {
-            if (outcome.code !== 0 || !answer)
-              return reject(new Problem('UNAVAILABLE', '', { cause: outcome.message }));
-            const { output } = method.desc;
-            resolve(toJson(output, fromBinary(output, answer)) as unknown as JsonWebKeySet);
-          },
+export function keysFromUpstream(upstream: Upstream): Promise<JsonWebKeySet> {
+  const { channel, schema } = upstream;
+  const method = schema.methods.get(METHOD);
+  return new Promise((resolve, reject) => {
+    if (!method) return reject(new Error(`${upstream.name} has no ${METHOD}`));
+    let answer: Buffer | undefined;
+    channel.unary(
+      channel.method(METHOD),
+      [],
+      new Uint8Array(0),
+      { deadline: Date.now() + FETCH_MS, idempotent: true },
+      {
+        onHeaders: () => undefined,
+        onMessage: (message) => (answer = message),
+        onEnd: (outcome) => {
+          if (outcome.code !== 0 || !answer) return reject(new Problem('UNAVAILABLE', '', { cause: outcome.message }));
+          const { output } = method.desc;
+          resolve(toJson(output, fromBinary(output, answer)) as unknown as JsonWebKeySet);
         },
-      );
-    });
+      },
+    );
+  });
 }
