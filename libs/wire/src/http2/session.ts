@@ -68,6 +68,8 @@ export abstract class Session implements FrameSink {
   private readonly allowances = new Map<RatedFlood, Allowance>();
   private readonly ended = new Int32Array(RECENT_STREAMS);
   private endedAt = 0;
+  private readonly reset = new Int32Array(RECENT_RESETS);
+  private resetAt = 0;
   private assembly: HeaderAssembly | undefined;
   /** The peer's first SETTINGS have arrived. */
   protected prefaceSeen = false;
@@ -337,6 +339,11 @@ export abstract class Session implements FrameSink {
     this.allow('idleFrames');
   }
 
+  /** Whether the stream existed, as far as is remembered: we reset it, or the peer ended it. */
+  protected existed(streamId: number): boolean {
+    return this.reset.includes(streamId) || this.ended.includes(streamId);
+  }
+
   /** A 1xx response: read and passed over (§8.1), though not without end. */
   protected onInterimResponse(): void {
     this.allow('idleFrames');
@@ -478,6 +485,8 @@ export abstract class Session implements FrameSink {
   }
 
   sendReset(streamId: number, code: number): void {
+    this.reset[this.resetAt] = streamId;
+    this.resetAt = (this.resetAt + 1) % RECENT_RESETS;
     this.writeFrameWithNumber(FrameType.RST_STREAM, streamId, code);
   }
 
@@ -582,6 +591,8 @@ export abstract class Session implements FrameSink {
 
 /** How many streams that the peer ended are remembered, to tell late frames of its own from broken ones (§5.1). */
 const RECENT_STREAMS = 64;
+/** How many streams that we reset are remembered: the peer may have sent more before it knew. */
+const RECENT_RESETS = 256;
 const PING_PAYLOAD = Buffer.alloc(8);
 const DEPENDS_ON_ITSELF = 'the stream depends on itself';
 const WINDOW_TOO_LARGE = 'a window above 2^31-1';

@@ -108,7 +108,12 @@ export class ServerConnection extends Session {
     const known = this.streams.get(streamId);
     if (known !== undefined) return this.onTrailers(known, block, endStream);
     if (streamId % 2 === 0) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a request on a stream of the server');
-    if (streamId <= this.lastId) return this.onMissingStream(streamId, 'HEADERS');
+    if (streamId <= this.lastId) {
+      // §5.1.1: identifiers only grow; those passed over are closed without ever having existed.
+      if (!this.existed(streamId))
+        throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a stream number lower than before');
+      return this.onMissingStream(streamId, 'HEADERS');
+    }
     // §6.8: requests after the last one that GOAWAY named are not processed; the client knows.
     if (this.goneAwayAt >= 0) return;
     this.lastId = streamId;

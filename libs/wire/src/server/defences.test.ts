@@ -1,0 +1,280 @@
+/** Each defence: what a client does, which counter tells of it, and how the connection ends. */
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Fields } from '../fields.js';
+import { ErrorCode } from '../http2/errors.js';
+import { Flag, FrameType, PREFACE } from '../http2/frames.js';
+import * as f from '../testing/frames.js';
+import type { PeerConnection } from '../testing/scripted-peer.js';
+import { echo, Served } from '../testing/served.js';
+import { timersSet } from '../timers/wheel.js';
+import type { Http2ServerCounters, Http2ServerOptions } from './server-options.js';
+import type { ServerStream } from './server-stream.js';
+
+let served: Served;
+
+afterEach(async () => {
+  await served.close();
+  expect(served.server.counters).toMatchObject({ open: 0, streams: 0 });
+  expect(timersSet()).toBe(0);
+});
+
+const POST: Fields = [
+  [':method', 'POST'],
+  [':scheme', 'http'],
+  [':path', '/'],
+  [':authority', 'a'],
+];
+const many = (count: number, make: (at: number) => Buffer): Buffer =>
+  Buffer.concat(Array.from({ length: count }, (_, at) => make(at)));
+const hold = (): void => {};
+
+interface Row {
+  readonly options?: Http2ServerOptions;
+  readonly handler?: (stream: ServerStream) => void;
+  readonly preface?: Buffer;
+  readonly attack: (peer: PeerConnection) => void | Promise<void>;
+  readonly counter: keyof Http2ServerCounters;
+  readonly goaway?: number;
+  readonly reset?: number;
+}
+
+const CALM = ErrorCode.ENHANCE_YOUR_CALM;
+
+const FLOODS: Record<string, Row> = {
+  'rapid reset': {
+    attack: (peer) =>
+      peer.send(
+        many(1_000, (at) => Buffer.concat([f.headers(at * 2 + 1, POST, true), f.reset(at * 2 + 1, ErrorCode.CANCEL)])),
+      ),
+    handler: hold,
+    counter: 'resetFloods',
+    goaway: CALM,
+  },
+  'resets of ours, provoked': {
+    attack: (peer) =>
+      peer.send(many(2_000, (at) => Buffer.concat([f.headers(at * 2 + 1, POST), f.windowUpdate(at * 2 + 1, 0)]))),
+    handler: hold,
+    counter: 'errorFloods',
+    goaway: CALM,
+  },
+  'malformed requests': {
+    attack: (peer) => peer.send(many(2_000, (at) => f.headers(at * 2 + 1, [[':method', 'GET']], true))),
+    counter: 'errorFloods',
+    goaway: CALM,
+  },
+  'requests above the concurrent streams': {
+    attack: (peer) => peer.send(many(2_000, (at) => f.headers(at * 2 + 1, POST))),
+    handler: hold,
+    counter: 'errorFloods',
+    goaway: CALM,
+  },
+  'empty CONTINUATION': {
+    attack: (peer) =>
+      peer.send(
+        f.frame(FrameType.HEADERS, 0, 1),
+        many(100, () => f.frame(FrameType.CONTINUATION, 0, 1)),
+      ),
+    counter: 'continuationFloods',
+    goaway: CALM,
+  },
+  'a header block without end': {
+    attack: (peer) =>
+      peer.send(
+        f.frame(FrameType.HEADERS, 0, 1),
+        many(10, () => f.frame(FrameType.CONTINUATION, 0, 1, Buffer.alloc(16_000))),
+      ),
+    counter: 'continuationFloods',
+    goaway: CALM,
+  },
+  SETTINGS: { attack: (peer) => peer.send(many(50, () => f.settings())), counter: 'settingsFloods', goaway: CALM },
+  PING: { attack: (peer) => peer.send(many(200, () => f.ping())), counter: 'pingFloods', goaway: CALM },
+  'empty DATA': {
+    attack: (peer) =>
+      peer.send(
+        f.headers(1, POST),
+        many(200, () => f.data(1, '')),
+      ),
+    handler: hold,
+    counter: 'emptyDataFloods',
+    goaway: CALM,
+  },
+  WINDOW_UPDATE: {
+    attack: (peer) =>
+      peer.send(
+        f.headers(1, POST),
+        many(4_000, () => f.windowUpdate(1, 1)),
+      ),
+    handler: hold,
+    counter: 'windowUpdateFloods',
+    goaway: CALM,
+  },
+  PRIORITY: {
+    attack: (peer) => peer.send(many(2_000, () => f.frame(FrameType.PRIORITY, 0, 1, Buffer.alloc(5)))),
+    counter: 'idleFrameFloods',
+    goaway: CALM,
+  },
+  'unknown frames': {
+    attack: (peer) => peer.send(many(2_000, () => f.frame(0xbe, 0, 0))),
+    counter: 'idleFrameFloods',
+    goaway: CALM,
+  },
+  'an HPACK bomb': {
+    // One entry of 4 KB in the table, then thousands of references to it.
+    attack: (peer) => {
+      const entry = Buffer.concat([
+        f.block(POST),
+        Buffer.from([0x40, 1, 0x78, 0x7f, 0xb1, 0x1e]),
+        Buffer.alloc(4016, 0x61),
+      ]);
+      peer.send(f.frame(FrameType.HEADERS, 0x5, 1, Buffer.concat([entry, Buffer.alloc(10_000, 0xbe)])));
+    },
+    counter: 'headersTooLarge',
+  },
+  'answers that are not read': {
+    options: { maxHeldBytes: 1_000, pings: { burst: 1e9, perSecond: 1 } },
+    attack: (peer) => {
+      peer.socket.pause();
+      peer.send(many(500_000, () => f.ping()));
+    },
+    counter: 'unreadAnswers',
+  },
+};
+
+const SLOW: Record<string, Row> = {
+  'no preface': {
+    options: { prefaceTimeoutMs: 40 },
+    preface: PREFACE.subarray(0, 10),
+    attack: hold,
+    counter: 'prefaceTimeouts',
+    goaway: ErrorCode.PROTOCOL_ERROR,
+  },
+  'a preface without SETTINGS': {
+    options: { prefaceTimeoutMs: 40 },
+    preface: PREFACE,
+    attack: hold,
+    counter: 'prefaceTimeouts',
+    goaway: ErrorCode.PROTOCOL_ERROR,
+  },
+  'no acknowledgement of SETTINGS': {
+    options: { settingsTimeoutMs: 40 },
+    attack: hold,
+    counter: 'settingsTimeouts',
+    goaway: ErrorCode.SETTINGS_TIMEOUT,
+  },
+  'a header block without its end': {
+    options: { headersTimeoutMs: 40 },
+    attack: (peer) => peer.send(f.frame(FrameType.HEADERS, 0, 1, f.block(POST))),
+    counter: 'headersTimeouts',
+    goaway: CALM,
+  },
+  'half a frame': {
+    options: { headersTimeoutMs: 40 },
+    attack: (peer) => peer.send(f.headers(1, POST).subarray(0, 12)),
+    counter: 'headersTimeouts',
+    goaway: CALM,
+  },
+  'half a body': {
+    options: { bodyTimeoutMs: 40 },
+    attack: (peer) => peer.send(f.headers(1, POST), f.data(1, 'a')),
+    handler: hold,
+    counter: 'bodyTimeouts',
+    reset: ErrorCode.CANCEL,
+  },
+  'a zero window': {
+    options: { writeTimeoutMs: 40 },
+    preface: Buffer.concat([PREFACE, f.settings([4, 0])]),
+    attack: (peer) => peer.send(f.headers(1, POST), f.data(1, 'a', true)),
+    handler: echo,
+    counter: 'writeTimeouts',
+    reset: ErrorCode.CANCEL,
+  },
+  'a socket that is not read': {
+    options: { writeTimeoutMs: 80 },
+    preface: Buffer.concat([PREFACE, f.settings([4, 2 ** 31 - 1]), f.windowUpdate(0, 2 ** 30)]),
+    attack: (peer) => {
+      peer.socket.pause();
+      peer.send(f.headers(1, POST, true));
+    },
+    handler: (stream) => {
+      stream.respond(200, []);
+      for (let at = 0; at < 400; at++) stream.write(Buffer.alloc(65_536));
+    },
+    counter: 'writeTimeouts',
+  },
+  'an idle connection': {
+    options: { idleTimeoutMs: 40 },
+    attack: hold,
+    counter: 'idleTimeouts',
+    goaway: ErrorCode.NO_ERROR,
+  },
+};
+
+for (const [kind, rows] of Object.entries({ floods: FLOODS, 'slow clients': SLOW })) {
+  describe(kind, () => {
+    for (const [name, row] of Object.entries(rows)) {
+      it(name, async () => {
+        served = await Served.start(row.handler ?? echo, row.options);
+        const peer = served.connect(row.preface);
+        await row.attack(peer);
+        await expect.poll(() => served.server.counters[row.counter]).toBeGreaterThan(0);
+        if (row.goaway !== undefined) {
+          expect(await peer.seeType(FrameType.GOAWAY)).toMatchObject({ code: row.goaway });
+          await peer.closed;
+        }
+        if (row.reset !== undefined)
+          expect(await peer.seeType(FrameType.RST_STREAM)).toMatchObject({ code: row.reset });
+      });
+    }
+  });
+}
+
+describe('what is not an attack', () => {
+  it('a download of many WINDOW_UPDATEs and PINGs', async () => {
+    served = await Served.start((stream) => {
+      let left = 2_000;
+      stream.respond(200, []);
+      const events = {
+        onData: hold,
+        onEnd: hold,
+        onReset: hold,
+        onDrain(): void {
+          while (left > 0) {
+            left--;
+            if (!stream.write(Buffer.alloc(8_000))) return;
+          }
+          stream.end();
+        },
+      };
+      stream.events = events;
+      events.onDrain();
+    });
+    const peer = served.connect();
+    peer.send(f.headers(1, POST, true));
+    let answered = 0;
+    peer.socket.on('data', () => {
+      for (; answered < peer.frames.length; answered++) {
+        const { type, payload } = peer.frames[answered]!;
+        if (type !== FrameType.DATA || payload.length === 0) continue;
+        peer.send(f.windowUpdate(0, payload.length), f.windowUpdate(1, payload.length));
+      }
+    });
+    await peer.see(({ type, flags }) => type === FrameType.DATA && (flags & Flag.END_STREAM) !== 0);
+    expect(served.server.counters).toMatchObject({ windowUpdateFloods: 0, pingFloods: 0, connectionErrors: 0 });
+  });
+
+  it('a slow body whose handler has lifted the bound', async () => {
+    served = await Served.start(
+      (stream) => {
+        stream.liftBodyTimeout();
+        echo(stream);
+      },
+      { bodyTimeoutMs: 20 },
+    );
+    const peer = served.connect();
+    peer.send(f.headers(1, POST), f.data(1, 'a'));
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    peer.send(f.data(1, 'b', true));
+    await peer.see(({ type, flags }) => type === FrameType.DATA && (flags & Flag.END_STREAM) !== 0);
+    expect(served.server.counters.bodyTimeouts).toBe(0);
+  });
+});

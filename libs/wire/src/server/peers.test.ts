@@ -1,0 +1,279 @@
+/** Our server as other people's clients see it, and beside node:http2 as a server. */
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  connect as connectHttp2,
+  createServer as createHttp2,
+  type ClientHttp2Session,
+  type IncomingHttpHeaders,
+} from 'node:http2';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { createServer as createTls } from 'node:tls';
+import { promisify } from 'node:util';
+import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js';
+import fc from 'fast-check';
+import { afterEach, describe, expect, it } from 'vitest';
+import { Channel } from '../client/channel.js';
+import { CERTIFICATE, KEY } from '../testing/certificate.js';
+import { Recorder } from '../testing/recorder.js';
+import { echo, Served } from '../testing/served.js';
+import { timersSet } from '../timers/wheel.js';
+import { Http2Server } from './server.js';
+import { encodeFields, type ServerStream } from './server-stream.js';
+
+const closing: (() => Promise<void> | void)[] = [];
+
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+  expect(timersSet()).toBe(0);
+});
+
+async function start(handler: (stream: ServerStream) => void): Promise<Served> {
+  const served = await Served.start(handler);
+  closing.push(async () => {
+    await served.close();
+    expect(served.server.counters).toMatchObject({ open: 0, streams: 0, connectionErrors: 0 });
+  });
+  return served;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly trailers: IncomingHttpHeaders;
+}
+
+function request(
+  session: ClientHttp2Session,
+  headers: Record<string, string | string[]>,
+  chunks: readonly Buffer[],
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const stream = session.request({ ':method': 'POST', ':path': '/', ...headers }, { endStream: false });
+    let seen: IncomingHttpHeaders = {};
+    let trailers: IncomingHttpHeaders = {};
+    const body: Buffer[] = [];
+    stream.on('response', (response) => (seen = response));
+    stream.on('trailers', (fields) => (trailers = fields));
+    stream.on('data', (chunk: Buffer) => body.push(chunk));
+    stream.on('error', reject);
+    stream.on('end', () =>
+      resolve({
+        status: Number(seen[':status']),
+        body: Buffer.concat(body).toString('latin1'),
+        headers: seen,
+        trailers,
+      }),
+    );
+    for (const chunk of chunks) stream.write(chunk);
+    stream.end();
+  });
+}
+
+describe('a node:http2 client', () => {
+  it('sends a megabyte and gets it back, on several streams at once', async () => {
+    const served = await start(echo);
+    const session = connectHttp2(`http://127.0.0.1:${served.port}`);
+    closing.push(() => session.destroy());
+    const body = Buffer.alloc(1_000_000, 'abc');
+    const answers = await Promise.all(Array.from({ length: 5 }, () => request(session, {}, [body])));
+    for (const answer of answers) expect(answer.body.length).toBe(body.length);
+  });
+
+  it('speaks TLS with ALPN', async () => {
+    const server = new Http2Server(echo);
+    const listener = createTls({ key: KEY, cert: CERTIFICATE, ALPNProtocols: ['h2', 'http/1.1'] }, (socket) =>
+      server.accept(socket),
+    );
+    listener.listen(0, '127.0.0.1');
+    await once(listener, 'listening');
+    const session = connectHttp2(`https://localhost:${(listener.address() as AddressInfo).port}`, { ca: CERTIFICATE });
+    expect(await request(session, {}, [Buffer.from('hi')])).toMatchObject({ status: 200, body: 'hi' });
+    session.destroy();
+    listener.close();
+    await server.close(0);
+  });
+
+  it('is taken over after its first octets were read', async () => {
+    const server = new Http2Server(echo);
+    const listener = createServer((socket: Socket) => {
+      socket.once('data', (chunk: Buffer) => {
+        socket.pause();
+        setImmediate(() => server.accept(socket, chunk));
+      });
+    });
+    listener.listen(0, '127.0.0.1');
+    await once(listener, 'listening');
+    const session = connectHttp2(`http://127.0.0.1:${(listener.address() as AddressInfo).port}`);
+    expect(await request(session, {}, [Buffer.from('hi')])).toMatchObject({ status: 200, body: 'hi' });
+    session.destroy();
+    listener.close();
+    await server.close(0);
+  });
+});
+
+/** What both servers do with a request: its fields decide. */
+const COMMON = encodeFields([['content-type', 'text/plain']]);
+function differential(stream: ServerStream): void {
+  const body: Buffer[] = [];
+  const field = (name: string): string => stream.fields.find(([at]) => at === name)?.[1] ?? '';
+  stream.events = {
+    onData: (chunk) => void body.push(chunk),
+    onEnd: (trailers) => {
+      stream.respond(
+        Number(field('x-status')),
+        [
+          ['x-seen', field('x-send')],
+          ['x-trailer', trailers?.[0]?.[1] ?? ''],
+        ],
+        false,
+        COMMON,
+      );
+      stream.write(Buffer.concat(body));
+      if (field('x-trailers') === '') stream.end();
+      else stream.trailers([['x-end', field('x-trailers')]]);
+    },
+    onReset: () => {},
+  };
+}
+
+it('answers any legal sequence of requests as node:http2 does', { timeout: 30_000 }, async () => {
+  const served = await start(differential);
+  const reference = createHttp2();
+  reference.on('stream', (stream, headers) => {
+    const body: Buffer[] = [];
+    let trailer = '';
+    const field = (name: string): string => String(headers[name] ?? '');
+    stream.on('data', (chunk: Buffer) => body.push(chunk));
+    stream.on('trailers', (trailers: IncomingHttpHeaders) => (trailer = String(Object.values(trailers)[0] ?? '')));
+    stream.on('end', () => {
+      const waitForTrailers = field('x-trailers') !== '';
+      stream.respond(
+        {
+          ':status': Number(field('x-status')),
+          'content-type': 'text/plain',
+          'x-seen': field('x-send'),
+          'x-trailer': trailer,
+        },
+        { waitForTrailers },
+      );
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'x-end': field('x-trailers') }));
+      stream.end(Buffer.concat(body));
+    });
+  });
+  reference.listen(0, '127.0.0.1');
+  await once(reference, 'listening');
+  const sessions = [served.port, (reference.address() as AddressInfo).port].map((port) =>
+    connectHttp2(`http://127.0.0.1:${port}`),
+  );
+  closing.push(() => void reference.close());
+  closing.push(() => sessions.forEach((session) => session.destroy()));
+  const text = fc.stringMatching(/^[!-~]([ -~]{0,30}[!-~])?$/);
+  const one = fc.record({
+    send: text,
+    status: fc.constantFrom('200', '201', '404', '500'),
+    trailers: fc.oneof(fc.constant(''), text),
+    chunks: fc.array(fc.uint8Array({ minLength: 1, maxLength: 40_000 }), { maxLength: 3 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(one, { minLength: 1, maxLength: 6 }), async (requests) => {
+      const [ours, theirs] = await Promise.all(
+        sessions.map((session) =>
+          Promise.all(
+            requests.map(({ send, status: wanted, trailers, chunks }) =>
+              request(
+                session,
+                { 'x-send': send, 'x-status': wanted, 'x-trailers': trailers },
+                chunks.map((chunk) => Buffer.from(chunk)),
+              ),
+            ),
+          ),
+        ),
+      );
+      for (const answer of theirs!) delete answer.headers.date;
+      expect(ours).toEqual(theirs);
+    }),
+    { interruptAfterTimeLimit: 3_000, markInterruptAsFailure: false },
+  );
+});
+
+/** gRPC by hand: echoes messages, or ends with a status. */
+function grpcEcho(stream: ServerStream): void {
+  if (stream.path === '/t.T/Fail') {
+    stream.respond(
+      200,
+      [
+        ['content-type', 'application/grpc'],
+        ['grpc-status', '5'],
+        ['grpc-message', 'no'],
+      ],
+      true,
+    );
+    return;
+  }
+  stream.respond(200, [
+    ['content-type', 'application/grpc'],
+    ['x-echo', stream.fields.find(([name]) => name === 'x-in')?.[1] ?? ''],
+  ]);
+  stream.events = {
+    onData: (chunk) => void stream.write(chunk),
+    onEnd: () => stream.trailers([['grpc-status', '0']]),
+    onReset: () => {},
+  };
+}
+
+it('serves a grpc-js client', async () => {
+  const served = await start(grpcEcho);
+  const client = new Client(`127.0.0.1:${served.port}`, credentials.createInsecure());
+  closing.push(() => client.close());
+  const same = (bytes: Buffer): Buffer => bytes;
+  const metadata = new Metadata();
+  metadata.set('x-in', 'hello');
+  for (const size of [0, 20, 300_000]) {
+    const answer = await new Promise<Buffer>((resolve, reject) => {
+      client.makeUnaryRequest('/t.T/Echo', same, same, Buffer.alloc(size, 'x'), metadata, (error, value) =>
+        error === null ? resolve(value!) : reject(error),
+      );
+    });
+    expect(answer.length).toBe(size);
+  }
+  const error = await new Promise<ServiceError>((resolve) => {
+    client.makeUnaryRequest('/t.T/Fail', same, same, Buffer.alloc(1), (failed) => resolve(failed!));
+  });
+  expect(error).toMatchObject({ code: status.NOT_FOUND, details: 'no' });
+});
+
+it('serves our own client, also in a crowd', async () => {
+  const served = await start(grpcEcho);
+  const channel = new Channel(`127.0.0.1:${served.port}`);
+  closing.push(() => channel.close(0));
+  const method = channel.method('/t.T/Echo');
+  const all = Array.from({ length: 2_000 }, () => {
+    const events = new Recorder();
+    channel.unary(method, [], Buffer.from('hello'), {}, events);
+    return events;
+  });
+  // More than the streams allowed were queued or refused and sent again; none is lost.
+  const codes = await Promise.all(all.map(async (events) => (await events.outcome).code));
+  expect(codes.filter((code) => code === status.OK).length).toBeGreaterThanOrEqual(1_000);
+  expect(codes.filter((code) => code !== status.OK && code !== status.UNAVAILABLE)).toEqual([]);
+});
+
+it('serves curl', async (context) => {
+  const served = await start(echo);
+  const run = promisify(execFile);
+  const version = await run('curl', ['--version']).catch(() => ({ stdout: '' }));
+  // Where there is no curl with HTTP/2, node:http2 above is the client.
+  if (!/HTTP2/.test(version.stdout)) context.skip('no curl with HTTP/2 on this machine');
+  const { stdout } = await run('curl', [
+    '-sS',
+    '--http2-prior-knowledge',
+    '-d',
+    'hello',
+    '-w',
+    ' %{http_code} %{http_version}',
+    `http://127.0.0.1:${served.port}/`,
+  ]);
+  expect(stdout).toBe('hello 200 2');
+});
