@@ -6,7 +6,7 @@ function invalid(field: string, expectation: string): Problem {
 }
 
 /** Control characters (C0, DEL, C1) and half surrogates, which are not the same text on both sides of Postgres. */
-const UNFIT = /[\u0000-\u001f\u007f-\u009f]|\p{Surrogate}/u;
+const UNFIT = /[\p{Control}\p{Surrogate}]/u;
 
 /** @throws Problem INVALID_ARGUMENT */
 export function readRequestId(value: string): string {

@@ -7,25 +7,30 @@
  *   privileged  the caller may act for every subject of the tenant
  *   counts      tokens to allocate or to settle; 0 otherwise
  *   ttls        seconds of the lease; 0: none
+ *   look_up     some of the allocations may exist. Without it all must be new ones, at half the reads; one that
+ *               exists after all fails the call with a unique violation, and it is repeated with look_up
  *   wait        wait for nodes that another transaction holds, instead of passing over them
  *   sweep_max   leases ended at most by this call
  *
- * Results: `codes`, `places` (an index of `names`) and `strategies` by position; `ex_*` describe the allocations that existed
- * before, `ex_at` being the position. Codes (batch/operation.ts has their meaning):
+ * Results: `codes`, `places` (an index of `names`) and `strategies` by position; `ex_*` describe the allocations that
+ * existed before, `ex_at` being the position. Codes (batch/operation.ts has their meaning):
  *   0 done, 1 again, 2 not found, 3 mismatch, 4 exhausted, 5 more than allocated, 6 ended
  *
- * Locks. A transaction changes an allocation only while it holds the row of the allocation's node, so node rows are the only
- * locks: they are taken first, before anything is read, either with SKIP LOCKED (which never waits) or all in order of their id
- * (which cannot form a cycle). Waiting while holding only some of them would, so what needs a node that was passed over is
- * answered `again`, and comes back in a call that waits. With every node passed over nothing is held, and this call waits itself.
+ * Locks. A transaction changes an allocation only while it holds the row of the allocation's node, so node rows are
+ * the only locks: they are taken first, before anything is read, either with SKIP LOCKED (which never waits) or all
+ * in order of their id (which cannot form a cycle). Waiting while holding only some of them would, so what needs a
+ * node that was passed over is answered `again`, and comes back in a call that waits. With every node passed over
+ * nothing is held, and this call waits itself.
  *
- * Order. Leases end first, then what gives back, then allocations in the order of the arrays. `batch` is drawn under the locks:
- * for any one node the entries of the ledger, ordered by batch and ordinal, are in the order in which they were committed.
+ * Order. Leases end first, then what gives back, then allocations in the order of the arrays. `batch` is drawn under
+ * the locks: for any one node the entries of the ledger, ordered by batch and ordinal, are in the order in which they
+ * were committed.
  */
 export const applyBatchSql = `
 create or replace function apply_batch(
-  kinds int[], tenants text[], request_ids text[], subjects text[], privileged boolean[], counts bigint[], ttls bigint[],
-  wait boolean, sweep_max int,
+  kinds int[], tenants text[], request_ids text[], subjects text[], privileged boolean[],
+  counts bigint[], ttls bigint[],
+  look_up boolean, wait boolean, sweep_max int,
   out at_us bigint, out next_expiry_us bigint, out more_due boolean, out names text[],
   out codes int[], out places int[], out strategies int[], out largest bigint[],
   out ex_at int[], out ex_nodes text[], out ex_states int[], out ex_strategies int[], out ex_counts bigint[],
@@ -33,6 +38,7 @@ create or replace function apply_batch(
 ) language plpgsql as $function$
 #variable_conflict use_variable
 declare
+  none constant bigint := 9223372036854775807;
   n int := coalesce(cardinality(kinds), 0);
   clock timestamptz;
   batch bigint;
@@ -63,7 +69,7 @@ declare
 
   ex_tenants text[];
   ex_ids text[];
-  -- What becomes of each: the kind of change (0: none), what its node gets back as a negative number, and the lease's end.
+  -- What becomes of each: the kind of change (0: none), the change of its node's used, and the end of its lease.
   change_kind int[];
   change_delta bigint[];
   change_lease timestamptz[];
@@ -75,13 +81,17 @@ declare
   sorted_places int[];
   sorted int;
   placed int := 0;
-  leased boolean := false;
+  small_max bigint;
+  -- While one node stays the right one for request after request, only these are touched: where it stands among the
+  -- sorted (0: no run), what it has left, and what the node before it has.
+  run int := 0;
+  run_remaining bigint := 0;
+  run_floor bigint := none;
   exhausted boolean := false;
 
   i int;
   e int;
   p int;
-  q int;
   low int;
   high int;
   middle int;
@@ -130,150 +140,189 @@ begin
       node_remaining[place] := node_remaining[place] + due_counts[i];
     end loop;
     if due > 0 then
-      delete from leases l using allocations a, unnest(due_tenants, due_ids) as d (tenant, request_id)
+      delete from leases l using allocations a, (select unnest(due_tenants) as tenant, unnest(due_ids) as request_id) d
         where a.tenant = d.tenant and a.request_id = d.request_id
           and l.expires_at = a.expires_at and l.tenant = a.tenant and l.request_id = a.request_id;
-      update allocations a set state = 4, update_time = clock from unnest(due_tenants, due_ids) as d (tenant, request_id)
+      update allocations a set state = 4, update_time = clock
+        from (select unnest(due_tenants) as tenant, unnest(due_ids) as request_id) d
         where a.tenant = d.tenant and a.request_id = d.request_id;
       insert into ledger (batch, ordinal, at, kind, node_id, tenant, request_id, delta, capacity_delta)
         select batch, d.ordinal, clock, 5, d.node_id, d.tenant, d.request_id, -d.token_count, 0
-          from unnest(due_tenants, due_ids, due_nodes, due_counts) with ordinality
-            as d (tenant, request_id, node_id, token_count, ordinal);
+          from (
+            select unnest(due_tenants) as tenant, unnest(due_ids) as request_id, unnest(due_nodes) as node_id,
+              unnest(due_counts) as token_count, generate_subscripts(due_tenants, 1) as ordinal
+          ) d;
     end if;
   end if;
 
   codes := array_fill(0, array[n]);
   places := array_fill(0, array[n]);
-  strategies := array_fill(0, array[n]);
-  ex_index := array_fill(0, array[n]);
-  select array_agg(f.position), array_agg(f.node_id), array_agg(f.place), array_agg(f.state), array_agg(f.strategy),
-      array_agg(f.token_count), array_agg(f.settled), array_agg(f.ttl_seconds), array_agg(f.theirs), array_agg(f.lease),
-      array_agg(f.expires_us), array_agg(f.created_us), array_agg(f.tenant), array_agg(f.request_id), count(*)
-    into ex_at, ex_nodes, ex_places, ex_states, ex_strategies, ex_counts, ex_settled, ex_ttls, ex_theirs, ex_lease,
-      ex_expires, ex_created, ex_tenants, ex_ids, existing
-    from (
-      select k.position::int, a.tenant, a.request_id, a.node_id, array_position(names, a.node_id) as place, a.state::int, a.strategy::int,
-          a.token_count, a.settled, a.ttl_seconds, not (k.privileged or a.subject = k.subject) as theirs,
-          case when a.state = 1 then a.expires_at end as lease,
-          coalesce(extract(epoch from a.expires_at) * 1000000, 0)::bigint as expires_us,
-          (extract(epoch from a.create_time) * 1000000)::bigint as created_us
-        from unnest(tenants, request_ids, subjects, privileged) with ordinality
-            as k (tenant, request_id, subject, privileged, position)
-          join allocations a on a.tenant = k.tenant and a.request_id = k.request_id
-    ) f;
-  change_kind := array_fill(0, array[existing]);
-  change_delta := array_fill(0::bigint, array[existing]);
-  change_lease := ex_lease;
-  for e in 1..existing loop
-    ex_index[ex_at[e]] := e;
-  end loop;
+  strategies := array_fill(1, array[n]);
+  if look_up then
+    ex_index := array_fill(0, array[n]);
+    select array_agg(f.position), array_agg(f.node_id), array_agg(f.place), array_agg(f.state), array_agg(f.strategy),
+        array_agg(f.token_count), array_agg(f.settled), array_agg(f.ttl_seconds), array_agg(f.theirs),
+        array_agg(f.lease), array_agg(f.expires_us), array_agg(f.created_us), array_agg(f.tenant), array_agg(f.request_id),
+        count(*)
+      into ex_at, ex_nodes, ex_places, ex_states, ex_strategies, ex_counts, ex_settled, ex_ttls, ex_theirs, ex_lease,
+        ex_expires, ex_created, ex_tenants, ex_ids, existing
+      from (
+        select k.position, a.tenant, a.request_id, a.node_id, array_position(names, a.node_id) as place,
+            a.state::int, a.strategy::int, a.token_count, a.settled, a.ttl_seconds,
+            not (k.privileged or a.subject = k.subject) as theirs,
+            case when a.state = 1 then a.expires_at end as lease,
+            coalesce(extract(epoch from a.expires_at) * 1000000, 0)::bigint as expires_us,
+            (extract(epoch from a.create_time) * 1000000)::bigint as created_us
+          from (
+            select unnest(tenants) as tenant, unnest(request_ids) as request_id, unnest(subjects) as subject,
+              unnest(privileged) as privileged, generate_subscripts(tenants, 1) as position
+          ) k
+            join allocations a on a.tenant = k.tenant and a.request_id = k.request_id
+      ) f;
+    change_kind := array_fill(0, array[existing]);
+    change_delta := array_fill(0::bigint, array[existing]);
+    change_lease := ex_lease;
+    for e in 1..existing loop
+      ex_index[ex_at[e]] := e;
+    end loop;
 
-  for i in 1..n loop
-    e := ex_index[i];
-    kind := kinds[i];
-    if e = 0 then
-      if kind = 1 then
-        fresh := fresh || i;
-      else
-        codes[i] := 2;
+    for i in 1..n loop
+      e := ex_index[i];
+      kind := kinds[i];
+      if e = 0 then
+        if kind = 1 then
+          fresh := fresh || i;
+        else
+          codes[i] := 2;
+        end if;
+        continue;
       end if;
-      continue;
-    end if;
-    if ex_theirs[e] then
-      codes[i] := case when kind = 1 then 3 else 2 end;
-      continue;
-    end if;
-    state := ex_states[e];
-    place := ex_places[e];
-    if kind = 1 and (ex_counts[e] <> counts[i] or ex_ttls[e] <> ttls[i]) then
-      codes[i] := 3;
-      continue;
-    end if;
-    if place is null then
-      -- Another transaction may be changing it.
-      codes[i] := 1;
-      continue;
-    end if;
-    if state = 1 and ex_lease[e] <= clock then
-      -- Its lease has ended, although no sweep has come round to it: it ends here, whatever was asked.
-      state := 4;
-      delta := -ex_counts[e];
-      change_kind[e] := 5;
+      if ex_theirs[e] then
+        codes[i] := case when kind = 1 then 3 else 2 end;
+        continue;
+      end if;
+      state := ex_states[e];
+      place := ex_places[e];
+      if kind = 1 and (ex_counts[e] <> counts[i] or ex_ttls[e] <> ttls[i]) then
+        codes[i] := 3;
+        continue;
+      end if;
+      if place is null then
+        -- Another transaction may be changing it.
+        codes[i] := 1;
+        continue;
+      end if;
+      if state = 1 and ex_lease[e] <= clock then
+        -- Its lease has ended, although no sweep has come round to it: it ends here, whatever was asked.
+        state := 4;
+        delta := -ex_counts[e];
+        change_kind[e] := 5;
+        change_delta[e] := delta;
+        changes := changes + 1;
+        node_delta[place] := node_delta[place] + delta;
+        node_remaining[place] := node_remaining[place] - delta;
+        ex_states[e] := state;
+      end if;
+      if kind = 1 then
+        continue;
+      end if;
+      delta := 0;
+      lease := ex_lease[e];
+      if kind = 2 then
+        if state = 2 then
+          codes[i] := case when ex_settled[e] = counts[i] then 0 else 3 end;
+          continue;
+        elsif state <> 1 then
+          codes[i] := 6;
+          continue;
+        elsif counts[i] > ex_counts[e] then
+          codes[i] := 5;
+          continue;
+        end if;
+        delta := counts[i] - ex_counts[e];
+        state := 2;
+        ex_settled[e] := counts[i];
+        ex_expires[e] := 0;
+        lease := null;
+      elsif kind = 3 then
+        if state <> 1 then
+          codes[i] := 6;
+          continue;
+        end if;
+        lease := clock + make_interval(secs => ttls[i]);
+        ex_expires[e] := at_us + ttls[i] * 1000000;
+      else
+        if state > 2 then
+          -- Given back already; the answer is the same.
+          continue;
+        end if;
+        delta := case when state = 1 then -ex_counts[e] else -ex_settled[e] end;
+        state := 3;
+      end if;
+      change_kind[e] := kind;
       change_delta[e] := delta;
+      change_lease[e] := lease;
       changes := changes + 1;
       node_delta[place] := node_delta[place] + delta;
       node_remaining[place] := node_remaining[place] - delta;
       ex_states[e] := state;
-    end if;
-    if kind = 1 then
-      continue;
-    end if;
-    delta := 0;
-    lease := ex_lease[e];
-    if kind = 2 then
-      if state = 2 then
-        codes[i] := case when ex_settled[e] = counts[i] then 0 else 3 end;
-        continue;
-      elsif state <> 1 then
-        codes[i] := 6;
-        continue;
-      elsif counts[i] > ex_counts[e] then
-        codes[i] := 5;
-        continue;
-      end if;
-      delta := counts[i] - ex_counts[e];
-      state := 2;
-      ex_settled[e] := counts[i];
-      ex_expires[e] := 0;
-      lease := null;
-    elsif kind = 3 then
-      if state <> 1 then
-        codes[i] := 6;
-        continue;
-      end if;
-      lease := clock + make_interval(secs => ttls[i]);
-      ex_expires[e] := at_us + ttls[i] * 1000000;
-    else
-      if state > 2 then
-        -- Given back already; the answer is the same.
-        continue;
-      end if;
-      delta := case when state = 1 then -ex_counts[e] else -ex_settled[e] end;
-      state := 3;
-    end if;
-    change_kind[e] := kind;
-    change_delta[e] := delta;
-    change_lease[e] := lease;
-    changes := changes + 1;
-    node_delta[place] := node_delta[place] + delta;
-    node_remaining[place] := node_remaining[place] - delta;
-    ex_states[e] := state;
-  end loop;
+    end loop;
 
-  if changes > 0 then
-    delete from leases l using unnest(ex_tenants, ex_ids, ex_lease, change_kind) as c (tenant, request_id, lease, kind)
-      where c.kind > 0 and l.expires_at = c.lease and l.tenant = c.tenant and l.request_id = c.request_id;
-    update allocations a
-      set state = c.state, settled = c.settled, expires_at = c.lease, update_time = clock
-      from unnest(ex_tenants, ex_ids, ex_states, ex_settled, change_lease, change_kind)
-        as c (tenant, request_id, state, settled, lease, kind)
-      where c.kind > 0 and a.tenant = c.tenant and a.request_id = c.request_id;
-    insert into leases (expires_at, tenant, request_id)
-      select c.lease, c.tenant, c.request_id
-        from unnest(ex_tenants, ex_ids, change_lease, change_kind) as c (tenant, request_id, lease, kind) where c.kind = 3;
-    insert into ledger (batch, ordinal, at, kind, node_id, tenant, request_id, delta, capacity_delta)
-      select batch, due + c.ordinal, clock, c.kind, c.node_id, c.tenant, c.request_id, c.delta, 0
-        from unnest(ex_tenants, ex_ids, ex_nodes, change_kind, change_delta) with ordinality
-          as c (tenant, request_id, node_id, kind, delta, ordinal) where c.kind > 0;
+    if changes > 0 then
+      delete from leases l using (
+        select unnest(ex_tenants) as tenant, unnest(ex_ids) as request_id, unnest(ex_lease) as lease,
+          unnest(change_kind) as kind
+      ) c
+        where c.kind > 0 and l.expires_at = c.lease and l.tenant = c.tenant and l.request_id = c.request_id;
+      update allocations a
+        set state = c.state, settled = c.settled, expires_at = c.lease, update_time = clock
+        from (
+          select unnest(ex_tenants) as tenant, unnest(ex_ids) as request_id, unnest(ex_states) as state,
+            unnest(ex_settled) as settled, unnest(change_lease) as lease, unnest(change_kind) as kind
+        ) c
+        where c.kind > 0 and a.tenant = c.tenant and a.request_id = c.request_id;
+      insert into leases (expires_at, tenant, request_id)
+        select c.lease, c.tenant, c.request_id
+          from (
+            select unnest(ex_tenants) as tenant, unnest(ex_ids) as request_id, unnest(change_lease) as lease,
+              unnest(change_kind) as kind
+          ) c where c.kind = 3;
+      insert into ledger (batch, ordinal, at, kind, node_id, tenant, request_id, delta, capacity_delta)
+        select batch, due + c.ordinal, clock, c.kind, c.node_id, c.tenant, c.request_id, c.delta, 0
+          from (
+            select unnest(ex_tenants) as tenant, unnest(ex_ids) as request_id, unnest(ex_nodes) as node_id,
+              unnest(change_kind) as kind, unnest(change_delta) as delta,
+              generate_subscripts(ex_tenants, 1) as ordinal
+          ) c where c.kind > 0;
+    end if;
+  else
+    existing := 0;
+    fresh := array(select generate_series(1, n));
   end if;
 
   if cardinality(fresh) > 0 then
-    select array_agg(o.remaining order by o.remaining, o.place), array_agg(o.place order by o.remaining, o.place), count(*)
+    select array_agg(o.remaining order by o.remaining, o.place), array_agg(o.place order by o.remaining, o.place),
+        count(*)
       into sorted_remaining, sorted_places, sorted
-      from unnest(node_remaining, node_active) with ordinality as o (remaining, active, place) where o.active;
-    p := 1;
+      from (
+        select unnest(node_remaining) as remaining, unnest(node_active) as active,
+          generate_subscripts(node_remaining, 1) as place
+      ) o where o.active;
+    placed := cardinality(fresh);
+    small_max := case when strategy_now = 1 then threshold else 0 end;
     foreach i in array fresh loop
       count := counts[i];
+      if count <= small_max and count <= run_remaining and count > run_floor and run_remaining - count > run_floor then
+        places[i] := place;
+        run_remaining := run_remaining - count;
+        continue;
+      end if;
+      if run > 0 then
+        node_delta[place] := node_delta[place] + sorted_remaining[run] - run_remaining;
+        sorted_remaining[run] := run_remaining;
+        run := 0;
+        run_floor := none;
+      end if;
       if sorted = 0 or sorted_remaining[sorted] < count then
         if all_held and not more_due then
           codes[i] := 4;
@@ -283,83 +332,90 @@ begin
         else
           codes[i] := 1;
         end if;
+        placed := placed - 1;
         continue;
       end if;
-      -- The first position, so the lowest id, with at least: best, the count; largest, the most there is.
-      if strategy_now = 1 and count <= threshold then
-        strategies[i] := 1;
-        remaining := count;
-      else
-        strategies[i] := 2;
-        remaining := sorted_remaining[sorted];
-      end if;
-      if p > sorted or sorted_remaining[p] < remaining or (p > 1 and sorted_remaining[p - 1] >= remaining) then
-        low := 1;
-        high := sorted;
-        while low < high loop
-          middle := (low + high) / 2;
-          if sorted_remaining[middle] < remaining then
-            low := middle + 1;
-          else
-            high := middle;
-          end if;
-        end loop;
-        p := low;
-      end if;
+      -- The first, so of equals the lowest id, with at least: best, the count; largest, the most there is.
+      remaining := case when count <= small_max then count else sorted_remaining[sorted] end;
+      low := 1;
+      high := sorted;
+      while low < high loop
+        middle := (low + high) / 2;
+        if sorted_remaining[middle] < remaining then
+          low := middle + 1;
+        else
+          high := middle;
+        end if;
+      end loop;
+      p := low;
       place := sorted_places[p];
       remaining := sorted_remaining[p] - count;
       places[i] := place;
       node_delta[place] := node_delta[place] + count;
-      placed := placed + 1;
-      leased := leased or ttls[i] > 0;
-      -- Back into order: to the first position whose (remaining, id) is greater.
-      if p > 1 and (sorted_remaining[p - 1] > remaining or (sorted_remaining[p - 1] = remaining and sorted_places[p - 1] > place)) then
-        low := 1;
-        high := p - 1;
-        while low < high loop
-          middle := (low + high) / 2;
-          if sorted_remaining[middle] < remaining or (sorted_remaining[middle] = remaining and sorted_places[middle] < place) then
-            low := middle + 1;
-          else
-            high := middle;
-          end if;
-        end loop;
-        sorted_remaining := sorted_remaining[:low - 1] || remaining || sorted_remaining[low:p - 1] || sorted_remaining[p + 1:];
-        sorted_places := sorted_places[:low - 1] || place || sorted_places[low:p - 1] || sorted_places[p + 1:];
-        if strategies[i] = 1 then
-          p := low;
+      -- Back into order: before the first that comes after (remaining, id).
+      low := 1;
+      high := p;
+      while low < high loop
+        middle := (low + high) / 2;
+        if sorted_remaining[middle] < remaining
+            or (sorted_remaining[middle] = remaining and sorted_places[middle] < place) then
+          low := middle + 1;
+        else
+          high := middle;
         end if;
+      end loop;
+      if low < p then
+        sorted_remaining :=
+          sorted_remaining[:low - 1] || remaining || sorted_remaining[low:p - 1] || sorted_remaining[p + 1:];
+        sorted_places := sorted_places[:low - 1] || place || sorted_places[low:p - 1] || sorted_places[p + 1:];
       else
         sorted_remaining[p] := remaining;
       end if;
+      if count <= small_max then
+        run := low;
+        run_remaining := remaining;
+        run_floor := case when low > 1 then sorted_remaining[low - 1] else -1 end;
+      else
+        strategies[i] := 2;
+      end if;
     end loop;
+    if run > 0 then
+      node_delta[place] := node_delta[place] + sorted_remaining[run] - run_remaining;
+    end if;
 
     if placed > 0 then
       insert into allocations (tenant, request_id, subject, node_id, token_count, ttl_seconds, settled, state, strategy,
           expires_at, create_time, update_time)
         select r.tenant, r.request_id, r.subject, names[r.place], r.token_count, r.ttl, 0, 1, r.strategy,
             case when r.ttl > 0 then clock + make_interval(secs => r.ttl) end, clock, clock
-          from unnest(tenants, request_ids, subjects, counts, ttls, places, strategies)
-            as r (tenant, request_id, subject, token_count, ttl, place, strategy)
-          where r.place > 0
-          order by r.tenant collate "C", r.request_id collate "C";
-      if leased then
+          from (
+            select unnest(tenants) as tenant, unnest(request_ids) as request_id, unnest(subjects) as subject,
+              unnest(counts) as token_count, unnest(ttls) as ttl, unnest(places) as place,
+              unnest(strategies) as strategy
+          ) r
+          where r.place > 0;
+      if 0 < any (ttls) then
         insert into leases (expires_at, tenant, request_id)
           select clock + make_interval(secs => r.ttl), r.tenant, r.request_id
-            from unnest(tenants, request_ids, ttls, places) as r (tenant, request_id, ttl, place)
+            from (
+              select unnest(tenants) as tenant, unnest(request_ids) as request_id, unnest(ttls) as ttl,
+                unnest(places) as place
+            ) r
             where r.place > 0 and r.ttl > 0;
       end if;
       insert into ledger (batch, ordinal, at, kind, node_id, tenant, request_id, delta, capacity_delta)
         select batch, due + existing + r.position, clock, 1, names[r.place], r.tenant, r.request_id, r.token_count, 0
-          from unnest(tenants, request_ids, counts, places) with ordinality
-            as r (tenant, request_id, token_count, place, position)
+          from (
+            select unnest(tenants) as tenant, unnest(request_ids) as request_id, unnest(counts) as token_count,
+              unnest(places) as place, generate_subscripts(tenants, 1) as position
+          ) r
           where r.place > 0;
     end if;
   end if;
 
   if due + changes + placed > 0 then
     update nodes set used = nodes.used + d.delta
-      from unnest(names, node_delta) as d (node_id, delta)
+      from (select unnest(names) as node_id, unnest(node_delta) as delta) d
       where nodes.node_id = d.node_id and d.delta <> 0;
   end if;
   if exhausted then

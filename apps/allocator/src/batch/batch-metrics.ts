@@ -42,8 +42,8 @@ export function batchEvents(metrics: Registry, logger: Logger): GroupCommitEvent
   };
 }
 
-export function watchQueue(metrics: Registry, groupCommit: GroupCommit): void {
-  new Gauge({
+export function watchQueue(metrics: Registry, groupCommit: GroupCommit): Gauge {
+  return new Gauge({
     name: 'allocator_waiting_calls',
     help: 'Calls that wait for a commit',
     registers: [metrics],

@@ -1,5 +1,6 @@
 import pg from 'pg';
-import { numberArray, readWords, textArray } from './array-text.js';
+import { boolArray, int4Array, int8Array, textArray } from './array-bytes.js';
+import { readWords } from './array-text.js';
 import { BatchFailure, type BatchExecutor, type BatchResult, type FailureKind } from './batch-executor.js';
 import { kinds, resultsByCode, strategies, type AllocationRecord, type Operation, type Outcome } from './operation.js';
 
@@ -14,6 +15,8 @@ export interface PostgresExecutorOptions {
 }
 
 const CONNECT_TIMEOUT_MS = 2000;
+/** After a request that was not new, how many batches expect more of them. */
+const LOOK_UPS = 100;
 
 /** Everything comes as the text that Postgres sent. */
 const rawTypes = { getTypeParser: () => (value: string) => value };
@@ -24,6 +27,8 @@ const rawTypes = { getTypeParser: () => (value: string) => value };
  */
 const sessionSettings = {
   search_path: 'budget,public',
+  // What was committed while a batch waited for its nodes must be seen by it.
+  default_transaction_isolation: 'read\\ committed',
   plan_cache_mode: 'force_generic_plan',
   enable_seqscan: 'off',
   enable_hashjoin: 'off',
@@ -56,15 +61,37 @@ type Row = Record<
 export class PostgresExecutor implements BatchExecutor {
   private client: Promise<pg.Client> | undefined;
   private closed = false;
+  /** Batches that look existing allocations up before placing new ones, although none need exist. */
+  private lookUps = 0;
 
   constructor(private readonly options: PostgresExecutorOptions) {}
 
   async apply(operations: readonly Operation[], wait: boolean): Promise<BatchResult> {
+    const allNew = this.lookUps === 0 && operations.every(({ kind }) => kind === 'allocate');
+    if (this.lookUps > 0) this.lookUps--;
+    try {
+      return await this.call(operations, wait, !allNew);
+    } catch (error) {
+      if (!(allNew && error instanceof BatchFailure && error.kind === 'rolled back')) throw error;
+      // One of them exists. Whoever repeats requests will do it more than once.
+      this.lookUps = LOOK_UPS;
+      return this.call(operations, wait, true);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    const client = await this.client?.catch(() => undefined);
+    this.client = undefined;
+    await client?.end().catch(() => undefined);
+  }
+
+  private async call(operations: readonly Operation[], wait: boolean, lookUp: boolean): Promise<BatchResult> {
     const client = await this.connection();
     const query = {
       name: 'apply_batch',
-      text: 'select * from budget.apply_batch($1, $2, $3, $4, $5, $6, $7, $8, $9)',
-      values: parameters(operations, wait, this.options.sweepMax),
+      text: 'select * from budget.apply_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
+      values: [...parameters(operations), lookUp, wait, this.options.sweepMax],
       types: rawTypes,
     };
     let late: NodeJS.Timeout | undefined;
@@ -83,13 +110,6 @@ export class PostgresExecutor implements BatchExecutor {
     } finally {
       clearTimeout(late);
     }
-  }
-
-  async close(): Promise<void> {
-    this.closed = true;
-    const client = await this.client?.catch(() => undefined);
-    this.client = undefined;
-    await client?.end().catch(() => undefined);
   }
 
   private async connection(): Promise<pg.Client> {
@@ -144,17 +164,15 @@ function failureKind(error: unknown): FailureKind {
   return BLOCKED.has(code) ? 'blocked' : 'refused';
 }
 
-function parameters(operations: readonly Operation[], wait: boolean, sweepMax: number): unknown[] {
+function parameters(operations: readonly Operation[]): Buffer[] {
   return [
-    numberArray(operations.map((operation) => kinds[operation.kind])),
+    int4Array(operations.map((operation) => kinds[operation.kind])),
     textArray(operations.map((operation) => operation.tenant)),
     textArray(operations.map((operation) => operation.requestId)),
     textArray(operations.map((operation) => operation.subject)),
-    numberArray(operations.map((operation) => operation.privileged)),
-    numberArray(operations.map((operation) => operation.tokenCount)),
-    numberArray(operations.map((operation) => operation.ttlSeconds)),
-    wait,
-    sweepMax,
+    boolArray(operations.map((operation) => operation.privileged)),
+    int8Array(operations.map((operation) => operation.tokenCount)),
+    int8Array(operations.map((operation) => operation.ttlSeconds)),
   ];
 }
 
