@@ -173,8 +173,8 @@ describe('server streams', () => {
 
   test('an array without messages, and one that fails at once', () => {
     expect(stream(watch, 'application/json', [], false).text).toBe('[]');
-    expect(() => JSON.parse(stream(watch, 'application/json', books, true).text) as unknown).toThrow();
-    expect(() => JSON.parse(stream(watch, 'application/json', [], true).text) as unknown).toThrow();
+    expect(() => JSON.parse(stream(watch, 'application/json', books, true).text) as unknown).toThrow(SyntaxError);
+    expect(() => JSON.parse(stream(watch, 'application/json', [], true).text) as unknown).toThrow(SyntaxError);
   });
 
   test('the error is told from messages that have an error themselves', () => {
