@@ -20,24 +20,47 @@ export function readBody(
   const chunks: Buffer[] = [];
   let size = 0;
   let over = false;
+  const giveUp = (problem: Problem) => {
+    over = true;
+    chunks.length = 0;
+    clearTimeout(late);
+    fail(problem);
+  };
+  const late = limitBodyTime(exchange, giveUp);
   exchange.transport.readBody({
     onData(chunk) {
       if (over) return;
       size += chunk.length;
-      if (size > most) {
-        over = true;
-        return fail(tooLarge(most));
-      }
+      if (size > most) return giveUp(tooLarge(most));
       chunks.push(chunk);
     },
     onEnd() {
       if (over) return;
+      clearTimeout(late);
       const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size);
       const coding = exchange.head.contentEncoding?.toLowerCase();
       if (coding === undefined || coding === 'identity') return take(body);
       decode(coding, body, most, take, fail);
     },
   });
+}
+
+/**
+ * Calls `fail` when the body has not ended within `timeouts.request`, or by the call's deadline if that comes first.
+ * The caller clears the timer at the body's end.
+ */
+export function limitBodyTime(exchange: Exchange, fail: (problem: Problem) => void): NodeJS.Timeout {
+  const allowed = exchange.runtime.config.timeouts.request;
+  const left = exchange.deadline - Date.now();
+  const timer =
+    left < allowed
+      ? setTimeout(() => fail(new Problem('DEADLINE_EXCEEDED', 'The body did not arrive before the deadline.')), left)
+      : setTimeout(
+          () => fail(new Problem('REQUEST_TIMEOUT', `The body did not arrive within ${allowed} ms.`)),
+          allowed,
+        );
+  exchange.defer(() => clearTimeout(timer));
+  return timer;
 }
 
 function decode(

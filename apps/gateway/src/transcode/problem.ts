@@ -27,6 +27,8 @@ export function transcodeProblem(thrown: unknown): Problem {
   return new Problem(codes[thrown.code], thrown.message, { details });
 }
 
+const RESOURCE_EXHAUSTED = 8;
+
 /** How an upstream's call ended, as a problem. */
 export function outcomeProblem(outcome: Outcome): Problem {
   if (outcome.overloaded) {
@@ -34,6 +36,10 @@ export function outcomeProblem(outcome: Outcome): Problem {
       details: { retry_after_ms: Math.max(1, Math.ceil(outcome.retryAfterMs ?? 1000)) },
       cause: outcome.message,
     });
+  }
+  // Without trailers it was this side that refused: an answer larger than `max_message`, which is no limit on the client.
+  if (outcome.code === RESOURCE_EXHAUSTED && outcome.trailers.length === 0) {
+    return new Problem('INTERNAL', '', { cause: outcome.message });
   }
   return problemFromStatus(outcome.code, outcome.message, outcome.details);
 }

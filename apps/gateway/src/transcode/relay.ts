@@ -1,4 +1,4 @@
-import { Problem } from '@sluice/problem';
+import { Problem, type ProblemCode, problemFromStatus } from '@sluice/problem';
 import type { Field, Fields, Relay, RelayEnd, RelayEvents } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { begin, respondProblem } from '../respond/respond.js';
@@ -7,6 +7,7 @@ import type { Form } from '../route/route.js';
 import { requestMetadata } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
 import { Base64Decoder, Base64Encoder } from './base64.js';
+import { limitBodyTime } from './body.js';
 import { outcomeProblem } from './problem.js';
 
 /** gRPC and gRPC-Web: message frames go through as they are, in both directions; only fields are looked at. */
@@ -57,25 +58,34 @@ class RelayCall implements RelayEvents {
     transport.onDrain = () => this.relay?.resume();
     this.relay = upstream.channel.openStream(handle, fields, { deadline: exchange.deadline }, this);
     if (!transport.hasBody) return this.relay.end();
+    const { kind } = exchange.route.target.method;
+    const oneMessage = kind === 'unary' || kind === 'server_stream';
+    const late = oneMessage ? limitBodyTime(exchange, (problem) => this.refuse(problem)) : undefined;
     transport.readBody({
       onData: (chunk) => this.send(chunk),
-      onEnd: () => this.relay!.end(),
+      onEnd: () => {
+        clearTimeout(late);
+        this.relay!.end();
+      },
     });
   }
 
   private send(chunk: Buffer): void {
-    let bytes: Buffer | undefined = chunk;
-    if (this.decoder) bytes = this.decoder.push(chunk);
+    if (this.exchange.finished) return;
+    const bytes = this.decoder ? this.decoder.push(chunk) : chunk;
     if (bytes === undefined) {
-      this.relay!.cancel();
-      return respondProblem(this.exchange, new Problem('MALFORMED_REQUEST', 'The body is not base64 text.'));
+      return this.refuse(new Problem('MALFORMED_REQUEST', 'The body is not base64 text.'));
     }
     if (bytes.length > 0 && !this.relay!.write(bytes)) this.exchange.transport.pauseBody();
   }
 
   onHeaders(status: number, fields: Fields, last: boolean): void {
+    if (status !== 200) return this.refuse(notGrpc(status, `the upstream answered HTTP ${status} instead of gRPC`));
+    if (!fields.some(([name, value]) => name === 'content-type' && value.startsWith('application/grpc'))) {
+      return this.refuse(notGrpc(status, 'the upstream answered with a content type that is not gRPC'));
+    }
     if (last) this.trailersOnly = fields;
-    else if (status === 200) this.beginOnce(fields);
+    else this.beginOnce(fields);
   }
 
   onData(chunk: Buffer): void {
@@ -91,17 +101,29 @@ class RelayCall implements RelayEvents {
   onEnd(end: RelayEnd): void {
     const { exchange } = this;
     if (exchange.finished) return;
+    if (end.failure) return this.refuse(outcomeProblem(end.failure));
     const trailers = end.trailers ?? this.trailersOnly;
-    if (end.failure || !trailers?.some(([name]) => name === 'grpc-status')) {
-      const problem = end.failure
-        ? outcomeProblem(end.failure)
-        : new Problem('INTERNAL', '', { cause: 'the upstream ended the stream without grpc-status' });
-      if (!this.begun) return respondProblem(exchange, problem);
-      exchange.runtime.log.failed(exchange, problem);
-      return this.finish(grpcTrailers(problem));
+    const outcome = trailers && outcomeOf(trailers);
+    if (!outcome) {
+      return this.refuse(new Problem('INTERNAL', '', { cause: 'the upstream ended the stream without grpc-status' }));
+    }
+    if (speaksOfInside.has(outcome.code)) {
+      return this.refuse(problemFromStatus(outcome.code, outcome.message, outcome.details));
     }
     this.beginOnce([]);
     this.finish(trailers.filter(([name]) => !dropped.has(name)));
+  }
+
+  /** Before the answer has begun a refusal is an answer of its own; after it, it is in the trailers. */
+  private refuse(problem: Problem): void {
+    const { exchange } = this;
+    if (exchange.finished) return;
+    if (!this.begun) respondProblem(exchange, problem);
+    else {
+      exchange.runtime.log.failed(exchange, problem);
+      this.finish(grpcTrailers(problem));
+    }
+    this.relay?.cancel();
   }
 
   private beginOnce(fields: Fields): void {
@@ -125,8 +147,39 @@ class RelayCall implements RelayEvents {
   }
 }
 
+/** Codes whose messages tell of the upstream's inside; a client gets the code alone, and the message goes to the log. */
+const speaksOfInside: ReadonlySet<number> = new Set([2, 13, 14, 15]);
+
+/** How the upstream says that the call ended; undefined without `grpc-status`. */
+function outcomeOf(trailers: Fields): { code: number; message: string; details: Buffer | undefined } | undefined {
+  let code: number | undefined;
+  let message = '';
+  let details: Buffer | undefined;
+  for (const [name, value] of trailers) {
+    if (name === 'grpc-status') code = /^\d{1,2}$/.test(value) ? Number(value) : 2;
+    else if (name === 'grpc-message') message = value;
+    else if (name === 'grpc-status-details-bin') details = Buffer.from(value, 'base64');
+  }
+  return code === undefined ? undefined : { code, message, details };
+}
+
+/** https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md */
+function notGrpc(status: number, cause: string): Problem {
+  return new Problem(codesOfHttp[status] ?? 'UNKNOWN', '', { cause });
+}
+
+const codesOfHttp: Readonly<Record<number, ProblemCode>> = {
+  400: 'INTERNAL',
+  401: 'UNAUTHENTICATED',
+  403: 'PERMISSION_DENIED',
+  404: 'UNIMPLEMENTED',
+  429: 'UNAVAILABLE',
+  502: 'UNAVAILABLE',
+  503: 'UNAVAILABLE',
+  504: 'UNAVAILABLE',
+};
+
 /** `grpc-encoding` and `grpc-accept-encoding` belong to the frames, which are not touched. */
 function encodings(exchange: Exchange): Field[] {
-  const named = exchange.head.passable.filter(([name]) => name === 'grpc-encoding' || name === 'grpc-accept-encoding');
-  return [...named];
+  return exchange.head.passable.filter(([name]) => name === 'grpc-encoding' || name === 'grpc-accept-encoding');
 }

@@ -47,6 +47,7 @@ class StreamCall implements CallEvents {
     readBody(
       exchange,
       (body) => {
+        if (exchange.finished) return;
         try {
           const { contentType } = exchange.head;
           const parts = { variables: exchange.variables, query: exchange.query, contentType, body };

@@ -17,6 +17,7 @@ export function forwardUnary(exchange: Exchange): void {
   readBody(
     exchange,
     (body) => {
+      if (exchange.finished) return;
       let message: Uint8Array;
       try {
         message = encodeRequest(exchange, binding, body);
