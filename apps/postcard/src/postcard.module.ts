@@ -16,7 +16,7 @@ import { BuiltInModel } from './model/built-in-model.js';
 import type { Model } from './model/model.js';
 import { OpenAiModel } from './model/openai-model.js';
 import { PostcardController } from './postcard.controller.js';
-import { Agents, TURNS_REMEMBERED } from './sessions/agents.js';
+import { Agents } from './sessions/agents.js';
 import { CleanUp } from './sessions/clean-up.js';
 import { SessionStore } from './sessions/session-store.js';
 import type { PostcardSettings } from './settings.js';
@@ -44,8 +44,7 @@ export class PostcardModule implements OnApplicationBootstrap, OnApplicationShut
         {
           provide: Agents,
           inject: [SessionStore, METRICS],
-          useFactory: (store: SessionStore, metrics: Registry) =>
-            agentsOf(store, settings.POSTCARD_AGENTS_MAX, metrics),
+          useFactory: (store: SessionStore, metrics: Registry) => agentsOf(store, settings, metrics),
         },
         {
           provide: Budget,
@@ -96,8 +95,9 @@ function openPostcardDatabase(settings: PostcardSettings): Promise<DataSource> {
   });
 }
 
-function agentsOf(store: SessionStore, max: number, metrics: Registry): Agents {
-  const agents = new Agents(max, (sessionId) => store.lastTurns({}, sessionId, TURNS_REMEMBERED));
+function agentsOf(store: SessionStore, settings: PostcardSettings, metrics: Registry): Agents {
+  const { POSTCARD_AGENTS_MAX: agentsMax, POSTCARD_TURNS_REMEMBERED: turnsRemembered } = settings;
+  const agents = new Agents(agentsMax, turnsRemembered, (id, turnsMax) => store.lastTurns({}, id, turnsMax));
   new Gauge({
     name: 'postcard_agents',
     help: 'Sessions whose agent is in memory',

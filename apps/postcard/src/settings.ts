@@ -37,6 +37,11 @@ export function postcardSettings(environment: NodeJS.ProcessEnv = process.env) {
         max: 1_000_000,
       },
     ),
+    POSTCARD_TURNS_REMEMBERED: integer(
+      'Questions and answers that an agent remembers; each is sent along with the next message and paid for again.',
+      4,
+      { min: 0, max: 1000 },
+    ),
     POSTCARD_SESSION_IDLE_SECONDS: integer('A session ends when no message is sent for this long.', 3600, {
       min: 1,
       max: 31_536_000,

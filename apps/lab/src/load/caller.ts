@@ -55,14 +55,29 @@ export class Caller {
     return this.record(wanted, sentMs, answer, user);
   }
 
-  /** Gets a guest token for a user without one; calls for the same user share it. */
+  /** Gets the first token of a user, as a guest or with an account; calls for the same user share it. */
   acquire(user: User, from: ClientAddress, plannedMs: number): Promise<EndedCall> {
-    return (user.acquiring ??= this.tokens(user, from, {
-      kind: 'guest',
-      plannedMs,
-      path: '/api/v1/auth/guest',
-      body: { device_id: user.deviceId, cause: user.refusalsInARow > 0 ? 'expired' : 'no_token' },
-    }).finally(() => (user.acquiring = undefined)));
+    const { users } = this.plan.scenario;
+    user.acquiring ??= (
+      users === 'guests' ? this.beGuest(user, from, plannedMs) : this.signIn(user, from, plannedMs)
+    ).finally(() => (user.acquiring = undefined));
+    return user.acquiring;
+  }
+
+  private beGuest(user: User, from: ClientAddress, plannedMs: number): Promise<EndedCall> {
+    const body = { device_id: user.name, cause: 'no_token', ...tenantOf(user) };
+    return this.tokens(user, from, { kind: 'guest', plannedMs, path: '/api/v1/auth/guest', body });
+  }
+
+  private async signIn(user: User, from: ClientAddress, plannedMs: number): Promise<EndedCall> {
+    const account = { email: `${user.name}@lab.invalid`, password: user.password, ...tenantOf(user) };
+    if (!user.registered) {
+      const register = { kind: 'register', plannedMs, path: '/api/v1/auth/register', body: account } as const;
+      const ended = await this.tokens(user, from, register);
+      user.registered = ended.outcome.kind === 'ok';
+      if (!user.registered) return ended;
+    }
+    return this.tokens(user, from, { kind: 'login', plannedMs: this.now(), path: '/api/v1/auth/login', body: account });
   }
 
   private async refresh(user: User, from: ClientAddress): Promise<boolean> {
@@ -78,7 +93,7 @@ export class Caller {
   private async tokens(
     user: User,
     from: ClientAddress,
-    call: { kind: 'guest' | 'refresh'; plannedMs: number; path: string; body: object },
+    call: { kind: CallKind; plannedMs: number; path: string; body: object },
   ): Promise<EndedCall> {
     this.recorder.planned(call.kind);
     const sentMs = this.now();
@@ -141,6 +156,10 @@ export class Caller {
     user.refusalsInARow++;
     user.heldUntilMs = this.now() + backOffMs(this.plan.backOff, user.refusalsInARow, retryAfterMs, this.random());
   }
+}
+
+function tenantOf({ tenant }: User): { tenant?: string } {
+  return tenant.name === 'default' ? {} : { tenant: tenant.name };
 }
 
 /** Whether another address would not help: the refusal counts against the user or what the user spends. */

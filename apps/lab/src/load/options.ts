@@ -25,6 +25,8 @@ const flags = {
   duration: ['MINUTES', 'minutes, instead of the scenario’s'],
   'ip-count': ['N', 'client addresses, instead of the scenario’s'],
   rate: ['N', 'calls a minute of each address, instead of the scenario’s'],
+  users: ['KIND', 'guests (default) or accounts, which register and sign in'],
+  tenants: ['A,B', 'tenants that the users belong to, in equal parts'],
   messages: ['FILE', 'messages to send, one a line'],
   'time-scale': ['N', 'scenario time passes N times faster; the server’s limits stay per real minute'],
   'scale-addresses': [
@@ -108,6 +110,8 @@ function parseFlags(args: readonly string[]) {
         duration: { type: 'string' },
         'ip-count': { type: 'string' },
         rate: { type: 'string' },
+        users: { type: 'string' },
+        tenants: { type: 'string' },
         messages: { type: 'string' },
         'time-scale': { type: 'string' },
         'scale-addresses': { type: 'boolean' },
@@ -140,6 +144,8 @@ function scenarioOf(positionals: readonly string[], values: Values): Scenario {
     ...(values.duration !== undefined && { minutes: Number(values.duration) }),
     ...(values['ip-count'] !== undefined && { addresses: Number(values['ip-count']) }),
     ...(values.rate !== undefined && { messages_per_minute_per_address: Number(values.rate) }),
+    ...(values.users !== undefined && { users: values.users }),
+    ...(values.tenants !== undefined && { tenants: values.tenants.split(',').map((tenant) => ({ name: tenant })) }),
     ...(values.messages !== undefined && { messages: readMessages(values.messages) }),
   };
   return parseScenario(name === undefined ? 'custom' : baseName, { ...content, ...override }, 'options');

@@ -1,7 +1,17 @@
 import { LatencyHistogram, type LatencySummary } from './histogram.js';
 import type { Outcome } from './outcome.js';
 
-export const callKinds = ['guest', 'refresh', 'create', 'message', 'history', 'session', 'delete'] as const;
+export const callKinds = [
+  'guest',
+  'register',
+  'login',
+  'refresh',
+  'create',
+  'message',
+  'history',
+  'session',
+  'delete',
+] as const;
 export type CallKind = (typeof callKinds)[number];
 
 /** Why a planned call was not sent. */

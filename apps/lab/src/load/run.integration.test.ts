@@ -64,6 +64,13 @@ describe('a load run', () => {
     expect(new Set(gateway.seen.map(({ address }) => address))).toEqual(new Set(['127.0.0.1']));
   });
 
+  it('registers and signs in when its users have accounts, several sessions each', async () => {
+    const { report } = await run({}, { ...small, users: 'accounts', sessions_per_user: 5 });
+    const sent = Object.fromEntries(report.kinds.map(({ kind, sent }) => [kind, sent]));
+    expect(sent).toMatchObject({ register: 4, login: 4, create: 20 });
+    expect(report.calls.failed).toBe(0);
+  });
+
   it('refreshes a token that has expired, and replays the call', async () => {
     const { report } = await run({ tokenSeconds: 0.3 }, small);
     expect(report.kinds.find(({ kind }) => kind === 'refresh')!.ok).toBeGreaterThan(5);

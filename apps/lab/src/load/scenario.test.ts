@@ -111,6 +111,7 @@ describe('flags', () => {
     [['light_load', '--sessions', '-1'], /sessions=/],
     [['light_load', '-s', 'ftp://x'], /expected http/],
     [['light_load', 'heavy_load'], /one scenario at a time/],
+    [['light_load', '--users', 'robots'], /users="robots": expected guests or accounts/],
     [['light_load', '--watch', 'x'], /expected NAME=URL/],
   ])('%j are refused', (args, message) => {
     expect(() => readFlags(args).request()).toThrow(message);

@@ -19,7 +19,7 @@ export interface Thresholds {
   readonly create_per_second_min: number;
 }
 
-/** Users of one tenant; the server knows them by the header fields that they send. */
+/** Users of one tenant. The tenant `default` is the server's own. */
 export interface Tenant {
   readonly name: string;
   /** Its share of the users, beside the others' weights. */
@@ -35,6 +35,8 @@ export interface Scenario {
   readonly sessions: number;
   readonly minutes: number;
   readonly addresses: number;
+  /** `guests`: a guest token each; `accounts`: each registers and signs in. */
+  readonly users: 'guests' | 'accounts';
   readonly sessions_per_user: number;
   readonly messages_per_minute_per_address: number;
   readonly multiplier: { readonly min: number; readonly max: number };
@@ -119,6 +121,7 @@ const fields: Readonly<Record<string, readonly [expectation: string, check: Chec
   sessions: ['a whole number from 1 to 100000', whole(1, 100_000)],
   minutes: ['a number from 0.01 to 10080', number(0.01, 10_080)],
   addresses: ['a whole number from 1 to 60000', whole(1, 60_000)],
+  users: ['guests or accounts', (value) => value === 'guests' || value === 'accounts'],
   sessions_per_user: ['a whole number from 1 to 1000', whole(1, 1_000)],
   messages_per_minute_per_address: ['a number above 0, at most 1000000', number(1e-6, 1_000_000)],
   'multiplier.min': ['a number from 0.01 to 1', number(0.01, 1)],
@@ -196,6 +199,7 @@ function complete(name: string, content: Partial<Scenario>): Scenario {
     sessions: content.sessions!,
     minutes: content.minutes!,
     addresses: content.addresses!,
+    users: content.users ?? 'guests',
     sessions_per_user: content.sessions_per_user ?? 1,
     messages_per_minute_per_address: content.messages_per_minute_per_address!,
     multiplier: { min: 0.2, max: 1.5, ...content.multiplier },

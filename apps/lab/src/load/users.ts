@@ -2,9 +2,12 @@ import type { EndedCall } from './caller.js';
 import { weighted } from './random.js';
 import type { Tenant } from './scenario.js';
 
-/** A simulated guest on a device of its own. */
+/** A simulated user on a device of its own. */
 export interface User {
-  readonly deviceId: string;
+  /** The device, and the local part of the e-mail address. */
+  readonly name: string;
+  readonly password: string;
+  registered: boolean;
   readonly tenant: Tenant;
   /** Empty before the first token. */
   accessToken: string;
@@ -13,7 +16,7 @@ export interface User {
   expiresAtMs: number;
   heldUntilMs: number;
   refusalsInARow: number;
-  /** A guest token or a refresh that is being fetched. */
+  /** A token that is being fetched. */
   acquiring: Promise<EndedCall> | undefined;
 }
 
@@ -35,7 +38,9 @@ export class Users {
     let user = this.users.get(index);
     if (!user) {
       user = {
-        deviceId: `lab-${this.run}-${index}`,
+        name: `lab-${this.run}-${index}`,
+        password: `${this.run}-${index}-password`,
+        registered: false,
         tenant: this.tenantOf(this.random()),
         accessToken: '',
         refreshToken: '',

@@ -343,6 +343,7 @@ function configuration({ configuration, versions, scenario, sessions }: Report):
         .join(', '),
     ],
     ['tenants', scenario.tenants.map(({ name, weight }) => `${name} (${weight})`).join(', ')],
+    ['users', scenario.users],
     ['sessions per user', scenario.sessions_per_user],
     ['time scale', configuration.time_scale],
     ['seed', configuration.seed],

@@ -15,6 +15,7 @@ const words = (
 /** Timers are coarser than a millisecond: faster speeds send several tokens a tick. */
 const TICK_MS = 10;
 const SHORTEST = 8;
+const LONGEST = 24;
 
 /** Writes postcards without any model: the same seed, history length and question give the same text at the same speed. */
 export class BuiltInModel implements Model {
@@ -22,7 +23,7 @@ export class BuiltInModel implements Model {
 
   async *reply({ turns, question, tokensMax, signal }: ReplyRequest): AsyncGenerator<ReplyEvent> {
     const random = randomFrom(`${this.options.seed} ${turns.length} ${question}`);
-    const length = Math.min(tokensMax, SHORTEST + Math.floor(random() * Math.max(1, tokensMax - SHORTEST) * 0.5));
+    const length = Math.min(tokensMax, SHORTEST + Math.floor(random() * (LONGEST - SHORTEST + 1)));
     const startedMs = performance.now();
     for (let written = 0; written < length; written++) {
       const behindMs = (written / this.options.tokensPerSecond) * 1000 - (performance.now() - startedMs);

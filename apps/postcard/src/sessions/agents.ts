@@ -1,8 +1,5 @@
 import type { Turn } from '../model/model.js';
 
-/** What an agent remembers at most; older turns stay in Postgres. */
-export const TURNS_REMEMBERED = 20;
-
 /** The memory of one session. */
 export interface Agent {
   /** How many turns the session had when this was true of it. */
@@ -22,7 +19,9 @@ export class Agents {
 
   constructor(
     private readonly max: number,
-    private readonly restore: (sessionId: string) => Promise<readonly Turn[]>,
+    /** Older turns stay in Postgres. */
+    private readonly turnsRemembered: number,
+    private readonly restore: (sessionId: string, turnsMax: number) => Promise<readonly Turn[]>,
   ) {}
 
   get size(): number {
@@ -35,7 +34,7 @@ export class Agents {
       this.put(sessionId, known);
       return known;
     }
-    const agent = { turnCount, turns: turnCount === 0 ? [] : await this.restore(sessionId) };
+    const agent = { turnCount, turns: turnCount === 0 ? [] : await this.restore(sessionId, this.turnsRemembered) };
     if (turnCount > 0) this.restored++;
     this.put(sessionId, agent);
     return agent;
@@ -45,8 +44,9 @@ export class Agents {
   learn(sessionId: string, turnCount: number, turn: Turn): void {
     const known = this.agents.get(sessionId);
     // Turns that were saved at the same time are not known in their order: what is in Postgres is.
-    if (known?.turnCount !== turnCount - 1) this.agents.delete(sessionId);
-    else this.put(sessionId, { turnCount, turns: [...known.turns, turn].slice(-TURNS_REMEMBERED) });
+    if (known?.turnCount !== turnCount - 1) return this.forget(sessionId);
+    const turns = [...known.turns, turn];
+    this.put(sessionId, { turnCount, turns: turns.slice(Math.max(0, turns.length - this.turnsRemembered)) });
   }
 
   forget(sessionId: string): void {
