@@ -89,6 +89,12 @@ export interface Binding {
   readonly source: string;
   /** Whether the rule has a body. */
   readonly takesBody: boolean;
+  /** The rule's `body`: `*`, a field, or empty. */
+  readonly body: string;
+  /** The rule's `response_body`: a field, or empty for the whole message. */
+  readonly responseBody: string;
+  /** How its messages are printed. */
+  readonly json: Required<JsonOptions>;
   /**
    * Builds the request message of a unary or server-streaming method.
    * @throws TranscodeError with a 4xx status
@@ -151,6 +157,9 @@ function compileBinding(
     template,
     source: rule.source,
     takesBody: rule.body !== '',
+    body: rule.body,
+    responseBody: rule.responseBody,
+    json: printOptions(options.json),
     encodeRequest: ({ variables, query, contentType, body }) =>
       encoder.encode(encoder.overlay(variables, query), contentType, body),
     decodeResponse: (message) => {

@@ -19,3 +19,5 @@ export type {
   ResponseStream,
   RouteOptions,
 } from './binding.js';
+export { openapi } from './openapi/openapi.js';
+export type { OpenApiOptions } from './openapi/openapi.js';

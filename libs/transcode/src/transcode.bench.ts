@@ -23,8 +23,8 @@ const book = {
 
 const cases: Record<string, { type: string; json: string }> = {
   '3 fields': { type: 'Author', json: '{"givenName":"Ada","familyName":"Lovelace","favourite":"COLOR_GREEN"}' },
-  'one book, 600 B': { type: 'Book', json: JSON.stringify(book) },
-  '200 books, 100 KB': {
+  'one book, 330 B': { type: 'Book', json: JSON.stringify(book) },
+  '200 books, 65 KB': {
     type: 'ListBooksResponse',
     json: JSON.stringify({ books: Array.from({ length: 200 }, () => book) }),
   },
