@@ -13,21 +13,25 @@ export async function describeTakenPorts(ports: readonly PlannedPort[]): Promise
   return lines;
 }
 
-/** ` by process 17: node server.js`, from /proc; nothing where there is none or the process belongs to another user. */
+/** ` by process 17: node server.js`, from /proc; less where there is none or the process belongs to another user. */
 function holderOf(port: number): string {
-  const inodes = new Set([...listeners('/proc/net/tcp', port), ...listeners('/proc/net/tcp6', port)]);
+  const sockets = [...socketsOn('/proc/net/tcp', port), ...socketsOn('/proc/net/tcp6', port)];
+  const listening = sockets.filter(({ listens }) => listens);
+  // The kernel also hands out these numbers to outgoing connections.
+  const how = listening.length > 0 ? '' : ' for an outgoing connection (it ends by itself: try again)';
+  const inodes = new Set((listening.length > 0 ? listening : sockets).map(({ inode }) => inode));
   if (inodes.size === 0) return '';
   for (const pid of list('/proc').filter((name) => /^\d+$/.test(name))) {
     for (const descriptor of list(`/proc/${pid}/fd`)) {
       const socket = /^socket:\[(\d+)\]$/.exec(readLink(`/proc/${pid}/fd/${descriptor}`))?.[1];
-      if (socket !== undefined && inodes.has(socket)) return ` by process ${pid}: ${commandOf(pid)}`;
+      if (socket !== undefined && inodes.has(socket)) return ` by process ${pid}: ${commandOf(pid)}${how}`;
     }
   }
-  return ' by a process of another user';
+  return ` by a process of another user${how}`;
 }
 
-/** The socket inodes that listen on `port`: rows of proc_net_tcp(5) in state 0A. */
-function listeners(table: string, port: number): string[] {
+/** The sockets whose local port is `port`: rows of proc_net_tcp(5), where state 0A is listening. */
+function socketsOn(table: string, port: number): { inode: string; listens: boolean }[] {
   let text: string;
   try {
     text = readFileSync(table, 'utf8');
@@ -38,8 +42,8 @@ function listeners(table: string, port: number): string[] {
   return text
     .split('\n')
     .map((line) => line.trim().split(/\s+/))
-    .filter(([, local, , state]) => state === '0A' && local?.endsWith(`:${wanted}`))
-    .map((fields) => fields[9] ?? '');
+    .filter(([, local]) => local?.endsWith(`:${wanted}`))
+    .map((fields) => ({ inode: fields[9] ?? '', listens: fields[3] === '0A' }));
 }
 
 function list(folder: string): string[] {
