@@ -1,5 +1,6 @@
 /**
- * Generates libs/contract from proto/: TypeScript by ts-proto and the descriptor set that the gateway reads.
+ * Generates libs/contract from proto/: TypeScript by ts-proto and the descriptor set that the gateway reads. From that, the
+ * client's types.
  *
  *   npm run generate            writes the files
  *   npm run generate -- --check exits with 1, naming the files, when they are not what proto/ gives
@@ -43,6 +44,9 @@ try {
       cpSync(from, to, { recursive: true });
     }
   }
+  execFileSync(process.execPath, [join(root, 'libs/client/scripts/api-types.mjs'), ...(check ? ['--check'] : [])], {
+    stdio: 'inherit',
+  });
 } finally {
   rmSync(work, { recursive: true, force: true });
 }

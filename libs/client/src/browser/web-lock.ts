@@ -1,0 +1,20 @@
+import { abandonable, type Lock } from '../lock.js';
+
+/** The part of `navigator.locks` that is used. */
+export interface LockManagerLike {
+  request<T>(name: string, options: { signal?: AbortSignal }, task: () => Promise<T>): Promise<T>;
+}
+
+/** Shared by all tabs and workers of an origin (Web Locks API); the browser releases it when a tab dies. Needs a secure context. */
+export function webLock(
+  locks = (globalThis as unknown as { navigator: { locks: LockManagerLike } }).navigator.locks,
+): Lock {
+  return {
+    run: (name, task, signal) =>
+      abandonable(
+        // The manager takes no signal that has fired already, and none that is undefined.
+        signal?.aborted ? Promise.reject(signal.reason as Error) : locks.request(name, signal ? { signal } : {}, task),
+        signal,
+      ),
+  };
+}

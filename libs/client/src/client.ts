@@ -1,0 +1,277 @@
+import { errorOf, type SluiceError } from './error.js';
+import type { StreamRoutes, UnaryRoutes, user } from './generated/api.js';
+import { Guests, type GuestAlert, type GuestCause, type GuestPermission, type GuestRecord } from './guest.js';
+import { inProcessLock, type Lock } from './lock.js';
+import { fillRoute } from './route.js';
+import { SessionKeeper, sessionOf, type Session, type TokenAnswer } from './session.js';
+import { memoryStore, type Store } from './store.js';
+import { messagesOf } from './stream.js';
+
+export interface ClientOptions {
+  /** Where the API begins, e.g. `https://sluice.example/api/v1`; in a browser also relative to the page. */
+  readonly baseUrl: string | URL;
+  /** Where the session is kept; in memory when absent. */
+  readonly store?: Store;
+  /** Must be shared by all who share the store; within this process when absent. */
+  readonly lock?: Lock;
+  /** Gets a guest token when there is no session; `deviceId` names the device, one is made up and kept when absent. */
+  readonly guest?: boolean | { readonly deviceId?: string };
+  /** Called when the session has ended without `logout`: its refresh token was refused. */
+  readonly onSignedOut?: (error: SluiceError) => void;
+  /** Called after each request for a guest token, with the counts that an alert needs. */
+  readonly onAcquire?: (alert: GuestAlert) => void;
+  /** How long a refresh or a request for a guest token may take. Default 10 000. */
+  readonly tokenTimeoutMs?: number;
+  /** Sends the requests; the global `fetch` when absent. */
+  readonly fetch?: typeof fetch;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface StreamOptions extends CallOptions {
+  /** The form that the stream takes on the wire. Default `ndjson`. */
+  readonly form?: 'ndjson' | 'sse';
+}
+
+/** A guest's tokens: when they may be asked for, and what became of it. */
+export interface GuestClient {
+  /** Whether a guest token may be asked for now; if not, why not and for how long. Asks nobody. */
+  canAcquire(): Promise<GuestPermission>;
+  /** The live guest session, or a new one. @throws SluiceError `GUEST_NOT_ALLOWED`, or the server's error */
+  acquire(options?: { cause?: GuestCause; signal?: AbortSignal }): Promise<Session>;
+  /** The requests of the last day with their causes, oldest first. */
+  records(): Promise<readonly GuestRecord[]>;
+  /** Makes the guest a user, who keeps the guest's id and data. */
+  upgrade(account: { email: string; password: string }, options?: CallOptions): Promise<Session>;
+}
+
+export interface SluiceClient {
+  /**
+   * `fetch` below the base URL with the session's token. A 401 is answered by one refresh for all calls that met it, and
+   * this call is sent once more (not when its body is a stream). Every other answer is handed on, 429 included: nothing
+   * is retried, `retryAfterMs(response)` says how long to wait.
+   *
+   * @throws SluiceError `REFRESH_FAILED`, `GUEST_NOT_ALLOWED`; what `fetch` throws; the reason of the signal
+   */
+  fetch(path: string | URL, init?: RequestInit): Promise<Response>;
+  /** One call of the contract, by method and path. @throws SluiceError for every answer that is not 2xx */
+  call<R extends keyof UnaryRoutes>(
+    route: R,
+    request: UnaryRoutes[R]['request'],
+    options?: CallOptions,
+  ): Promise<UnaryRoutes[R]['response']>;
+  /** A call whose answer comes in parts. Leaving the loop ends the call. @throws SluiceError also after the first parts */
+  stream<R extends keyof StreamRoutes>(
+    route: R,
+    request: StreamRoutes[R]['request'],
+    options?: StreamOptions,
+  ): AsyncGenerator<StreamRoutes[R]['response'], void, undefined>;
+  register(account: user.RegisterRequest, options?: CallOptions): Promise<user.User>;
+  /** Opens a session and keeps it in place of the one before. */
+  login(credentials: user.LoginRequest, options?: CallOptions): Promise<Session>;
+  /** Ends the session here and at the server. Here it ends in any case. */
+  logout(options?: CallOptions & { everywhere?: boolean }): Promise<void>;
+  /** The session that is kept, if any. */
+  session(): Promise<Session | undefined>;
+  /** Keeps a session that came from elsewhere, or forgets the one that is kept. */
+  setSession(session: Session | undefined): Promise<void>;
+  readonly guest: GuestClient;
+}
+
+export function createClient(options: ClientOptions): SluiceClient {
+  return new Client(options);
+}
+
+class Client implements SluiceClient {
+  readonly #base: URL;
+  readonly #send: typeof fetch;
+  readonly #keeper: SessionKeeper;
+  readonly #guests: Guests;
+  readonly #wantsGuest: boolean;
+  readonly #tokenTimeoutMs: number;
+  readonly guest: GuestClient;
+
+  constructor(options: ClientOptions) {
+    const page = (globalThis as { location?: { href: string } }).location;
+    this.#base = new URL(options.baseUrl, page?.href);
+    if (!this.#base.pathname.endsWith('/')) this.#base.pathname += '/';
+    const send = options.fetch ?? globalThis.fetch;
+    this.#send = (input, init) => send(input, init);
+    this.#tokenTimeoutMs = options.tokenTimeoutMs ?? 10_000;
+    const store = options.store ?? memoryStore();
+    this.#keeper = new SessionKeeper({
+      store,
+      lock: options.lock ?? inProcessLock(),
+      lockName: `sluice ${this.#base.origin}${this.#base.pathname}`,
+      refresh: (refreshToken) => this.#post('auth/refresh', { refresh_token: refreshToken }),
+      onSignedOut: options.onSignedOut ?? (() => undefined),
+    });
+    this.#wantsGuest = Boolean(options.guest);
+    this.#guests = new Guests({
+      keeper: this.#keeper,
+      store,
+      deviceId: typeof options.guest === 'object' ? options.guest.deviceId : undefined,
+      ask: (body, signal) => this.#post('auth/guest', body, signal),
+      onAcquire: options.onAcquire,
+    });
+    this.guest = {
+      canAcquire: () => this.#guests.canAcquire(),
+      acquire: ({ cause = 'no_token', signal } = {}) => this.#guests.acquire(cause, signal),
+      records: () => this.#guests.records(),
+      upgrade: (account, callOptions) =>
+        this.#open(() => this.#fetchJson('auth/guest/upgrade', jsonRequest(account, callOptions))),
+    };
+  }
+
+  async fetch(path: string | URL, init: RequestInit = {}): Promise<Response> {
+    const url = this.#resolve(path);
+    const { signal } = init;
+    signal?.throwIfAborted();
+    const headers = new Headers(init.headers);
+    if (headers.has('authorization')) return this.#send(url, init);
+    const session = await this.#sessionForCall(signal);
+    const response = await this.#sendWith(session?.access_token, url, init, headers);
+    if (session === undefined) return response;
+    if (response.status === 429) await this.#noteQuota(session, response);
+    if (response.status !== 401) return response;
+    const token = await this.#tokenInstead(session, signal);
+    if (token === undefined || isStream(init.body)) return response;
+    await response.body?.cancel();
+    return this.#sendWith(token, url, init, headers);
+  }
+
+  async call<R extends keyof UnaryRoutes>(
+    route: R,
+    request: UnaryRoutes[R]['request'],
+    options: CallOptions = {},
+  ): Promise<UnaryRoutes[R]['response']> {
+    const { method, path, body } = fillRoute(route, request);
+    return this.#fetchJson(path.slice(1), withBody({ method, ...options }, body));
+  }
+
+  async *stream<R extends keyof StreamRoutes>(
+    route: R,
+    request: StreamRoutes[R]['request'],
+    options: StreamOptions = {},
+  ): AsyncGenerator<StreamRoutes[R]['response'], void, undefined> {
+    const { method, path, body } = fillRoute(route, request);
+    const accept = options.form === 'sse' ? 'text/event-stream' : 'application/x-ndjson';
+    const init = withBody({ method, ...options, headers: { accept, ...options.headers } }, body);
+    const response = await this.fetch(path.slice(1), init);
+    if (!response.ok) throw await errorOf(response);
+    yield* messagesOf<StreamRoutes[R]['response']>(response);
+  }
+
+  async register(account: user.RegisterRequest, options?: CallOptions): Promise<user.User> {
+    const response = await this.#send(this.#resolve('auth/register'), jsonRequest(account, options));
+    if (!response.ok) throw await errorOf(response);
+    return ((await response.json()) as { user: user.User }).user;
+  }
+
+  login(credentials: user.LoginRequest, options?: CallOptions): Promise<Session> {
+    return this.#open(async () => {
+      const response = await this.#send(this.#resolve('auth/login'), jsonRequest(credentials, options));
+      if (!response.ok) throw await errorOf(response);
+      return (await response.json()) as TokenAnswer;
+    });
+  }
+
+  async logout({ everywhere = false, ...options }: CallOptions & { everywhere?: boolean } = {}): Promise<void> {
+    const session = await this.#keeper.load();
+    if (session === undefined) return;
+    try {
+      const response = await this.fetch('auth/logout', jsonRequest({ everywhere }, options));
+      // Whoever is refused is signed out already.
+      if (!response.ok && response.status !== 401) throw await errorOf(response);
+    } finally {
+      await this.setSession(undefined);
+    }
+  }
+
+  session(): Promise<Session | undefined> {
+    return this.#keeper.load();
+  }
+
+  setSession(session: Session | undefined): Promise<void> {
+    return this.#keeper.exclusively(() => this.#keeper.put(session));
+  }
+
+  async #sessionForCall(signal: AbortSignal | null | undefined): Promise<Session | undefined> {
+    const session = await this.#keeper.load();
+    return session === undefined && this.#wantsGuest ? this.#guests.acquire('no_token', signal) : session;
+  }
+
+  /** The token to send a refused call again with; undefined: its 401 stands. */
+  async #tokenInstead(session: Session, signal: AbortSignal | null | undefined): Promise<string | undefined> {
+    const renewal = await this.#keeper.renew(session.access_token, signal);
+    if (renewal.kind === 'renewed') return renewal.token;
+    if (!this.#wantsGuest || !session.guest) return undefined;
+    return (await this.#guests.acquire('expired', signal, session.access_token)).access_token;
+  }
+
+  async #sendWith(token: string | undefined, url: URL, init: RequestInit, headers: Headers): Promise<Response> {
+    const own = new Headers(headers);
+    if (token !== undefined) own.set('authorization', `Bearer ${token}`);
+    return this.#send(url, { ...init, headers: own });
+  }
+
+  /** A guest whose own quota is spent may ask for another token (C2); a limit of the address or the tenant is not the guest's. */
+  async #noteQuota(session: Session, response: Response): Promise<void> {
+    if (!session.guest || session.quota_used_up) return;
+    const { blockedBy } = await errorOf(response.clone());
+    if (blockedBy !== 'user' && blockedBy !== 'budget') return;
+    await this.#keeper.exclusively(async () => {
+      const current = await this.#keeper.load();
+      if (current?.access_token === session.access_token) await this.#keeper.put({ ...current, quota_used_up: true });
+    });
+  }
+
+  /** Asks for a session and keeps it, while nobody refreshes the one before. */
+  async #open(ask: () => Promise<unknown>): Promise<Session> {
+    const session = sessionOf((await ask()) as TokenAnswer);
+    await this.setSession(session);
+    return session;
+  }
+
+  async #fetchJson<T>(path: string, init: RequestInit): Promise<T> {
+    const response = await this.fetch(path, init);
+    if (!response.ok) throw await errorOf(response);
+    return (await response.json()) as T;
+  }
+
+  #post(path: string, body: object, signal?: AbortSignal | null): Promise<Response> {
+    const timeout = AbortSignal.timeout(this.#tokenTimeoutMs);
+    const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
+    return this.#send(this.#resolve(path), jsonRequest(body, { signal: either }));
+  }
+
+  /** @throws TypeError for another origin: the session's token goes nowhere else */
+  #resolve(path: string | URL): URL {
+    const text = String(path);
+    // `/me` means below the base URL, as `me` does; a colon in it is no scheme.
+    const url = new URL(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `./${text.replace(/^\//, '')}`, this.#base);
+    if (url.origin !== this.#base.origin) throw new TypeError(`${url.origin} is not where this client's API is`);
+    return url;
+  }
+}
+
+function jsonRequest(body: object, options: CallOptions = {}): RequestInit {
+  return withBody({ method: 'POST', ...options }, JSON.stringify(body));
+}
+
+function withBody(init: RequestInit, body: string | undefined): RequestInit {
+  if (body === undefined) return init;
+  return {
+    ...init,
+    headers: { 'content-type': 'application/json', ...(init.headers as Record<string, string>) },
+    body,
+  };
+}
+
+/** A body that can be read once only, so that its call cannot be sent again. */
+function isStream(body: unknown): boolean {
+  return body !== null && typeof body === 'object' && ('getReader' in body || Symbol.asyncIterator in body);
+}

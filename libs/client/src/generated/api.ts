@@ -1,0 +1,332 @@
+// Generated from proto/ by scripts/api-types.mjs; not edited by hand.
+
+/** A 64-bit integer as text. */
+export type Int64 = string;
+
+export declare namespace allocator {
+  interface AddNodeRequest {
+    /** 1 to 63 characters: letters, digits, `.`, `_` and `-`. */
+    node_id?: string;
+    /** At least 1. */
+    capacity?: Int64 | number;
+  }
+  interface AllocateRequest {
+    /** 1 to 200 characters, unique within a tenant. */
+    request_id?: string;
+    /** At least 1. */
+    token_count?: Int64 | number;
+    /** The lease: seconds after which the budget returns by itself, at most 366 days. 0: none. */
+    ttl_seconds?: Int64 | number;
+  }
+  interface Allocation {
+    request_id: string;
+    node_id: string;
+    token_count: Int64;
+    state: 'STATE_UNSPECIFIED' | 'ALLOCATED' | 'SETTLED' | 'FREED' | 'EXPIRED';
+    /** The strategy that chose the node: `best` or `largest`. */
+    strategy: string;
+    /** Absent without a lease. */
+    expires_at?: string;
+    /** Tokens that were settled as used. */
+    settled: Int64;
+    create_time?: string;
+  }
+  interface BatchAllocateRequest {
+    /** 1 to 1000. */
+    requests?: allocator.AllocateRequest[];
+  }
+  interface BatchAllocateResponse {
+    /** One for each request, in their order. */
+    results: allocator.BatchAllocateResponseResult[];
+  }
+  /** Why one of the requests was refused, as the call alone would have been. */
+  interface BatchAllocateResponseRefusal {
+    /** One of the problem codes, for example `BUDGET_EXHAUSTED`. */
+    code: string;
+    detail: string;
+    /** For BUDGET_EXHAUSTED: the largest count that one node could have given. */
+    largest_remaining?: Int64;
+    /** When trying again can help; absent when nothing is known to change. */
+    retry_after_ms?: Int64;
+  }
+  interface BatchAllocateResponseResult {
+    request_id: string;
+    allocation?: allocator.Allocation;
+    refusal?: allocator.BatchAllocateResponseRefusal;
+  }
+  interface DrainNodeRequest {
+    node_id?: string;
+  }
+  interface ExtendRequest {
+    request_id?: string;
+    /** 1 second to 366 days. */
+    ttl_seconds?: Int64 | number;
+  }
+  interface FreeRequest {
+    request_id?: string;
+  }
+  interface GetAllocationRequest {
+    request_id?: string;
+  }
+  interface GetStrategyRequest {}
+  interface GetUsageRequest {}
+  interface ListNodesRequest {}
+  interface ListNodesResponse {
+    nodes: allocator.Node[];
+  }
+  interface Node {
+    node_id: string;
+    capacity: Int64;
+    used: Int64;
+    /** Never below zero, also after the node was shrunk under what is used. */
+    remaining: Int64;
+    state: 'STATE_UNSPECIFIED' | 'ACTIVE' | 'DRAINING';
+  }
+  interface ResizeNodeRequest {
+    node_id?: string;
+    /** At least 1. */
+    capacity?: Int64 | number;
+  }
+  interface SetStrategyRequest {
+    strategy?: string;
+  }
+  interface SettleRequest {
+    request_id?: string;
+    /** The tokens that were used: 1 to the count of the allocation. To return everything, free it. */
+    token_count?: Int64 | number;
+  }
+  interface StrategySetting {
+    /** `best` (the least remaining that suffices) or `largest` (the most remaining). */
+    strategy: string;
+    /** Requests of more tokens than this go by `largest` whatever the setting says. */
+    large_request_tokens: Int64;
+  }
+  interface UndrainNodeRequest {
+    node_id?: string;
+  }
+  interface Usage {
+    nodes: allocator.Node[];
+    capacity: Int64;
+    used: Int64;
+    remaining: Int64;
+    strategy: string;
+  }
+  interface WatchUsageRequest {}
+}
+
+export declare namespace gateway {
+  interface GetHealthRequest {}
+  interface GetMyLimitsRequest {}
+  interface Health {
+    /** `ok` or `degraded`. */
+    status: string;
+    /** By name: `SERVING`, `NOT_SERVING` or `UNREACHABLE`. */
+    dependencies: Record<string, string>;
+  }
+  /** One bucket of a policy. */
+  interface LimitState {
+    policy: string;
+    /** What the bucket belongs to: `user`, `ip`, `endpoint`, `tenant`, `global`; several make one bucket together. */
+    dimensions: string[];
+    /** The method that the bucket is for, when `endpoint` is one of the dimensions. */
+    rpc: string;
+    /** Units in a window. */
+    limit: Int64;
+    window_seconds: number;
+    remaining: Int64;
+    /** 0: the next call of cost 1 is admitted. */
+    retry_after_ms: Int64;
+    /** Milliseconds until everything has come back. */
+    reset_ms: Int64;
+    /** Counted but not enforced. */
+    shadow: boolean;
+  }
+  interface MyLimits {
+    limits: gateway.LimitState[];
+  }
+}
+
+export declare namespace postcard {
+  interface CreateSessionRequest {
+    /** At most 200 characters. */
+    title?: string;
+  }
+  interface DeleteSessionRequest {
+    session_id?: string;
+  }
+  interface DeleteSessionResponse {}
+  interface GetSessionRequest {
+    session_id?: string;
+  }
+  interface ListMessagesRequest {
+    session_id?: string;
+    /** At most this many, up to 200. 0: 50. */
+    page_size?: number;
+    /** `next_page_token` of the page before. */
+    page_token?: string;
+  }
+  interface ListMessagesResponse {
+    messages: postcard.Message[];
+    /** Empty at the end. */
+    next_page_token: string;
+  }
+  interface Message {
+    id: string;
+    role: 'ROLE_UNSPECIFIED' | 'USER' | 'ASSISTANT';
+    text: string;
+    create_time?: string;
+  }
+  interface Receipt {
+    /** The id of the reply in the history. */
+    message_id: string;
+    /** What was reserved before the reply, and what was settled after. */
+    tokens_reserved: Int64;
+    tokens_used: Int64;
+  }
+  /** A part of a reply: a piece of its text or, at the end, what came of it. */
+  interface ReplyPart {
+    /** The next piece of the text. */
+    text?: string;
+    /** The last part: the reply as it was saved, and what it cost. */
+    receipt?: postcard.Receipt;
+  }
+  interface SendMessageRequest {
+    session_id?: string;
+    /** 1 to 8000 characters. */
+    text?: string;
+  }
+  interface Session {
+    /** A UUID. */
+    id: string;
+    title: string;
+    create_time?: string;
+    /** When a message was last sent. */
+    last_used_time?: string;
+    /** When the session ends if no message is sent. */
+    expire_time?: string;
+  }
+}
+
+export declare namespace user {
+  interface GetMeRequest {}
+  interface LoginRequest {
+    email?: string;
+    password?: string;
+    /** What the session is called in the list of sessions, at most 200 characters. */
+    device?: string;
+    /** Empty: the default tenant. */
+    tenant?: string;
+  }
+  interface LogoutRequest {
+    /** Ends every session of the caller instead of this one. */
+    everywhere?: boolean;
+  }
+  interface LogoutResponse {}
+  interface RefreshRequest {
+    refresh_token?: string;
+  }
+  interface RegisterRequest {
+    /** An e-mail address of at most 254 characters; unique without regard to case within a tenant. */
+    email?: string;
+    /** 8 to 256 characters, compared in Unicode NFC and never cut. */
+    password?: string;
+    /** At most 200 characters. */
+    display_name?: string;
+    /** The tenant that the account belongs to; empty: the default tenant. */
+    tenant?: string;
+  }
+  interface RegisterResponse {
+    user?: user.User;
+  }
+  /** The names are those of RFC 6749 section 5.1. */
+  interface TokenResponse {
+    access_token: string;
+    refresh_token: string;
+    /** Always `Bearer`. */
+    token_type: string;
+    /** Seconds until the access token expires. */
+    expires_in: number;
+    session_id: string;
+  }
+  interface User {
+    /** A UUID; the `sub` of the user's tokens. */
+    id: string;
+    email: string;
+    display_name: string;
+    tenant: string;
+    roles: string[];
+    create_time?: string;
+    guest: boolean;
+  }
+}
+
+/** Calls with one answer, by method and path under `/api/v1`. */
+export interface UnaryRoutes {
+  /** Deletes a session with its messages. */
+  'DELETE /sessions/{session_id}': { request: postcard.DeleteSessionRequest; response: postcard.DeleteSessionResponse };
+  /** One allocation of the caller. */
+  'GET /allocations/{request_id}': { request: allocator.GetAllocationRequest; response: allocator.Allocation };
+  /** The state of the gateway and of each thing that it depends on. 200 when all serve, 503 otherwise. */
+  'GET /health': { request: gateway.GetHealthRequest; response: gateway.Health };
+  /** The caller's own account. */
+  'GET /me': { request: user.GetMeRequest; response: user.User };
+  /** What is left to the caller under each limit, without spending any of it. */
+  'GET /me/limits': { request: gateway.GetMyLimitsRequest; response: gateway.MyLimits };
+  /** Usage per node and in all. */
+  'GET /metrics': { request: allocator.GetUsageRequest; response: allocator.Usage };
+  'GET /nodes': { request: allocator.ListNodesRequest; response: allocator.ListNodesResponse };
+  /** One session of the caller. Those of others do not exist for the caller: 404. */
+  'GET /sessions/{session_id}': { request: postcard.GetSessionRequest; response: postcard.Session };
+  /** The messages of a session, oldest first. */
+  'GET /sessions/{session_id}/messages': {
+    request: postcard.ListMessagesRequest;
+    response: postcard.ListMessagesResponse;
+  };
+  'GET /strategy': { request: allocator.GetStrategyRequest; response: allocator.StrategySetting };
+  /** Changes the capacity of a node. Under what is used, nothing remains until enough is freed. */
+  'PATCH /nodes/{node_id}': { request: allocator.ResizeNodeRequest; response: allocator.Node };
+  /** Reserves tokens on one node. Idempotent by `request_id`: the same request gets the same answer, another count is refused with 409. */
+  'POST /alloc': { request: allocator.AllocateRequest; response: allocator.Allocation };
+  /**
+   * Reserves tokens for many requests at once. Each is decided by itself and gets its own result, in the order of the requests:
+   * one that is refused leaves its neighbours alone.
+   */
+  'POST /alloc/batch': { request: allocator.BatchAllocateRequest; response: allocator.BatchAllocateResponse };
+  /** Sets the end of the lease to `ttl_seconds` from now, by the database's clock. An allocation without a lease gets one. */
+  'POST /allocations/{request_id}/extend': { request: allocator.ExtendRequest; response: allocator.Allocation };
+  /**
+   * Makes what was used final and returns the rest to the node; the lease ends. What was settled stays counted until it is freed.
+   * Settling again with the same count gives the same answer, with another one 409.
+   */
+  'POST /allocations/{request_id}/settle': { request: allocator.SettleRequest; response: allocator.Allocation };
+  /** Opens a session: an access token and a refresh token. */
+  'POST /auth/login': { request: user.LoginRequest; response: user.TokenResponse };
+  /** Ends the caller's session, or all of the caller's sessions. Ending an ended session succeeds. */
+  'POST /auth/logout': { request: user.LogoutRequest; response: user.LogoutResponse };
+  /** Rotates the refresh token of a session and issues an access token. */
+  'POST /auth/refresh': { request: user.RefreshRequest; response: user.TokenResponse };
+  /** Creates an account with a password. */
+  'POST /auth/register': { request: user.RegisterRequest; response: user.RegisterResponse };
+  /** Returns what an allocation still holds to its node. Freeing twice gives one credit. */
+  'POST /free': { request: allocator.FreeRequest; response: allocator.Allocation };
+  /** Opens a session: an access token and a refresh token. */
+  'POST /login': { request: user.LoginRequest; response: user.TokenResponse };
+  /** Adds a node; 409 when there is one of that name. */
+  'POST /nodes': { request: allocator.AddNodeRequest; response: allocator.Node };
+  /** Ends new allocations on a node; frees and settlements go on. */
+  'POST /nodes/{node_id}/drain': { request: allocator.DrainNodeRequest; response: allocator.Node };
+  /** Opens a drained node to allocations again. */
+  'POST /nodes/{node_id}/undrain': { request: allocator.UndrainNodeRequest; response: allocator.Node };
+  /** Opens a session of the caller, guest or user. */
+  'POST /sessions': { request: postcard.CreateSessionRequest; response: postcard.Session };
+  /** Changes how nodes are chosen, for every replica, between batches. */
+  'POST /strategy': { request: allocator.SetStrategyRequest; response: allocator.StrategySetting };
+}
+
+/** Calls whose answer comes in parts, by method and path under `/api/v1`. */
+export interface StreamRoutes {
+  /** Usage now, and again whenever it has changed, until the caller leaves. */
+  'GET /metrics/watch': { request: allocator.WatchUsageRequest; response: allocator.Usage };
+  /** Sends a message; the reply comes token by token. Its cost is reserved before and settled after. 429 when the budget is spent. */
+  'POST /sessions/{session_id}/messages': { request: postcard.SendMessageRequest; response: postcard.ReplyPart };
+}
