@@ -138,10 +138,10 @@ class Run {
         this.tick(this.now());
         await delay(TICK_MS);
       }
-      await this.deleteInHurry();
+      await this.deleteInHurry(false);
       await this.drained(DRAIN_MS);
-      // Sessions whose creation was under way at the end.
-      await this.deleteInHurry();
+      // Sessions whose creation, or whose last call, was under way at the end.
+      await this.deleteInHurry(true);
     } finally {
       await this.transport.close();
       this.monitor.stop();
@@ -224,7 +224,9 @@ class Run {
     const from = this.addresses.take(nowMs);
     if (!from) return unsent('every address rests');
     const request = this.requestOf(kind, session);
+    session.underWay++;
     void this.caller.asUser(session.user, { kind, plannedMs, from, request }).then(({ answer }) => {
+      session.underWay--;
       if (answer.status === 404) this.sessions.gone(session);
     });
   }
@@ -259,7 +261,7 @@ class Run {
 
   private deleteOne(plannedMs: number): void {
     const from = this.addresses.take(this.now());
-    const session = this.sessions.takeAny();
+    const session = this.sessions.takeOne(false);
     if (!session) return;
     if (!from) {
       this.recorder.planned('delete');
@@ -281,12 +283,12 @@ class Run {
   }
 
   /** Deletes what an interruption, or the clean-up, has left: a few at once, until all is deleted or the time is over. */
-  private async deleteInHurry(): Promise<void> {
+  private async deleteInHurry(anyway: boolean): Promise<void> {
     const deadline = this.now() + HURRIED_CLEAN_UP_MS;
     let turn = 0;
     const worker = async () => {
       for (;;) {
-        const session = this.now() < deadline ? this.sessions.takeAny() : undefined;
+        const session = this.now() < deadline ? this.sessions.takeOne(anyway) : undefined;
         if (!session) return;
         const from = this.addresses.addresses[turn++ % this.addresses.addresses.length]!;
         await this.deleteSession(session, from, this.now());

@@ -41,6 +41,17 @@ describe('SessionManager', () => {
     expect(sessions.cleanUp(HOUR + 1)).toBe(0);
   });
 
+  it('gives sessions to delete without calls under way first, and the others only when it must', () => {
+    const sessions = manager();
+    const busy = sessions.add('busy', 'user', 0);
+    sessions.add('free', 'user', 0);
+    busy.underWay = 1;
+    expect(sessions.takeOne(false)!.id).toBe('free');
+    expect(sessions.takeOne(false)).toBeUndefined();
+    expect(sessions.takeOne(true)!.id).toBe('busy');
+    expect(sessions.takeOne(true)).toBeUndefined();
+  });
+
   it('counts each session once, whatever is done in whatever order', () => {
     const steps = fc.array(fc.tuple(fc.constantFrom('add', 'pick', 'gone', 'take', 'clean'), fc.nat(HOUR)), {
       maxLength: 200,
@@ -54,7 +65,7 @@ describe('SessionManager', () => {
           now += later;
           if (step === 'add') sessions.add(`s${now}`, 'user', now);
           if (step === 'clean') sessions.cleanUp(now);
-          if (step === 'take' && sessions.takeAny()) taken++;
+          if (step === 'take' && sessions.takeOne(true)) taken++;
           const picked = step === 'pick' || step === 'gone' ? sessions.pick(now) : undefined;
           if (step === 'gone' && picked) {
             sessions.gone(picked);

@@ -3,6 +3,8 @@ export interface LiveSession<User> {
   readonly id: string;
   readonly user: User;
   lastUsedMs: number;
+  /** Calls that were sent to it and have not ended. */
+  underWay: number;
   /** Its place in the list of live sessions; -1 when it has left. */
   place: number;
 }
@@ -33,7 +35,7 @@ export class SessionManager<User> {
   }
 
   add(id: string, user: User, nowMs: number): LiveSession<User> {
-    const session = { id, user, lastUsedMs: nowMs, place: this.live.length };
+    const session = { id, user, lastUsedMs: nowMs, underWay: 0, place: this.live.length };
     this.live.push(session);
     this.created++;
     return session;
@@ -58,9 +60,9 @@ export class SessionManager<User> {
     if (this.remove(session)) this.lost++;
   }
 
-  /** The session is about to be deleted. */
-  takeAny(): LiveSession<User> | undefined {
-    const session = this.live.at(-1);
+  /** A session that is about to be deleted, one without calls under way first; of those with calls only when `anyway`. */
+  takeOne(anyway: boolean): LiveSession<User> | undefined {
+    const session = this.live.findLast(({ underWay }) => underWay === 0) ?? (anyway ? this.live.at(-1) : undefined);
     if (session) this.remove(session);
     return session;
   }
