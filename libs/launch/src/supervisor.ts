@@ -63,7 +63,7 @@ export function manage(instance: Instance, env: NodeJS.ProcessEnv, options: Supe
   function start(): void {
     wanted = true;
     const output = openLog(logFile);
-    const started = spawn(process.execPath, ['--enable-source-maps', `--import=${FOLLOW_PARENT}`, entry], {
+    const started = spawn(process.execPath, [`--import=${FOLLOW_PARENT}`, entry], {
       cwd: options.root,
       env: { ...env, ...instance.env },
       stdio: ['ignore', output, output, 'ipc'],
