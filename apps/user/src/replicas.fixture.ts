@@ -1,7 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { credentials, loadPackageDefinition, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import {
+  type ClientReadableStream,
+  credentials,
+  loadPackageDefinition,
+  Metadata,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { protoRoot } from '@sluice/contract';
+import { protoRoot, type userV1 } from '@sluice/contract';
 import { decodeStatusDetails, type ProblemDetails } from '@sluice/problem';
 import { startService, type StartedService } from '@sluice/service';
 import { createLogger } from '@sluice/telemetry';
@@ -17,6 +26,8 @@ export interface Identity {
   readonly roles?: string;
   readonly guest?: string;
   readonly 'client-ip'?: string;
+  readonly cookie?: string;
+  readonly origin?: string;
 }
 
 /** How a call failed. */
@@ -29,6 +40,8 @@ export interface Failure {
 export interface Replica extends StartedService {
   /** Calls a method such as `UserService/Login`; throws {@link CallError}. */
   call<T = Record<string, never>>(method: string, request: object, identity?: Identity): Promise<T>;
+  /** Opens a server stream. */
+  watch(method: string, request: object, identity?: Identity): ClientReadableStream<unknown>;
   readonly port: number;
   readonly adminPort: number;
 }
@@ -48,7 +61,7 @@ const definition = loadPackageDefinition(
     includeDirs: [protoRoot],
   }),
 ) as unknown as { sluice: { user: { v1: Record<string, GrpcClientClass> } } };
-type GrpcClient = Record<string, (...parameters: unknown[]) => void> & { close(): void };
+type GrpcClient = Record<string, (...parameters: unknown[]) => unknown> & { close(): void };
 type GrpcClientClass = new (address: string, channel: unknown) => GrpcClient;
 
 /** A database and any number of replicas of the user service on it. */
@@ -57,6 +70,7 @@ export class UserSystem {
     readonly postgres: TestPostgres,
     readonly replicas: readonly Replica[],
     private readonly pool: pg.Pool,
+    readonly environment: NodeJS.ProcessEnv,
   ) {}
 
   /** @param settings on top of quick hashing, for every replica */
@@ -66,7 +80,7 @@ export class UserSystem {
     const replicas = [];
     for (let index = 0; index < replicaCount; index++) replicas.push(await startReplica(environment));
     const pool = new pg.Pool({ connectionString: postgres.url, max: 3, options: '-c search_path=identity' });
-    return new UserSystem(postgres, replicas, pool);
+    return new UserSystem(postgres, replicas, pool, environment);
   }
 
   get first(): Replica {
@@ -85,6 +99,7 @@ export class UserSystem {
   async stop(): Promise<void> {
     await Promise.all(this.replicas.map((replica) => replica.stop()));
     await this.pool.end();
+    rmSync(dirname(this.environment['ADMIN_PASSWORD_FILE'] as string), { recursive: true, force: true });
     await this.postgres.stop();
   }
 }
@@ -97,6 +112,7 @@ export function testEnvironment(url: string, settings: Readonly<Record<string, s
     PASSWORD_MEMORY_KIB: '64',
     PASSWORD_PASSES: '1',
     PASSWORD_QUEUE_MS: '60000',
+    ADMIN_PASSWORD_FILE: join(mkdtempSync(join(tmpdir(), 'sluice-user-')), 'admin-password'),
     ...settings,
   };
 }
@@ -106,11 +122,12 @@ async function startReplica(environment: NodeJS.ProcessEnv): Promise<Replica> {
   const adminPort = await freePort();
   const service = userService({ ...environment, USER_PORT: String(port), USER_ADMIN_PORT: String(adminPort) });
   const started = await startService(service, createLogger('user', service.settings.LOG_LEVEL));
-  const { call, close } = connect(`127.0.0.1:${port}`);
+  const { call, watch, close } = connect(`127.0.0.1:${port}`);
   return {
     port,
     adminPort,
     call,
+    watch,
     drain: started.drain,
     async stop() {
       close();
@@ -120,7 +137,7 @@ async function startReplica(environment: NodeJS.ProcessEnv): Promise<Replica> {
 }
 
 /** A client of a user service, as the gateway is one. */
-export function connect(address: string): Pick<Replica, 'call'> & { close(): void } {
+export function connect(address: string): Pick<Replica, 'call' | 'watch'> & { close(): void } {
   const clients = new Map<string, GrpcClient>();
   const clientOf = (service: string) => {
     let client = clients.get(service);
@@ -130,13 +147,22 @@ export function connect(address: string): Pick<Replica, 'call'> & { close(): voi
     }
     return client;
   };
+  const metadataOf = (identity: Identity) => {
+    const metadata = new Metadata();
+    for (const [key, value] of Object.entries(identity)) {
+      metadata.set(key === 'cookie' || key === 'origin' ? key : `x-sluice-${key}`, value);
+    }
+    return metadata;
+  };
   return {
+    watch: (path, request, identity = {}) => {
+      const [service, method] = path.split('/') as [string, string];
+      return clientOf(service)[method]?.(request, metadataOf(identity)) as ClientReadableStream<unknown>;
+    },
     call: <T>(path: string, request: object, identity: Identity = {}) => {
       const [service, method] = path.split('/') as [string, string];
-      const metadata = new Metadata();
-      for (const [key, value] of Object.entries(identity)) metadata.set(`x-sluice-${key}`, value);
       return new Promise<T>((resolve, reject) => {
-        clientOf(service)[method]?.(request, metadata, (error: ServiceError | null, answer: T) => {
+        clientOf(service)[method]?.(request, metadataOf(identity), (error: ServiceError | null, answer: T) => {
           if (error) reject(new CallError(failureOf(error)));
           else resolve(answer);
         });
@@ -163,4 +189,31 @@ export async function failure(call: Promise<unknown>): Promise<Failure> {
     if (error instanceof CallError) return error.failure;
     throw error;
   }
+}
+
+let accounts = 0;
+
+/** A user of the default tenant with a session; `identity` is what the gateway would say of the session's token. */
+export async function signIn(replica: Replica, password = 'correct horse battery') {
+  const email = `user${++accounts}@example.com`;
+  const { user } = await replica.call<{ user: userV1.User }>('UserService/Register', { email, password });
+  const tokens = await replica.call<userV1.TokenResponse>('UserService/Login', { email, password });
+  return { email, password, user, tokens, identity: identityOf(tokens.access_token) };
+}
+
+/** The claims of an access token. */
+export function claimsOf(accessToken: string): Record<string, unknown> & { sub: string; sid: string; tid: string } {
+  return JSON.parse(Buffer.from(accessToken.split('.')[1] as string, 'base64url').toString());
+}
+
+/** What the gateway says to a service about the holder of this token. */
+export function identityOf(accessToken: string): Identity {
+  const { sub, tid, sid, roles, guest } = claimsOf(accessToken);
+  return {
+    subject: sub,
+    tenant: tid,
+    session: sid,
+    roles: (roles as string[]).join(','),
+    ...(guest === true && { guest: 'true' }),
+  };
 }

@@ -1,4 +1,4 @@
-import { integer, port, type SettingsOf, text, type Setting } from '@sluice/config';
+import { integer, optionalText, port, type SettingsOf, text, type Setting } from '@sluice/config';
 import { databaseUrl, serviceSettings } from '@sluice/service';
 
 /** 32 bytes in base64, directly or as MASTER_KEY_FILE. */
@@ -51,6 +51,42 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
       },
     ),
     DEFAULT_TENANT: text('The tenant of calls that name none; created at the first start.', 'default'),
+    ADMIN_EMAIL: text('E-mail address of the administrator that the first start creates.', 'admin@sluice.local'),
+    ADMIN_PASSWORD_FILE: text(
+      "The administrator's password: read from this file when it exists, otherwise generated into it (mode 600).",
+      '.sluice/secrets/admin-password',
+    ),
+    COOKIE_ORIGINS: optionalText(
+      'Further origins, separated by commas, whose pages may refresh with the cookie; the origin of TOKEN_ISSUER may.',
+    ),
+    KEY_ROTATION_DAYS: integer('The signing key is replaced when it has been in use for this long.', 30, {
+      min: 1,
+      max: 365,
+    }),
+    KEY_PUBLISH_SECONDS: integer(
+      'A signing key must have been published for this long before it signs; longer than the cool-down of the verifiers.',
+      15,
+      { min: 0, max: SECONDS_A_DAY },
+    ),
+    LOGIN_FAILURES_FREE: integer(
+      'Wrong passwords for one account from one address before waiting begins; 4 times as many from all addresses, 10 times for one address.',
+      5,
+      { min: 1, max: 1000 },
+    ),
+    GUEST_SPACING_SECONDS: integer('Time between two new guest tokens of a device.', 60, { min: 0, max: 3600 }),
+    GUEST_HOURLY: integer('New guest tokens of a device within an hour.', 10, { min: 1, max: 100_000 }),
+    GUEST_DAILY: integer('New guest tokens of a device within a day.', 50, { min: 1, max: 1_000_000 }),
+    GUEST_ADDRESS_HOURLY: integer('New guest tokens of an IPv4 address or an IPv6 /64 within an hour.', 600, {
+      min: 1,
+      max: 1_000_000,
+    }),
+    GUEST_BACKOFF_SECONDS: integer(
+      'The first wait of a device that asks too early; it doubles with each refusal, up to an hour.',
+      15,
+      { min: 1, max: 3600 },
+    ),
+    PRUNE_SECONDS: integer('Time between two rounds that delete what has run out.', 60, { min: 1, max: SECONDS_A_DAY }),
+    AUDIT_DAYS: integer('For how long security events and guest attempts are kept.', 90, { min: 2, max: 3650 }),
     PASSWORD_MEMORY_KIB: integer('Memory of one argon2id hash.', 19_456, { min: 8, max: 1_048_576 }),
     PASSWORD_PASSES: integer('Passes of one argon2id hash.', 2, { min: 1, max: 100 }),
     PASSWORD_HASH_CONCURRENCY: integer('Passwords that are hashed at the same time; each needs its memory.', 2, {

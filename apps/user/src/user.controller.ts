@@ -1,10 +1,14 @@
+import { Metadata } from '@grpc/grpc-js';
 import { Controller } from '@nestjs/common';
 import { userV1 } from '@sluice/contract';
 import { currentCall, currentCaller } from '@sluice/service';
 import type { UserRow } from './accounts/account-store.js';
 import { Accounts } from './accounts/accounts.js';
 import { readText } from './accounts/credentials.js';
+import { Guests } from './guests/guests.js';
+import { Upgrades } from './guests/upgrade.js';
 import { Sessions } from './sessions/sessions.js';
+import { RefreshCookie, sendHeaders, type TokenCall } from './tokens/refresh-cookie.js';
 
 const DEVICE_CHARACTERS_MAX = 200;
 
@@ -14,42 +18,101 @@ export class UserController implements userV1.UserServiceController {
   constructor(
     private readonly accounts: Accounts,
     private readonly sessions: Sessions,
+    private readonly guests: Guests,
+    private readonly upgrades: Upgrades,
+    private readonly cookie: RefreshCookie,
   ) {}
 
   async register(request: userV1.RegisterRequest): Promise<userV1.RegisterResponse> {
     return { user: toUser(await this.accounts.register(currentCall(), request)) };
   }
 
-  async login(request: userV1.LoginRequest): Promise<userV1.TokenResponse> {
+  async login(request: userV1.LoginRequest, metadata?: Metadata, grpc?: TokenCall): Promise<userV1.TokenResponse> {
     const device = readText(request.device, 'device', DEVICE_CHARACTERS_MAX);
+    if (request.cookie) this.cookie.checkOrigin(metadata);
     const call = currentCall();
     const user = await this.accounts.authenticate(call, request);
-    return this.sessions.open(call, user.id, device);
+    const tokens = await this.sessions.open(call, user.id, device);
+    if (request.cookie) return this.cookie.move(grpc, tokens);
+    sendHeaders(grpc);
+    return tokens;
   }
 
-  refresh(request: userV1.RefreshRequest): Promise<userV1.TokenResponse> {
-    return this.sessions.rotate(currentCall(), request.refresh_token);
+  async refresh(request: userV1.RefreshRequest, metadata?: Metadata, grpc?: TokenCall): Promise<userV1.TokenResponse> {
+    const byCookie = request.refresh_token === '';
+    const token = byCookie ? this.cookie.read(metadata) : request.refresh_token;
+    const tokens = await this.sessions.rotate(currentCall(), token);
+    if (byCookie) return this.cookie.move(grpc, tokens);
+    sendHeaders(grpc);
+    return tokens;
   }
 
-  async logout(request: userV1.LogoutRequest): Promise<userV1.LogoutResponse> {
+  async logout(request: userV1.LogoutRequest, metadata?: Metadata, grpc?: TokenCall): Promise<userV1.LogoutResponse> {
     await this.sessions.end(currentCall(), currentCaller(), request.everywhere);
+    if (metadata?.get('cookie').length) this.cookie.clear(grpc);
     return {};
   }
 
   async getMe(): Promise<userV1.User> {
     return toUser(await this.accounts.get(currentCall(), currentCaller()));
   }
+
+  async listSessions(): Promise<userV1.ListSessionsResponse> {
+    const caller = currentCaller();
+    const rows = await this.sessions.list(currentCall(), caller);
+    return {
+      sessions: rows.map((row) => ({
+        id: row.id,
+        device: row.device,
+        address: row.address,
+        create_time: toTimestamp(row.created_at),
+        refresh_time: toTimestamp(row.rotated_at),
+        expire_time: toTimestamp(row.idle_until),
+        current: row.id === caller.session,
+      })),
+    };
+  }
+
+  async revokeSession(request: userV1.RevokeSessionRequest): Promise<userV1.RevokeSessionResponse> {
+    await this.sessions.revokeOwn(currentCall(), currentCaller(), request.session_id);
+    return {};
+  }
+
+  async createGuest(
+    request: userV1.CreateGuestRequest,
+    _metadata?: Metadata,
+    grpc?: TokenCall,
+  ): Promise<userV1.TokenResponse> {
+    const tokens = await this.guests.create(currentCall(), request);
+    sendHeaders(grpc);
+    return tokens;
+  }
+
+  async upgradeGuest(
+    request: userV1.UpgradeGuestRequest,
+    _metadata?: Metadata,
+    grpc?: TokenCall,
+  ): Promise<userV1.TokenResponse> {
+    const tokens = await this.upgrades.upgrade(currentCall(), currentCaller(), request);
+    sendHeaders(grpc);
+    return tokens;
+  }
 }
 
 export function toUser(row: UserRow): userV1.User {
-  const ms = row.created_at.getTime();
   return {
     id: row.id,
     email: row.email ?? '',
     display_name: row.display_name,
     tenant: row.tenant,
     roles: row.roles,
-    create_time: { seconds: String(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1e6 },
+    create_time: toTimestamp(row.created_at),
     guest: row.guest,
+    locked: row.locked_at !== null,
   };
+}
+
+export function toTimestamp(time: Date): { seconds: string; nanos: number } {
+  const ms = time.getTime();
+  return { seconds: String(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1e6 };
 }

@@ -2,6 +2,21 @@ import { type DynamicModule, Inject, Module, type OnApplicationShutdown } from '
 import { openDatabase } from '@sluice/storage';
 import { DataSource } from 'typeorm';
 import { Accounts } from './accounts/accounts.js';
+import { AdminController } from './admin/admin.controller.js';
+import { FirstStart } from './admin/first-start.js';
+import { AuditLog } from './audit/audit-log.js';
+import { Guests } from './guests/guests.js';
+import { Upgrades } from './guests/upgrade.js';
+import { Housekeeping } from './housekeeping/housekeeping.js';
+import { UserMetrics } from './metrics.js';
+import { Grants } from './oauth/grants.js';
+import { OAuthController } from './oauth/oauth.controller.js';
+import { ShownTokens } from './oauth/shown-tokens.js';
+import { Throttles } from './protection/throttles.js';
+import { RevocationController } from './revocations/revocation.controller.js';
+import { RevocationFeed } from './revocations/revocation-feed.js';
+import { RefreshCookie } from './tokens/refresh-cookie.js';
+import { TokenIssuer } from './tokens/token-issuer.js';
 import { PasswordHasher } from './accounts/password-hasher.js';
 import { KeyController } from './keys/key.controller.js';
 import { Keys } from './keys/keys.js';
@@ -23,14 +38,26 @@ export class UserModule implements OnApplicationShutdown {
     });
     return {
       module: UserModule,
-      controllers: [UserController, KeyController],
+      controllers: [UserController, KeyController, OAuthController, AdminController, RevocationController],
       providers: [
         { provide: SETTINGS, useValue: settings },
         { provide: DataSource, useFactory: () => openUserDatabase(settings) },
         { provide: PasswordHasher, useValue: hasher },
-        Keys,
-        Sessions,
         Accounts,
+        AuditLog,
+        FirstStart,
+        Grants,
+        Guests,
+        Housekeeping,
+        Keys,
+        RefreshCookie,
+        RevocationFeed,
+        Sessions,
+        ShownTokens,
+        Throttles,
+        TokenIssuer,
+        Upgrades,
+        UserMetrics,
       ],
     };
   }

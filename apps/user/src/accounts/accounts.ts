@@ -4,12 +4,23 @@ import type { userV1 } from '@sluice/contract';
 import { Problem } from '@sluice/problem';
 import type { Call, Caller } from '@sluice/service';
 import { DataSource } from 'typeorm';
+import { AuditLog } from '../audit/audit-log.js';
+import { UserMetrics } from '../metrics.js';
+import { type AttemptKeys, Throttles } from '../protection/throttles.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { accountStore, type UserRow } from './account-store.js';
 import { invalid, readEmail, readPassword, readText } from './credentials.js';
 import { PasswordHasher } from './password-hasher.js';
 
-const DISPLAY_NAME_CHARACTERS_MAX = 200;
+export const DISPLAY_NAME_CHARACTERS_MAX = 200;
+
+/** What a login shows. */
+interface Credentials {
+  readonly email: string;
+  readonly password: string;
+  /** Empty: the default tenant. */
+  readonly tenant: string;
+}
 
 /** Accounts with a password. */
 @Injectable()
@@ -20,14 +31,14 @@ export class Accounts implements OnModuleInit {
   constructor(
     private readonly dataSource: DataSource,
     private readonly hasher: PasswordHasher,
+    private readonly throttles: Throttles,
+    private readonly audit: AuditLog,
+    private readonly metrics: UserMetrics,
     @Inject(SETTINGS) private readonly settings: UserSettings,
   ) {}
 
   async onModuleInit(): Promise<void> {
     this.hashOfNobody = await this.hasher.hash(randomBytes(16).toString('hex'));
-    await this.dataSource.query('insert into tenants (id, name) values ($1, $1) on conflict do nothing', [
-      this.settings.DEFAULT_TENANT,
-    ]);
   }
 
   /** @throws Problem INVALID_ARGUMENT, ALREADY_EXISTS, OVERLOADED */
@@ -35,13 +46,16 @@ export class Accounts implements OnModuleInit {
     const email = readEmail(request.email);
     const password = readPassword(request.password);
     const displayName = readText(request.display_name, 'display_name', DISPLAY_NAME_CHARACTERS_MAX);
-    const tenant = this.tenantOf(request.tenant);
-    if (!(await accountStore.takesRegistrations(this.dataSource, call, tenant))) {
-      throw invalid('tenant', 'must be a tenant that takes registrations');
-    }
+    const tenant = await this.openTenant(call, request.tenant);
     const passwordHash = await this.hasher.inTurn(call.signal, () => this.hasher.hash(password));
     const user = { id: randomUUID(), tenant, email, passwordHash, displayName };
     const row = await accountStore.insert(this.dataSource, call, user);
+    await this.audit.record(call, {
+      tenant,
+      action: 'account.register',
+      outcome: row ? 'success' : 'exists',
+      subject: row?.id ?? '',
+    });
     if (!row) throw new Problem('ALREADY_EXISTS', 'There is an account with this e-mail address.');
     return row;
   }
@@ -49,16 +63,28 @@ export class Accounts implements OnModuleInit {
   /**
    * Checks a password. An unknown address costs the same work and gets the same answer as a wrong password.
    *
-   * @throws Problem INVALID_CREDENTIALS, OVERLOADED; PERMISSION_DENIED for a locked account, when the password is right
+   * @throws Problem INVALID_CREDENTIALS, OVERLOADED; RATE_LIMIT_EXCEEDED after too many wrong passwords; PERMISSION_DENIED for
+   *   a locked account, when the password is right
    */
-  async authenticate(call: Call, request: { email: string; password: string; tenant: string }): Promise<UserRow> {
-    const email = readEmail(request.email);
-    const password = readPassword(request.password);
-    const user = await accountStore.findByEmail(this.dataSource, call, this.tenantOf(request.tenant), email);
+  async authenticate(call: Call, credentials: Credentials): Promise<UserRow> {
+    const email = readEmail(credentials.email);
+    const password = readPassword(credentials.password);
+    const tenant = this.tenantOf(credentials.tenant);
+    const keys = this.throttles.keysOf(tenant, email.key, call.clientAddress);
+    await this.checkThrottle(call, tenant, keys);
+    const user = await accountStore.findByEmail(this.dataSource, call, tenant, email);
     return this.hasher.inTurn(call.signal, async () => {
+      // Others may have failed while this attempt waited: guesses sent all at once get no more tries than guesses one by one.
+      await this.checkThrottle(call, tenant, keys);
       const passwordHash = user?.password_hash ?? this.hashOfNobody;
       const right = await this.hasher.verify(passwordHash, password);
-      if (!right || !user) throw new Problem('INVALID_CREDENTIALS', 'The e-mail address or the password is wrong.');
+      if (!right || !user) {
+        await this.throttles.failed(call, keys);
+        await this.recordLogin(call, tenant, 'wrong', user?.id);
+        throw new Problem('INVALID_CREDENTIALS', 'The e-mail address or the password is wrong.');
+      }
+      await this.throttles.succeeded(call, keys);
+      await this.recordLogin(call, tenant, user.locked_at ? 'locked' : 'success', user.id);
       if (user.locked_at) throw new Problem('PERMISSION_DENIED', 'The account is locked.');
       if (this.hasher.isOutdated(passwordHash)) {
         const renewed = await this.hasher.hash(password);
@@ -75,7 +101,28 @@ export class Accounts implements OnModuleInit {
     return user;
   }
 
+  /** @throws Problem INVALID_ARGUMENT when nobody may become a member of the tenant by himself */
+  async openTenant(call: Call, name: string): Promise<string> {
+    const tenant = this.tenantOf(name);
+    if (await accountStore.takesRegistrations(this.dataSource, call, tenant)) return tenant;
+    throw invalid('tenant', 'must be a tenant that takes registrations');
+  }
+
   private tenantOf(tenant: string): string {
     return tenant === '' ? this.settings.DEFAULT_TENANT : tenant;
+  }
+
+  private async checkThrottle(call: Call, tenant: string, keys: AttemptKeys): Promise<void> {
+    try {
+      await this.throttles.check(call, keys);
+    } catch (error) {
+      if (error instanceof Problem) await this.recordLogin(call, tenant, 'blocked', undefined);
+      throw error;
+    }
+  }
+
+  private async recordLogin(call: Call, tenant: string, outcome: string, subject = ''): Promise<void> {
+    this.metrics.logins.inc({ outcome });
+    await this.audit.record(call, { tenant, action: 'login', outcome, subject });
   }
 }

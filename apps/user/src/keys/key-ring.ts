@@ -11,7 +11,7 @@ import {
 } from './signing-key.js';
 
 /** One number for everything that changes keys, so that replicas that start together make one set. */
-const KEYS_LOCK = 7_226_302;
+export const KEYS_LOCK = 7_226_302;
 
 const REFRESH_SECRET = 'refresh';
 
@@ -48,7 +48,7 @@ export async function createMissingKeys(dataSource: DataSource, masterKey: Buffe
   });
 }
 
-async function insertKey(manager: EntityManager, masterKey: Buffer, state: 'current' | 'next'): Promise<void> {
+export async function insertKey(manager: EntityManager, masterKey: Buffer, state: 'current' | 'next'): Promise<void> {
   const key = generateSigningKey();
   await manager.query(
     `insert into signing_keys (kid, state, public_x, public_y, private_sealed, activated_at)

@@ -1,4 +1,4 @@
-import type { DataSource } from 'typeorm';
+import type { DataSource, EntityManager } from 'typeorm';
 import { type Caller, execute, statement } from '@sluice/storage';
 
 /** Who a session belongs to, as the next access token will say it. */
@@ -64,19 +64,64 @@ const revokeAll = statement<{ id: string }>(
 );
 
 /** Why a session was ended by force; kept in its row. */
-export type RevocationCause = 'logout' | 'logout-everywhere' | 'refresh-reuse';
+export type RevocationCause =
+  'logout' | 'logout-everywhere' | 'revoked' | 'refresh-reuse' | 'guest-upgrade' | 'account-locked' | 'roles-changed';
+
+/** A session as its user sees it. */
+export interface SessionRow {
+  readonly id: string;
+  readonly device: string;
+  readonly address: string;
+  readonly created_at: Date;
+  readonly rotated_at: Date;
+  readonly idle_until: Date;
+}
+
+const listAlive = statement<SessionRow>(
+  'session-list',
+  `select id, device, address, created_at, rotated_at, idle_until from sessions
+   where user_id = $1 and tenant = $2 and revoked_at is null and idle_until > clock_timestamp()
+   order by created_at desc limit 200`,
+);
+
+const belongsTo = statement<{ id: string }>(
+  'session-belongs-to',
+  `select id from sessions where id = $1 and user_id = $2 and tenant = $3`,
+);
+
+/** What a new session starts with. */
+export interface NewSession {
+  readonly id: string;
+  readonly userId: string;
+  readonly device: string;
+  readonly address: string;
+}
+
+/** How long sessions live. */
+export interface SessionSeconds {
+  readonly idle: number;
+  readonly absolute: number;
+}
+
+const newSessionValues = (session: NewSession, seconds: SessionSeconds) => [
+  session.id,
+  session.userId,
+  session.device,
+  session.address,
+  seconds.idle,
+  seconds.absolute,
+];
 
 /** The statements of table `sessions`, one call each. */
 export const sessionStore = {
   /** @returns undefined when the user does not exist or is locked */
-  async insert(
-    dataSource: DataSource,
-    call: Caller,
-    session: { id: string; userId: string; device: string; address: string },
-    seconds: { idle: number; absolute: number },
-  ): Promise<SessionOwner | undefined> {
-    const values = [session.id, session.userId, session.device, session.address, seconds.idle, seconds.absolute];
-    const [row] = await execute(dataSource, call, insertSession, values);
+  async insert(dataSource: DataSource, call: Caller, session: NewSession, seconds: SessionSeconds) {
+    const [row] = await execute(dataSource, call, insertSession, newSessionValues(session, seconds));
+    return row;
+  },
+
+  async insertWithin(manager: EntityManager, session: NewSession, seconds: SessionSeconds) {
+    const [row] = await manager.query<SessionOwner[]>(insertSession.text, newSessionValues(session, seconds));
     return row;
   },
 
@@ -99,5 +144,18 @@ export const sessionStore = {
   /** @returns how many sessions ended */
   async revokeAll(dataSource: DataSource, call: Caller, userId: string, tenant: string, because: RevocationCause) {
     return (await execute(dataSource, call, revokeAll, [userId, tenant, because])).length;
+  },
+
+  async revokeAllWithin(manager: EntityManager, userId: string, tenant: string, because: RevocationCause) {
+    await manager.query(revokeAll.text, [userId, tenant, because]);
+  },
+
+  /** The latest 200 that are alive. */
+  list(dataSource: DataSource, call: Caller, userId: string, tenant: string): Promise<SessionRow[]> {
+    return execute(dataSource, call, listAlive, [userId, tenant]);
+  },
+
+  async belongsTo(dataSource: DataSource, call: Caller, id: string, userId: string, tenant: string): Promise<boolean> {
+    return (await execute(dataSource, call, belongsTo, [id, userId, tenant])).length > 0;
   },
 };

@@ -3,15 +3,16 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { userV1 } from '@sluice/contract';
 import { Problem } from '@sluice/problem';
 import type { Call, Caller } from '@sluice/service';
-import { DataSource } from 'typeorm';
+import { DataSource, type EntityManager } from 'typeorm';
+import { AuditLog } from '../audit/audit-log.js';
 import { Keys } from '../keys/keys.js';
+import { UserMetrics } from '../metrics.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
-import { type AccessTokenClaims, signAccessToken } from '../tokens/access-token.js';
-import { formatRefreshToken, parseRefreshToken } from './refresh-token.js';
-import { type SessionOwner, sessionStore } from './session-store.js';
+import { TokenIssuer } from '../tokens/token-issuer.js';
+import { parseRefreshToken } from './refresh-token.js';
+import { type NewSession, type SessionRow, sessionStore, type SessionStanding } from './session-store.js';
 
-/** The OAuth client that the JSON methods act for. */
-const FIRST_PARTY = 'sluice';
+export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 /** Opens, rotates and ends sessions (design §9). */
 @Injectable()
@@ -19,18 +20,24 @@ export class Sessions {
   constructor(
     private readonly dataSource: DataSource,
     private readonly keys: Keys,
+    private readonly issuer: TokenIssuer,
+    private readonly audit: AuditLog,
+    private readonly metrics: UserMetrics,
     @Inject(SETTINGS) private readonly settings: UserSettings,
   ) {}
 
   /** @throws Problem PERMISSION_DENIED when the account is locked */
   async open(call: Call, userId: string, device: string): Promise<userV1.TokenResponse> {
-    const session = { id: randomUUID(), userId, device, address: call.clientAddress };
-    const owner = await sessionStore.insert(this.dataSource, call, session, {
-      idle: this.settings.SESSION_IDLE_SECONDS,
-      absolute: this.settings.SESSION_ABSOLUTE_SECONDS,
-    });
+    const owner = await sessionStore.insert(this.dataSource, call, this.newSession(call, userId, device), this.seconds);
     if (!owner) throw new Problem('PERMISSION_DENIED', 'The account is locked.');
-    return this.tokensOf(owner);
+    return this.issuer.tokensOf(owner);
+  }
+
+  /** The same within a transaction that has the user. */
+  async openWithin(manager: EntityManager, call: Call, userId: string, device: string): Promise<userV1.TokenResponse> {
+    const owner = await sessionStore.insertWithin(manager, this.newSession(call, userId, device), this.seconds);
+    if (!owner) throw new Problem('PERMISSION_DENIED', 'The account is locked.');
+    return this.issuer.tokensOf(owner);
   }
 
   /**
@@ -44,52 +51,73 @@ export class Sessions {
    */
   async rotate(call: Call, text: string): Promise<userV1.TokenResponse> {
     const token = parseRefreshToken(this.keys.current.refreshSecret, text);
-    if (!token) throw new Problem('INVALID_GRANT', 'The refresh token is not one of this service.');
+    if (!token) throw this.refused('refused', 'The refresh token is not one of this service.');
     const { sessionId, generation } = token;
-    const { SESSION_IDLE_SECONDS, REFRESH_GRACE_SECONDS } = this.settings;
-    const rotated = await sessionStore.rotate(this.dataSource, call, sessionId, generation, SESSION_IDLE_SECONDS);
-    if (rotated) return this.tokensOf(rotated);
-
-    const standing = await sessionStore.find(this.dataSource, call, sessionId, REFRESH_GRACE_SECONDS);
-    if (!standing?.alive || standing.generation <= generation) {
-      throw new Problem('INVALID_GRANT', 'The session has ended.');
+    const rotated = await sessionStore.rotate(this.dataSource, call, sessionId, generation, this.seconds.idle);
+    if (rotated) {
+      this.metrics.refreshes.inc({ outcome: 'rotated' });
+      return this.issuer.tokensOf(rotated);
     }
-    if (standing.generation === generation + 1 && standing.within_grace) return this.tokensOf(standing);
-    await sessionStore.revoke(this.dataSource, call, sessionId, 'refresh-reuse');
-    throw new Problem('INVALID_GRANT', 'The refresh token was used before; the session has ended.');
+    const standing = await this.find(call, sessionId);
+    if (!standing?.alive || standing.generation <= generation) throw this.refused('refused', 'The session has ended.');
+    if (standing.generation === generation + 1 && standing.within_grace) {
+      this.metrics.refreshes.inc({ outcome: 'repeated' });
+      return this.issuer.tokensOf(standing);
+    }
+    if (await sessionStore.revoke(this.dataSource, call, sessionId, 'refresh-reuse')) {
+      const { tenant, user_id: subject } = standing;
+      await this.audit.record(call, { tenant, action: 'session.reuse', outcome: 'revoked', subject, sessionId });
+    }
+    throw this.refused('reuse', 'The refresh token was used before; the session has ended.');
+  }
+
+  /** @returns undefined when there is no such session any more */
+  find(call: Call, sessionId: string): Promise<SessionStanding | undefined> {
+    return sessionStore.find(this.dataSource, call, sessionId, this.settings.REFRESH_GRACE_SECONDS);
   }
 
   async end(call: Call, caller: Caller, everywhere: boolean): Promise<void> {
+    const { subject, tenant, session: sessionId } = caller;
     if (everywhere) {
-      await sessionStore.revokeAll(this.dataSource, call, caller.subject, caller.tenant, 'logout-everywhere');
-    } else {
-      await sessionStore.revoke(this.dataSource, call, caller.session, 'logout');
+      const ended = await sessionStore.revokeAll(this.dataSource, call, subject, tenant, 'logout-everywhere');
+      if (ended > 0) await this.audit.record(call, { tenant, action: 'logout', outcome: 'everywhere', subject });
+    } else if (UUID.test(sessionId) && (await sessionStore.revoke(this.dataSource, call, sessionId, 'logout'))) {
+      await this.audit.record(call, { tenant, action: 'logout', outcome: 'success', subject, sessionId });
     }
   }
 
-  private tokensOf(owner: SessionOwner): userV1.TokenResponse {
-    const { current, refreshSecret } = this.keys.current;
-    const claims: AccessTokenClaims = {
-      iss: this.settings.TOKEN_ISSUER,
-      aud: this.settings.TOKEN_AUDIENCE,
-      sub: owner.user_id,
-      client_id: FIRST_PARTY,
-      sid: owner.session_id,
-      tid: owner.tenant,
-      roles: owner.roles,
-      scope: '',
-      ...(owner.guest && { guest: true }),
-    };
-    const access = signAccessToken(current, claims, this.settings.ACCESS_TOKEN_SECONDS, owner.absolute_until.getTime());
-    return {
-      access_token: access.text,
-      refresh_token: formatRefreshToken(refreshSecret, {
-        sessionId: owner.session_id,
-        generation: owner.generation,
-      }),
-      token_type: 'Bearer',
-      expires_in: access.expiresInSeconds,
-      session_id: owner.session_id,
-    };
+  /** Ends the session of a token that was shown, whoever shows it (RFC 7009 section 2.1). */
+  async revokeShown(call: Call, sessionId: string): Promise<void> {
+    const standing = await this.find(call, sessionId);
+    if (!standing || !(await sessionStore.revoke(this.dataSource, call, sessionId, 'revoked'))) return;
+    const { tenant, user_id: subject } = standing;
+    await this.audit.record(call, { tenant, action: 'session.revoke', outcome: 'success', subject, sessionId });
+  }
+
+  list(call: Call, caller: Caller): Promise<SessionRow[]> {
+    return sessionStore.list(this.dataSource, call, caller.subject, caller.tenant);
+  }
+
+  /** @throws Problem NOT_FOUND for a session that is not the caller's */
+  async revokeOwn(call: Call, { subject, tenant }: Caller, sessionId: string): Promise<void> {
+    const own =
+      UUID.test(sessionId) && (await sessionStore.belongsTo(this.dataSource, call, sessionId, subject, tenant));
+    if (!own) throw new Problem('NOT_FOUND', 'You have no such session.');
+    if (await sessionStore.revoke(this.dataSource, call, sessionId, 'revoked')) {
+      await this.audit.record(call, { tenant, action: 'session.revoke', outcome: 'success', subject, sessionId });
+    }
+  }
+
+  private get seconds() {
+    return { idle: this.settings.SESSION_IDLE_SECONDS, absolute: this.settings.SESSION_ABSOLUTE_SECONDS };
+  }
+
+  private newSession(call: Call, userId: string, device: string): NewSession {
+    return { id: randomUUID(), userId, device, address: call.clientAddress };
+  }
+
+  private refused(outcome: string, detail: string): Problem {
+    this.metrics.refreshes.inc({ outcome });
+    return new Problem('INVALID_GRANT', detail);
   }
 }

@@ -17,6 +17,8 @@ export interface Access {
   roles: string[];
   /** Guests may not call it, although they are signed in. */
   no_guests: boolean;
+  /** A token whose session has ended still counts, so that signing out twice succeeds. */
+  ended_sessions: boolean;
 }
 
 export const SLUICE_ACCESS_V1_PACKAGE_NAME = "sluice.access.v1";

@@ -5,7 +5,7 @@
 // source: sluice/user/v1/user.proto
 
 /* eslint-disable */
-import type { Metadata } from "@grpc/grpc-js";
+import type { Metadata as Metadata1 } from "@grpc/grpc-js";
 import { GrpcMethod, GrpcStreamMethod } from "@nestjs/microservices";
 import { Observable } from "rxjs";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
@@ -38,6 +38,7 @@ export interface User {
   roles: string[];
   create_time: Timestamp | undefined;
   guest: boolean;
+  locked: boolean;
 }
 
 export interface LoginRequest {
@@ -47,9 +48,12 @@ export interface LoginRequest {
   device: string;
   /** Empty: the default tenant. */
   tenant: string;
+  /** Sends the refresh token as a cookie (HttpOnly, Secure, SameSite=Strict) instead of in the answer. */
+  cookie: boolean;
 }
 
 export interface RefreshRequest {
+  /** Empty: the refresh token comes as the cookie, from an origin that is allowed to. */
   refresh_token: string;
 }
 
@@ -62,6 +66,8 @@ export interface TokenResponse {
   /** Seconds until the access token expires. */
   expires_in: number;
   session_id: string;
+  /** The token is a guest's. */
+  guest: boolean;
 }
 
 export interface LogoutRequest {
@@ -93,28 +99,261 @@ export interface Key {
   alg: string;
 }
 
+export interface ListSessionsRequest {
+}
+
+export interface ListSessionsResponse {
+  sessions: Session[];
+}
+
+export interface Session {
+  id: string;
+  device: string;
+  /** Where its login came from. */
+  address: string;
+  create_time:
+    | Timestamp
+    | undefined;
+  /** The latest refresh, or the login. */
+  refresh_time: Timestamp | undefined;
+  expire_time:
+    | Timestamp
+    | undefined;
+  /** The session of this call. */
+  current: boolean;
+}
+
+export interface RevokeSessionRequest {
+  session_id: string;
+}
+
+export interface RevokeSessionResponse {
+}
+
+export interface CreateGuestRequest {
+  /** What the client calls this device: at most 200 characters. Keep it like a password: whoever knows it, at the same address, gets the device's token. */
+  device_id: string;
+  /** Why a token is needed, for the report: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. */
+  cause: string;
+  /** Empty: the default tenant. */
+  tenant: string;
+}
+
+export interface UpgradeGuestRequest {
+  email: string;
+  password: string;
+  display_name: string;
+  device: string;
+}
+
+export interface TokenRequest {
+  /** `password`, `refresh_token` or `guest`. */
+  grant_type: string;
+  /** Grant `password`: an e-mail address. */
+  username: string;
+  password: string;
+  refresh_token: string;
+  /** Grant `guest`. */
+  device_id: string;
+  cause: string;
+  tenant: string;
+  device: string;
+  client_id: string;
+  client_secret: string;
+  scope: string;
+}
+
+export interface RevokeRequest {
+  token: string;
+  /** `access_token` or `refresh_token`; the forms of both differ, so it is not needed. */
+  token_type_hint: string;
+  client_id: string;
+  client_secret: string;
+}
+
+export interface RevokeResponse {
+}
+
+export interface IntrospectRequest {
+  token: string;
+  token_type_hint: string;
+}
+
+/** Only `active` is there for a token that is not. */
+export interface IntrospectResponse {
+  active: boolean;
+  scope?: string | undefined;
+  client_id?: string | undefined;
+  username?: string | undefined;
+  token_type?:
+    | string
+    | undefined;
+  /** Seconds since the epoch. */
+  exp?: number | undefined;
+  iat?: number | undefined;
+  sub?: string | undefined;
+  aud?: string | undefined;
+  iss?: string | undefined;
+  jti?: string | undefined;
+  sid?: string | undefined;
+  tid?: string | undefined;
+  roles: string[];
+}
+
+export interface GetMetadataRequest {
+}
+
+export interface Metadata {
+  issuer: string;
+  token_endpoint: string;
+  revocation_endpoint: string;
+  introspection_endpoint: string;
+  jwks_uri: string;
+  grant_types_supported: string[];
+  response_types_supported: string[];
+  token_endpoint_auth_methods_supported: string[];
+  revocation_endpoint_auth_methods_supported: string[];
+  introspection_endpoint_auth_methods_supported: string[];
+}
+
+export interface ListUsersRequest {
+  /** 1 to 200; 0: 50. */
+  page_size: number;
+  page_token: string;
+  /** Only addresses that begin like this, without regard to case. */
+  email_prefix: string;
+}
+
+export interface ListUsersResponse {
+  users: User[];
+  /** Empty on the last page. */
+  next_page_token: string;
+}
+
+export interface GetUserRequest {
+  user_id: string;
+}
+
+export interface LockUserRequest {
+  user_id: string;
+}
+
+export interface UnlockUserRequest {
+  user_id: string;
+}
+
+export interface SetRolesRequest {
+  user_id: string;
+  /** `admin`, `service`, `operator`, or names of your own: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. Only an operator gives or takes `operator`. */
+  roles: string[];
+}
+
+export interface ListAuditEventsRequest {
+  /** 1 to 200; 0: 50. */
+  page_size: number;
+  page_token: string;
+  /** Only events about this user. */
+  user_id: string;
+}
+
+export interface ListAuditEventsResponse {
+  events: AuditEvent[];
+  next_page_token: string;
+}
+
+export interface AuditEvent {
+  id: string;
+  time:
+    | Timestamp
+    | undefined;
+  /** For example `login` or `session.revoke`. */
+  action: string;
+  /** `success`, or why not. */
+  outcome: string;
+  /** Who did it: a user id; empty when nobody was signed in. */
+  actor: string;
+  /** Whom it is about: a user id; empty when there is no such user. */
+  subject: string;
+  session_id: string;
+  address: string;
+  trace_id: string;
+}
+
+export interface ListTenantsRequest {
+}
+
+export interface ListTenantsResponse {
+  tenants: Tenant[];
+}
+
+export interface Tenant {
+  /** 1 to 63 of a–z, 0–9 and `-`. */
+  id: string;
+  name: string;
+  /** Whether anyone may register an account or become a guest. */
+  open_registration: boolean;
+}
+
+export interface CreateTenantRequest {
+  id: string;
+  name: string;
+  open_registration: boolean;
+}
+
+export interface WatchRevocationsRequest {
+  /** The cursor of the last message that was received; empty: everything that still matters. */
+  cursor: string;
+}
+
+export interface RevocationBatch {
+  revocations: Revocation[];
+  cursor: string;
+}
+
+export interface Revocation {
+  session_id: string;
+  /** When the last of its access tokens has expired, in milliseconds since the epoch. */
+  until_ms: string;
+}
+
 export const SLUICE_USER_V1_PACKAGE_NAME = "sluice.user.v1";
 
 export interface UserServiceClient {
   /** Creates an account with a password. */
 
-  register(request: RegisterRequest, metadata?: Metadata): Observable<RegisterResponse>;
+  register(request: RegisterRequest, metadata?: Metadata1): Observable<RegisterResponse>;
 
   /** Opens a session: an access token and a refresh token. */
 
-  login(request: LoginRequest, metadata?: Metadata): Observable<TokenResponse>;
+  login(request: LoginRequest, metadata?: Metadata1): Observable<TokenResponse>;
 
   /** Rotates the refresh token of a session and issues an access token. */
 
-  refresh(request: RefreshRequest, metadata?: Metadata): Observable<TokenResponse>;
+  refresh(request: RefreshRequest, metadata?: Metadata1): Observable<TokenResponse>;
 
   /** Ends the caller's session, or all of the caller's sessions. Ending an ended session succeeds. */
 
-  logout(request: LogoutRequest, metadata?: Metadata): Observable<LogoutResponse>;
+  logout(request: LogoutRequest, metadata?: Metadata1): Observable<LogoutResponse>;
 
   /** The caller's own account. */
 
-  getMe(request: GetMeRequest, metadata?: Metadata): Observable<User>;
+  getMe(request: GetMeRequest, metadata?: Metadata1): Observable<User>;
+
+  /** The caller's sessions that are alive, the latest login first. */
+
+  listSessions(request: ListSessionsRequest, metadata?: Metadata1): Observable<ListSessionsResponse>;
+
+  /** Ends one of the caller's sessions. Ending an ended session succeeds. */
+
+  revokeSession(request: RevokeSessionRequest, metadata?: Metadata1): Observable<RevokeSessionResponse>;
+
+  /** An anonymous token for a device. A token that is alive is returned again; how often a new one is issued is limited. */
+
+  createGuest(request: CreateGuestRequest, metadata?: Metadata1): Observable<TokenResponse>;
+
+  /** Turns the calling guest into a user with a password; the id stays. Repeating it with the same password succeeds. */
+
+  upgradeGuest(request: UpgradeGuestRequest, metadata?: Metadata1): Observable<TokenResponse>;
 }
 
 export interface UserServiceController {
@@ -122,35 +361,76 @@ export interface UserServiceController {
 
   register(
     request: RegisterRequest,
-    metadata?: Metadata,
+    metadata?: Metadata1,
   ): Promise<RegisterResponse> | Observable<RegisterResponse> | RegisterResponse;
 
   /** Opens a session: an access token and a refresh token. */
 
-  login(request: LoginRequest, metadata?: Metadata): Promise<TokenResponse> | Observable<TokenResponse> | TokenResponse;
+  login(
+    request: LoginRequest,
+    metadata?: Metadata1,
+  ): Promise<TokenResponse> | Observable<TokenResponse> | TokenResponse;
 
   /** Rotates the refresh token of a session and issues an access token. */
 
   refresh(
     request: RefreshRequest,
-    metadata?: Metadata,
+    metadata?: Metadata1,
   ): Promise<TokenResponse> | Observable<TokenResponse> | TokenResponse;
 
   /** Ends the caller's session, or all of the caller's sessions. Ending an ended session succeeds. */
 
   logout(
     request: LogoutRequest,
-    metadata?: Metadata,
+    metadata?: Metadata1,
   ): Promise<LogoutResponse> | Observable<LogoutResponse> | LogoutResponse;
 
   /** The caller's own account. */
 
-  getMe(request: GetMeRequest, metadata?: Metadata): Promise<User> | Observable<User> | User;
+  getMe(request: GetMeRequest, metadata?: Metadata1): Promise<User> | Observable<User> | User;
+
+  /** The caller's sessions that are alive, the latest login first. */
+
+  listSessions(
+    request: ListSessionsRequest,
+    metadata?: Metadata1,
+  ): Promise<ListSessionsResponse> | Observable<ListSessionsResponse> | ListSessionsResponse;
+
+  /** Ends one of the caller's sessions. Ending an ended session succeeds. */
+
+  revokeSession(
+    request: RevokeSessionRequest,
+    metadata?: Metadata1,
+  ): Promise<RevokeSessionResponse> | Observable<RevokeSessionResponse> | RevokeSessionResponse;
+
+  /** An anonymous token for a device. A token that is alive is returned again; how often a new one is issued is limited. */
+
+  createGuest(
+    request: CreateGuestRequest,
+    metadata?: Metadata1,
+  ): Promise<TokenResponse> | Observable<TokenResponse> | TokenResponse;
+
+  /** Turns the calling guest into a user with a password; the id stays. Repeating it with the same password succeeds. */
+
+  upgradeGuest(
+    request: UpgradeGuestRequest,
+    metadata?: Metadata1,
+  ): Promise<TokenResponse> | Observable<TokenResponse> | TokenResponse;
 }
 
 export function UserServiceControllerMethods() {
   return function (constructor: Function) {
-    const grpcMethods: string[] = ["register", "login", "refresh", "logout", "getMe"];
+    const grpcMethods: string[] = [
+      "register",
+      "login",
+      "refresh",
+      "logout",
+      "getMe",
+      "listSessions",
+      "revokeSession",
+      "createGuest",
+      "upgradeGuest",
+    ];
     for (const method of grpcMethods) {
       const descriptor: any = Reflect.getOwnPropertyDescriptor(constructor.prototype, method);
       GrpcMethod("UserService", method)(constructor.prototype[method], method, descriptor);
@@ -167,12 +447,214 @@ export function UserServiceControllerMethods() {
 
 export const USER_SERVICE_NAME = "UserService";
 
+/** The endpoints of OAuth 2.0. Clients are public: they have no secret. */
+
+export interface OAuthServiceClient {
+  /** RFC 6749 section 3.2: the grants `password`, `refresh_token` and `guest`. */
+
+  token(request: TokenRequest, metadata?: Metadata1): Observable<TokenResponse>;
+
+  /** RFC 7009: ends the session of a refresh token or access token. An unknown token is not an error. */
+
+  revoke(request: RevokeRequest, metadata?: Metadata1): Observable<RevokeResponse>;
+
+  /** RFC 7662. The asking service shows an access token of its own that has the role. */
+
+  introspect(request: IntrospectRequest, metadata?: Metadata1): Observable<IntrospectResponse>;
+
+  /** RFC 8414. */
+
+  getMetadata(request: GetMetadataRequest, metadata?: Metadata1): Observable<Metadata>;
+}
+
+/** The endpoints of OAuth 2.0. Clients are public: they have no secret. */
+
+export interface OAuthServiceController {
+  /** RFC 6749 section 3.2: the grants `password`, `refresh_token` and `guest`. */
+
+  token(
+    request: TokenRequest,
+    metadata?: Metadata1,
+  ): Promise<TokenResponse> | Observable<TokenResponse> | TokenResponse;
+
+  /** RFC 7009: ends the session of a refresh token or access token. An unknown token is not an error. */
+
+  revoke(
+    request: RevokeRequest,
+    metadata?: Metadata1,
+  ): Promise<RevokeResponse> | Observable<RevokeResponse> | RevokeResponse;
+
+  /** RFC 7662. The asking service shows an access token of its own that has the role. */
+
+  introspect(
+    request: IntrospectRequest,
+    metadata?: Metadata1,
+  ): Promise<IntrospectResponse> | Observable<IntrospectResponse> | IntrospectResponse;
+
+  /** RFC 8414. */
+
+  getMetadata(request: GetMetadataRequest, metadata?: Metadata1): Promise<Metadata> | Observable<Metadata> | Metadata;
+}
+
+export function OAuthServiceControllerMethods() {
+  return function (constructor: Function) {
+    const grpcMethods: string[] = ["token", "revoke", "introspect", "getMetadata"];
+    for (const method of grpcMethods) {
+      const descriptor: any = Reflect.getOwnPropertyDescriptor(constructor.prototype, method);
+      GrpcMethod("OAuthService", method)(constructor.prototype[method], method, descriptor);
+      Object.defineProperty(constructor.prototype, method, descriptor);
+    }
+    const grpcStreamMethods: string[] = [];
+    for (const method of grpcStreamMethods) {
+      const descriptor: any = Reflect.getOwnPropertyDescriptor(constructor.prototype, method);
+      GrpcStreamMethod("OAuthService", method)(constructor.prototype[method], method, descriptor);
+      Object.defineProperty(constructor.prototype, method, descriptor);
+    }
+  };
+}
+
+export const O_AUTH_SERVICE_NAME = "OAuthService";
+
+/** What administrators do with the accounts of their tenant, and operators with tenants. */
+
+export interface AdminServiceClient {
+  /** In the order of their ids. */
+
+  listUsers(request: ListUsersRequest, metadata?: Metadata1): Observable<ListUsersResponse>;
+
+  getUser(request: GetUserRequest, metadata?: Metadata1): Observable<User>;
+
+  /** Ends every session of the user and refuses new ones. */
+
+  lockUser(request: LockUserRequest, metadata?: Metadata1): Observable<User>;
+
+  unlockUser(request: UnlockUserRequest, metadata?: Metadata1): Observable<User>;
+
+  /** Replaces the roles of a user and ends the user's sessions, whose tokens name the old ones. */
+
+  setRoles(request: SetRolesRequest, metadata?: Metadata1): Observable<User>;
+
+  /** Security events of the tenant, the latest first. */
+
+  listAuditEvents(request: ListAuditEventsRequest, metadata?: Metadata1): Observable<ListAuditEventsResponse>;
+
+  listTenants(request: ListTenantsRequest, metadata?: Metadata1): Observable<ListTenantsResponse>;
+
+  createTenant(request: CreateTenantRequest, metadata?: Metadata1): Observable<Tenant>;
+}
+
+/** What administrators do with the accounts of their tenant, and operators with tenants. */
+
+export interface AdminServiceController {
+  /** In the order of their ids. */
+
+  listUsers(
+    request: ListUsersRequest,
+    metadata?: Metadata1,
+  ): Promise<ListUsersResponse> | Observable<ListUsersResponse> | ListUsersResponse;
+
+  getUser(request: GetUserRequest, metadata?: Metadata1): Promise<User> | Observable<User> | User;
+
+  /** Ends every session of the user and refuses new ones. */
+
+  lockUser(request: LockUserRequest, metadata?: Metadata1): Promise<User> | Observable<User> | User;
+
+  unlockUser(request: UnlockUserRequest, metadata?: Metadata1): Promise<User> | Observable<User> | User;
+
+  /** Replaces the roles of a user and ends the user's sessions, whose tokens name the old ones. */
+
+  setRoles(request: SetRolesRequest, metadata?: Metadata1): Promise<User> | Observable<User> | User;
+
+  /** Security events of the tenant, the latest first. */
+
+  listAuditEvents(
+    request: ListAuditEventsRequest,
+    metadata?: Metadata1,
+  ): Promise<ListAuditEventsResponse> | Observable<ListAuditEventsResponse> | ListAuditEventsResponse;
+
+  listTenants(
+    request: ListTenantsRequest,
+    metadata?: Metadata1,
+  ): Promise<ListTenantsResponse> | Observable<ListTenantsResponse> | ListTenantsResponse;
+
+  createTenant(request: CreateTenantRequest, metadata?: Metadata1): Promise<Tenant> | Observable<Tenant> | Tenant;
+}
+
+export function AdminServiceControllerMethods() {
+  return function (constructor: Function) {
+    const grpcMethods: string[] = [
+      "listUsers",
+      "getUser",
+      "lockUser",
+      "unlockUser",
+      "setRoles",
+      "listAuditEvents",
+      "listTenants",
+      "createTenant",
+    ];
+    for (const method of grpcMethods) {
+      const descriptor: any = Reflect.getOwnPropertyDescriptor(constructor.prototype, method);
+      GrpcMethod("AdminService", method)(constructor.prototype[method], method, descriptor);
+      Object.defineProperty(constructor.prototype, method, descriptor);
+    }
+    const grpcStreamMethods: string[] = [];
+    for (const method of grpcStreamMethods) {
+      const descriptor: any = Reflect.getOwnPropertyDescriptor(constructor.prototype, method);
+      GrpcStreamMethod("AdminService", method)(constructor.prototype[method], method, descriptor);
+      Object.defineProperty(constructor.prototype, method, descriptor);
+    }
+  };
+}
+
+export const ADMIN_SERVICE_NAME = "AdminService";
+
+/** For the gateway alone: no user can hold its role, and no path leads here. */
+
+export interface RevocationServiceClient {
+  /**
+   * Ended sessions, first those since the cursor, then each as it ends; a message without any at least every two seconds says that the
+   * receiver knows all of them. The same session may come more than once.
+   */
+
+  watchRevocations(request: WatchRevocationsRequest, metadata?: Metadata1): Observable<RevocationBatch>;
+}
+
+/** For the gateway alone: no user can hold its role, and no path leads here. */
+
+export interface RevocationServiceController {
+  /**
+   * Ended sessions, first those since the cursor, then each as it ends; a message without any at least every two seconds says that the
+   * receiver knows all of them. The same session may come more than once.
+   */
+
+  watchRevocations(request: WatchRevocationsRequest, metadata?: Metadata1): Observable<RevocationBatch>;
+}
+
+export function RevocationServiceControllerMethods() {
+  return function (constructor: Function) {
+    const grpcMethods: string[] = ["watchRevocations"];
+    for (const method of grpcMethods) {
+      const descriptor: any = Reflect.getOwnPropertyDescriptor(constructor.prototype, method);
+      GrpcMethod("RevocationService", method)(constructor.prototype[method], method, descriptor);
+      Object.defineProperty(constructor.prototype, method, descriptor);
+    }
+    const grpcStreamMethods: string[] = [];
+    for (const method of grpcStreamMethods) {
+      const descriptor: any = Reflect.getOwnPropertyDescriptor(constructor.prototype, method);
+      GrpcStreamMethod("RevocationService", method)(constructor.prototype[method], method, descriptor);
+      Object.defineProperty(constructor.prototype, method, descriptor);
+    }
+  };
+}
+
+export const REVOCATION_SERVICE_NAME = "RevocationService";
+
 /** Public keys for verifiers. */
 
 export interface KeyServiceClient {
   /** The key set of RFC 7517 that verifies access tokens: the current key, the next one, and the previous one until its last token has expired. */
 
-  getKeySet(request: GetKeySetRequest, metadata?: Metadata): Observable<KeySet>;
+  getKeySet(request: GetKeySetRequest, metadata?: Metadata1): Observable<KeySet>;
 }
 
 /** Public keys for verifiers. */
@@ -180,7 +662,7 @@ export interface KeyServiceClient {
 export interface KeyServiceController {
   /** The key set of RFC 7517 that verifies access tokens: the current key, the next one, and the previous one until its last token has expired. */
 
-  getKeySet(request: GetKeySetRequest, metadata?: Metadata): Promise<KeySet> | Observable<KeySet> | KeySet;
+  getKeySet(request: GetKeySetRequest, metadata?: Metadata1): Promise<KeySet> | Observable<KeySet> | KeySet;
 }
 
 export function KeyServiceControllerMethods() {

@@ -1,0 +1,66 @@
+import { Injectable } from '@nestjs/common';
+import type { Call } from '@sluice/service';
+import { execute, statement } from '@sluice/storage';
+import { DataSource, type EntityManager } from 'typeorm';
+
+/** What is worth recording. */
+export type AuditAction =
+  | 'account.register'
+  | 'account.lock'
+  | 'account.unlock'
+  | 'account.roles'
+  | 'admin.create'
+  | 'guest.create'
+  | 'guest.upgrade'
+  | 'keys.rotate'
+  | 'login'
+  | 'logout'
+  | 'session.revoke'
+  | 'session.reuse'
+  | 'tenant.create';
+
+/** One security event. It has no place for a secret. */
+export interface AuditEvent {
+  readonly tenant: string;
+  readonly action: AuditAction;
+  /** `success`, or why not in a word. */
+  readonly outcome: string;
+  /** A user id. */
+  readonly subject?: string;
+  readonly sessionId?: string;
+}
+
+const insertEvent = statement(
+  'audit-insert',
+  `insert into audit_events (tenant, action, outcome, actor, subject, session_id, address, trace_id)
+   values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+);
+
+/** The append-only record of security events: who, what, from where, with which outcome, in which trace. */
+@Injectable()
+export class AuditLog {
+  constructor(private readonly dataSource: DataSource) {}
+
+  async record(call: Call, event: AuditEvent): Promise<void> {
+    await execute(this.dataSource, call, insertEvent, valuesOf(call, event));
+  }
+
+  /** Within a transaction: recorded exactly when the rest happens. */
+  async recordWithin(manager: EntityManager, call: Call, event: AuditEvent): Promise<void> {
+    await manager.query(insertEvent.text, valuesOf(call, event));
+  }
+}
+
+function valuesOf(call: Call, event: AuditEvent): string[] {
+  const { tenant, action, outcome, subject = '', sessionId = '' } = event;
+  return [
+    tenant,
+    action,
+    outcome,
+    call.caller?.subject ?? '',
+    subject,
+    sessionId,
+    call.clientAddress,
+    call.trace.traceId,
+  ];
+}

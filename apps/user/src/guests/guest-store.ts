@@ -1,0 +1,94 @@
+import type { EntityManager } from 'typeorm';
+import type { GuestLimit } from './guest-limits.js';
+
+/** A row of `guest_devices` while its lock is held. */
+export interface GuestDevice {
+  readonly refusals: number;
+  readonly blocked_ms: number | null;
+  readonly sealed_token: Buffer | null;
+  readonly token_ms: number | null;
+  readonly session_id: string | null;
+  readonly address: string;
+}
+
+/** Who asks, as it is kept: the device as a hash, the address as a network. */
+export interface GuestKey {
+  readonly tenant: string;
+  readonly device: string;
+  readonly network: string;
+}
+
+const milliseconds = (time: string) => `case when ${time} > clock_timestamp()
+  then ceil(extract(epoch from ${time} - clock_timestamp()) * 1000)::float8 end`;
+
+/** The statements of tables `guest_devices` and `guest_attempts`; all within the transaction that decides about one request. */
+export const guestStore = {
+  /** Takes the lock of the device, so that requests of one device are decided one after another. */
+  async lock(manager: EntityManager, { tenant, device }: GuestKey): Promise<GuestDevice> {
+    const [row] = await manager.query<[GuestDevice]>(
+      `insert into guest_devices as d (tenant, device) values ($1, $2)
+       on conflict (tenant, device) do update set changed_at = clock_timestamp()
+       returning refusals, sealed_token, session_id, address,
+         ${milliseconds('d.blocked_until')} as blocked_ms, ${milliseconds('d.token_until')} as token_ms`,
+      [tenant, device],
+    );
+    return row;
+  },
+
+  /** Takes the lock of the address; always after that of the device, so that no two wait for each other. */
+  async lockNetwork(manager: EntityManager, network: string): Promise<void> {
+    await manager.query(`select pg_advisory_xact_lock(hashtextextended('guest/' || $1, 0))`, [network]);
+  },
+
+  /** The generation of the session when it is alive. */
+  async aliveGeneration(manager: EntityManager, sessionId: string): Promise<number | undefined> {
+    const [row] = await manager.query<{ generation: number }[]>(
+      `select generation from sessions s join users u on u.id = s.user_id
+       where s.id = $1 and s.revoked_at is null and s.idle_until > clock_timestamp() and u.guest and u.locked_at is null`,
+      [sessionId],
+    );
+    return row?.generation;
+  },
+
+  /** The age of the `count`-th latest token of the device or the network. */
+  async age(manager: EntityManager, key: GuestKey, by: 'device' | 'network', limit: GuestLimit) {
+    const [where, values] =
+      by === 'device' ? ['tenant = $3 and device = $4', [key.tenant, key.device]] : ['address = $3', [key.network]];
+    const [row] = await manager.query<{ age_ms: number }[]>(
+      `select (extract(epoch from clock_timestamp() - at) * 1000)::float8 as age_ms from guest_attempts
+       where outcome = 'issued' and ${where} and at > clock_timestamp() - $1 * interval '1 second'
+       order by at desc offset $2 limit 1`,
+      [limit.seconds, limit.count - 1, ...values],
+    );
+    return row?.age_ms;
+  },
+
+  async record(manager: Pick<EntityManager, 'query'>, key: GuestKey, cause: string, outcome: string): Promise<void> {
+    await manager.query(
+      `insert into guest_attempts (tenant, device, address, cause, outcome) values ($1, $2, $3, $4, $5)`,
+      [key.tenant, key.device, key.network, cause, outcome],
+    );
+  },
+
+  async refuse(manager: EntityManager, { tenant, device }: GuestKey, waitMs: number): Promise<void> {
+    await manager.query(
+      `update guest_devices set refusals = refusals + 1, blocked_until = clock_timestamp() + $3 * interval '1 millisecond'
+       where tenant = $1 and device = $2`,
+      [tenant, device, waitMs],
+    );
+  },
+
+  async insertGuest(manager: EntityManager, tenant: string, id: string): Promise<void> {
+    await manager.query(`insert into users (id, tenant, guest) values ($1, $2, true)`, [id, tenant]);
+  },
+
+  /** Remembers the token that is alive now, and forgets the refusals before it. */
+  async keep(manager: EntityManager, key: GuestKey, token: { sealed: Buffer; seconds: number; sessionId: string }) {
+    await manager.query(
+      `update guest_devices set refusals = 0, blocked_until = '-infinity', sealed_token = $3,
+         token_until = clock_timestamp() + $4 * interval '1 second', session_id = $5, address = $6
+       where tenant = $1 and device = $2`,
+      [key.tenant, key.device, token.sealed, token.seconds, token.sessionId, key.network],
+    );
+  },
+};

@@ -1,0 +1,176 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import type { userV1 } from '@sluice/contract';
+import { Problem } from '@sluice/problem';
+import type { Call } from '@sluice/service';
+import { transaction } from '@sluice/storage';
+import { DataSource, type EntityManager } from 'typeorm';
+import { Accounts } from '../accounts/accounts.js';
+import { invalid, readText } from '../accounts/credentials.js';
+import { AuditLog } from '../audit/audit-log.js';
+import { Keys } from '../keys/keys.js';
+import { seal, unseal } from '../keys/seal.js';
+import { UserMetrics } from '../metrics.js';
+import { networkOf } from '../protection/network.js';
+import { Sessions } from '../sessions/sessions.js';
+import { SETTINGS, type UserSettings } from '../settings.js';
+import { TokenIssuer } from '../tokens/token-issuer.js';
+import {
+  BACKOFF,
+  backoffMs,
+  type GuestLimits,
+  guestLimits,
+  type GuestRefusal,
+  longestRefusal,
+} from './guest-limits.js';
+import { type GuestDevice, type GuestKey, guestStore } from './guest-store.js';
+
+const DEVICE_ID_CHARACTERS_MAX = 200;
+const CAUSE = /^[a-z0-9_.-]{1,64}$/;
+/** A request for a guest token is decided within this time, whoever of those that share the decision leaves. */
+const DECISION_MS = 10_000;
+/** A token with less left than this is not returned again. */
+const TOKEN_LEFT_MS_MIN = 1000;
+
+type Outcome =
+  | { readonly kind: 'issued' | 'returned'; readonly tokens: userV1.TokenResponse }
+  | { readonly kind: 'refused'; readonly refusal: GuestRefusal };
+
+/** Anonymous tokens, a few per device (requirement U6). */
+@Injectable()
+export class Guests {
+  private readonly limits: GuestLimits;
+  /** Requests of one device that are decided together, so that a device that asks a hundred times at once takes one connection. */
+  private readonly deciding = new Map<string, Promise<Outcome>>();
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly accounts: Accounts,
+    private readonly sessions: Sessions,
+    private readonly issuer: TokenIssuer,
+    private readonly keys: Keys,
+    private readonly audit: AuditLog,
+    private readonly metrics: UserMetrics,
+    @Inject(SETTINGS) settings: UserSettings,
+  ) {
+    this.limits = guestLimits(settings);
+  }
+
+  /**
+   * A token for the device: the one that is alive, for whoever asks from where it was issued, or a new one.
+   *
+   * @throws Problem INVALID_ARGUMENT; RATE_LIMIT_EXCEEDED with the limit and the wait
+   */
+  async create(call: Call, request: userV1.CreateGuestRequest): Promise<userV1.TokenResponse> {
+    const deviceId = readText(request.device_id, 'device_id', DEVICE_ID_CHARACTERS_MAX);
+    const cause = request.cause === '' ? 'unspecified' : request.cause;
+    if (!CAUSE.test(cause)) throw invalid('cause', 'must have 1 to 64 of a–z, 0–9, _, - and .');
+    const network = networkOf(call.clientAddress);
+    if (deviceId === '' && network === '') throw invalid('device_id', 'must not be empty');
+    const tenant = await this.accounts.openTenant(call, request.tenant);
+    // A client without a device id is told from others by its address alone.
+    const device = createHash('sha256')
+      .update(deviceId === '' ? `network ${network}` : `id ${deviceId}`)
+      .digest('base64url');
+    const key: GuestKey = { tenant, device, network };
+
+    const flight = `${tenant} ${device} ${network}`;
+    const shared = this.deciding.get(flight);
+    const deciding = shared ?? this.decide(call, key, cause).finally(() => this.deciding.delete(flight));
+    if (!shared) this.deciding.set(flight, deciding);
+    const outcome = await deciding;
+    const name = outcome.kind === 'refused' ? `refused:${outcome.refusal.limit.name}` : outcome.kind;
+    if (shared) await guestStore.record(this.dataSource, key, cause, name === 'issued' ? 'returned' : name);
+    this.metrics.guests.inc({ outcome: shared && name === 'issued' ? 'returned' : name });
+    if (outcome.kind === 'refused') throw refusalProblem(outcome.refusal);
+    return outcome.tokens;
+  }
+
+  private decide(call: Call, key: GuestKey, cause: string): Promise<Outcome> {
+    return transaction(this.dataSource, { deadline: Date.now() + DECISION_MS }, async (manager) => {
+      const device = await guestStore.lock(manager, key);
+      const alive = await this.aliveToken(manager, key, device);
+      const outcome = alive ?? (await this.issueOrRefuse(manager, call, key, device));
+      const name = outcome.kind === 'refused' ? `refused:${outcome.refusal.limit.name}` : outcome.kind;
+      await guestStore.record(manager, key, cause, name);
+      return outcome;
+    });
+  }
+
+  private async aliveToken(manager: EntityManager, key: GuestKey, device: GuestDevice): Promise<Outcome | undefined> {
+    const { sealed_token: sealed, session_id: sessionId, token_ms: leftMs } = device;
+    if (!sealed || !sessionId || leftMs === null || leftMs < TOKEN_LEFT_MS_MIN) return undefined;
+    if (device.address !== key.network) return undefined;
+    const generation = await guestStore.aliveGeneration(manager, sessionId);
+    if (generation === undefined) return undefined;
+    const tokens: userV1.TokenResponse = {
+      access_token: unseal(this.keys.current.refreshSecret, purposeOf(key), sealed).toString(),
+      refresh_token: this.issuer.refreshTokenOf(sessionId, generation),
+      token_type: 'Bearer',
+      expires_in: Math.floor(leftMs / 1000),
+      session_id: sessionId,
+      guest: true,
+    };
+    return { kind: 'returned', tokens };
+  }
+
+  private async issueOrRefuse(
+    manager: EntityManager,
+    call: Call,
+    key: GuestKey,
+    device: GuestDevice,
+  ): Promise<Outcome> {
+    const refusal = await this.refusalOf(manager, key, device);
+    if (refusal) {
+      const waitMs = Math.max(refusal.waitMs, backoffMs(this.limits, device.refusals + 1));
+      await guestStore.refuse(manager, key, waitMs);
+      return { kind: 'refused', refusal: { limit: refusal.limit, waitMs } };
+    }
+    const id = randomUUID();
+    await guestStore.insertGuest(manager, key.tenant, id);
+    const tokens = await this.sessions.openWithin(manager, call, id, 'guest');
+    const sealed = seal(this.keys.current.refreshSecret, purposeOf(key), Buffer.from(tokens.access_token));
+    await guestStore.keep(manager, key, { sealed, seconds: tokens.expires_in, sessionId: tokens.session_id });
+    await this.audit.recordWithin(manager, call, {
+      tenant: key.tenant,
+      action: 'guest.create',
+      outcome: 'success',
+      subject: id,
+      sessionId: tokens.session_id,
+    });
+    return { kind: 'issued', tokens };
+  }
+
+  private async refusalOf(
+    manager: EntityManager,
+    key: GuestKey,
+    device: GuestDevice,
+  ): Promise<GuestRefusal | undefined> {
+    const ages = [];
+    for (const limit of this.limits.device) {
+      ages.push({ limit, ageMs: await guestStore.age(manager, key, 'device', limit) });
+    }
+    if (key.network !== '') {
+      await guestStore.lockNetwork(manager, key.network);
+      for (const limit of this.limits.address) {
+        ages.push({ limit, ageMs: await guestStore.age(manager, key, 'network', limit) });
+      }
+    }
+    const refusal = longestRefusal(ages);
+    if (device.blocked_ms === null || device.blocked_ms <= (refusal?.waitMs ?? 0)) return refusal;
+    return { limit: BACKOFF, waitMs: device.blocked_ms };
+  }
+}
+
+const purposeOf = ({ tenant, device }: GuestKey) => `guest-token/${tenant}/${device}`;
+
+function refusalProblem({ limit, waitMs }: GuestRefusal): Problem {
+  return new Problem('RATE_LIMIT_EXCEEDED', 'This device has to wait for its next guest token.', {
+    details: {
+      blocked_by: limit.blockedBy,
+      policy: `guest-${limit.name}`,
+      ...(limit.seconds > 0 && { limit: limit.count, window_seconds: limit.seconds }),
+      retry_after_ms: waitMs,
+    },
+  });
+}

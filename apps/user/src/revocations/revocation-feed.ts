@@ -1,0 +1,128 @@
+import { Inject, Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
+import { LOGGER } from '@sluice/service';
+import type { Logger } from '@sluice/telemetry';
+import pg from 'pg';
+import { Subject } from 'rxjs';
+import { SETTINGS, type UserSettings } from '../settings.js';
+
+/** A session that has ended, by the database's clock in milliseconds since the epoch. */
+export interface EndedSession {
+  readonly sessionId: string;
+  readonly revokedAtMs: number;
+}
+
+/** Sessions that ended, possibly none, and the moment up to which all of them are known. */
+export interface FeedMessage {
+  readonly ended: readonly EndedSession[];
+  readonly asOfMs: number;
+}
+
+const CHANNEL = 'sluice_revocations';
+/** How often the database is asked besides its notifications; also how often watchers hear that nothing happened. */
+const BEAT_MS = 1000;
+const BEAT_TIMEOUT_MS = 3000;
+const RECONNECT_MS = 500;
+/** A revocation may commit this much later than the time that it bears. */
+const COMMIT_LAG_MS = 10_000;
+
+/**
+ * Hears of ended sessions from every replica: by `NOTIFY` at once, and by looking every second, so that a notification that
+ * was lost with its connection comes a second later.
+ */
+@Injectable()
+export class RevocationFeed implements OnModuleInit, OnModuleDestroy {
+  /** Nothing comes while the database cannot be reached; completes when the service stops. */
+  readonly messages = new Subject<FeedMessage>();
+  private client: pg.Client | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private stopped = false;
+  private asOfMs = 0;
+  /** What went out within the lag already. */
+  private readonly recent = new Map<string, number>();
+
+  constructor(
+    @Inject(SETTINGS) private readonly settings: UserSettings,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  async onModuleInit(): Promise<void> {
+    await this.connect();
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    this.messages.complete();
+    await this.client?.end().catch(() => undefined);
+  }
+
+  private async connect(): Promise<void> {
+    const client = new pg.Client({
+      connectionString: this.settings.USER_DATABASE_URL,
+      application_name: 'sluice-user-revocations',
+      connectionTimeoutMillis: BEAT_TIMEOUT_MS,
+      query_timeout: BEAT_TIMEOUT_MS,
+      keepAlive: true,
+      options: '-c search_path=identity,public',
+    });
+    // A broken connection is noticed by the next beat.
+    client.on('error', () => undefined);
+    client.on('notification', ({ payload }) => this.notified(payload));
+    try {
+      await client.connect();
+      await client.query(`listen ${CHANNEL}`);
+      this.client = client;
+      await this.beat();
+    } catch (error) {
+      this.logger.warn({ err: error }, 'revocations cannot be heard');
+      await this.reconnectLater(client);
+    }
+  }
+
+  private async reconnectLater(broken: pg.Client): Promise<void> {
+    this.client = undefined;
+    void broken.end().catch(() => undefined);
+    if (!this.stopped) this.timer = setTimeout(() => void this.connect(), RECONNECT_MS).unref();
+  }
+
+  private notified(payload: string | undefined): void {
+    const [sessionId, revokedAt] = payload?.split(' ') ?? [];
+    if (sessionId === undefined || revokedAt === undefined) return;
+    this.send([{ sessionId, revokedAtMs: Number(revokedAt) }]);
+  }
+
+  private async beat(): Promise<void> {
+    const { client } = this;
+    if (!client || this.stopped) return;
+    try {
+      const { rows } = await client.query<{ now_ms: number; id: string | null; revoked_ms: number | null }>(
+        `select (extract(epoch from clock.now) * 1000)::float8 as now_ms, s.id,
+           (extract(epoch from s.revoked_at) * 1000)::float8 as revoked_ms
+         from (select clock_timestamp() as now) clock
+         left join sessions s on s.revoked_at > to_timestamp($1::float8 / 1000)`,
+        [this.asOfMs === 0 ? Date.now() : this.asOfMs - COMMIT_LAG_MS],
+      );
+      this.asOfMs = rows[0]?.now_ms ?? this.asOfMs;
+      this.send(rows.flatMap(({ id, revoked_ms }) => (id ? [{ sessionId: id, revokedAtMs: revoked_ms ?? 0 }] : [])));
+      this.forget();
+      if (!this.stopped) this.timer = setTimeout(() => void this.beat(), BEAT_MS).unref();
+    } catch (error) {
+      this.logger.warn({ err: error }, 'the connection that hears revocations broke');
+      await this.reconnectLater(client);
+    }
+  }
+
+  private send(ended: readonly EndedSession[]): void {
+    const fresh = ended.filter(({ sessionId }) => !this.recent.has(sessionId));
+    for (const { sessionId, revokedAtMs } of fresh) this.recent.set(sessionId, revokedAtMs);
+    if (!this.stopped && (fresh.length > 0 || ended.length === 0)) {
+      this.messages.next({ ended: fresh, asOfMs: this.asOfMs });
+    }
+  }
+
+  private forget(): void {
+    for (const [sessionId, revokedAtMs] of this.recent) {
+      if (revokedAtMs < this.asOfMs - 2 * COMMIT_LAG_MS) this.recent.delete(sessionId);
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { userV1 } from '@sluice/contract';
+import { Keys } from '../keys/keys.js';
+import { formatRefreshToken } from '../sessions/refresh-token.js';
+import type { SessionOwner } from '../sessions/session-store.js';
+import { SETTINGS, type UserSettings } from '../settings.js';
+import { type AccessTokenClaims, signAccessToken } from './access-token.js';
+
+/** The OAuth client of tokens that are issued here: clients are public, so none can be told from another. */
+const CLIENT = 'sluice';
+
+/** Makes the tokens of a session as it stands in the database. */
+@Injectable()
+export class TokenIssuer {
+  constructor(
+    private readonly keys: Keys,
+    @Inject(SETTINGS) private readonly settings: UserSettings,
+  ) {}
+
+  tokensOf(owner: SessionOwner): userV1.TokenResponse {
+    const claims: AccessTokenClaims = {
+      iss: this.settings.TOKEN_ISSUER,
+      aud: this.settings.TOKEN_AUDIENCE,
+      sub: owner.user_id,
+      client_id: CLIENT,
+      sid: owner.session_id,
+      tid: owner.tenant,
+      roles: owner.roles,
+      scope: '',
+      ...(owner.guest && { guest: true }),
+    };
+    const lifetime = this.settings.ACCESS_TOKEN_SECONDS;
+    const access = signAccessToken(this.keys.current.current, claims, lifetime, owner.absolute_until.getTime());
+    return {
+      access_token: access.text,
+      refresh_token: this.refreshTokenOf(owner.session_id, owner.generation),
+      token_type: 'Bearer',
+      expires_in: access.expiresInSeconds,
+      session_id: owner.session_id,
+      guest: owner.guest,
+    };
+  }
+
+  refreshTokenOf(sessionId: string, generation: number): string {
+    return formatRefreshToken(this.keys.current.refreshSecret, { sessionId, generation });
+  }
+}
