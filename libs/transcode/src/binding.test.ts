@@ -97,7 +97,11 @@ describe('rules', () => {
 
   test('prefix, services and defaults', () => {
     expect(routes({ pathPrefix: '/library' })).toContain('GET /library/v1/books:search');
-    expect(routes({ services: ['other.Service'] })).toEqual([]);
+    expect(routes({ services: [service] })).toEqual(routes({}));
+    expect(() => routes({ services: ['other.Service'] })).toThrow('services: "other.Service" is none of');
+    expect(() => routes({ maxDepth: 0 })).toThrow('maxDepth: 0 is not');
+    expect(() => routes({ maxDepth: 100_000 })).toThrow('maxDepth: 100000 is not');
+    expect(routes({ pathPrefix: '/x', overrides: [{ selector: `${service}.GetBook`, get: '/' }] })).toContain('GET /x');
     const { encode } = gateway({ unannotated: 'post' });
     expect([...encode('POST /transcode.test.v1.Library/Unannotated', '{"name":"a"}')]).toEqual([0x0a, 1, 0x61]);
   });

@@ -35,7 +35,7 @@ export interface RouteOptions {
   /** Full names of the services to compile; all of them by default. */
   services?: readonly string[];
   json?: JsonOptions;
-  /** How deep JSON and messages may nest. 100 by default, as in protobuf. */
+  /** How deep JSON and messages may nest, 1 to 1000. 100 by default, as in protobuf. */
   maxDepth?: number;
 }
 
@@ -53,6 +53,7 @@ export interface RequestParts {
 /** A message as the body of an HTTP response. */
 export interface ResponseBody {
   contentType: string;
+  /** Of a `google.api.HttpBody` it is a part of the message's own memory. */
   body: Uint8Array;
 }
 
@@ -124,6 +125,7 @@ export interface Binding {
  * @throws SchemaError that names file, method and rule
  */
 export function compileBindings(schema: Schema, options: RouteOptions = {}): Binding[] {
+  checkOptions(schema, options);
   const overrides = overridesBySelector(schema, options.overrides ?? []);
   const readers = new MessageReaders(schema.registry);
   const printers = new MessagePrinters(schema.registry, printOptions(options.json));
@@ -135,6 +137,20 @@ export function compileBindings(schema: Schema, options: RouteOptions = {}): Bin
     }
   }
   return bindings;
+}
+
+/** Beyond this the recursion of the codecs could exhaust the stack. */
+const depthLimit = 1000;
+
+function checkOptions(schema: Schema, { services, maxDepth }: RouteOptions): void {
+  const known = new Set([...schema.methods.values()].map((method) => method.service));
+  const unknown = services?.find((service) => !known.has(service));
+  if (unknown !== undefined) {
+    throw new SchemaError(`${schema.origin}: services: "${unknown}" is none of ${[...known].join(', ')}`);
+  }
+  if (maxDepth !== undefined && !(Number.isInteger(maxDepth) && maxDepth >= 1 && maxDepth <= depthLimit)) {
+    throw new SchemaError(`${schema.origin}: maxDepth: ${maxDepth} is not a whole number from 1 to ${depthLimit}`);
+  }
 }
 
 function compileBinding(
@@ -174,7 +190,7 @@ function compileBinding(
 
 function templateOf(rule: FlatRule, prefix: string): PathTemplate {
   try {
-    return parseTemplate(prefix + rule.path);
+    return parseTemplate(prefix !== '' && rule.path === '/' ? prefix : prefix + rule.path);
   } catch (cause) {
     if (!(cause instanceof SchemaError)) throw cause;
     throw new SchemaError(`${rule.source}: ${cause.message}`, { cause });

@@ -3,6 +3,8 @@ import { longRun, plainRunEnd } from '../wire/plain-run.js';
 import { invalidMessage } from './wire-message.js';
 
 const keptBytesMax = 1 << 20;
+/** Defaults make JSON many times larger than the message, so a message within its bound can print without one. */
+const textBytesMax = 1 << 28;
 
 /** What follows the backslash for the bytes that JSON escapes: 0 for none, `u` for a code. */
 const escapes = new Uint8Array(256);
@@ -20,6 +22,7 @@ export class JsonWriter {
   ensure(count: number): void {
     const needed = this.pos + count;
     if (needed <= this.buf.length) return;
+    if (needed > textBytesMax) invalidMessage(`its JSON is larger than ${textBytesMax} bytes`);
     const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.buf.length * 2));
     this.buf.copy(larger, 0, 0, this.pos);
     this.buf = larger;

@@ -1,6 +1,7 @@
 import { ScalarType } from '@bufbuild/protobuf';
 import type { DescField } from '@bufbuild/protobuf';
 import { tagOf, wireType } from '../read/field-reader.js';
+import { hashOf } from '../read/name-table.js';
 import type { OccurrencePrinter } from './field-printer.js';
 import type { JsonWriter } from './json-writer.js';
 import type { MessagePrinters } from './message-printer.js';
@@ -108,12 +109,6 @@ function hasDistinctKeys(m: WireMessage, first: number, keyTag: number, valueTag
     else if (hashes.push(hash) === listMax) set = new Set(hashes);
   }
   return true;
-}
-
-function hashOf(buf: Uint8Array, start: number, end: number): number {
-  let hash = 0;
-  for (let i = start; i < end; i++) hash = (Math.imul(hash, 31) + buf[i]!) | 0;
-  return hash;
 }
 
 /** An entry is a message with the key as field 1 and the value as field 2. */

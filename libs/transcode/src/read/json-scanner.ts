@@ -1,7 +1,9 @@
 import { isUtf8 } from 'node:buffer';
 import { TranscodeError, shorten } from '../errors.js';
 import type { TranscodeErrorCode } from '../errors.js';
+import { firstInvalidUtf8 } from '../wire/utf8.js';
 import { longRun, plainRunEnd } from '../wire/plain-run.js';
+import { escapeEnd } from './escape.js';
 import { pathAt, positionOf } from './position.js';
 
 const quote = 0x22;
@@ -304,40 +306,9 @@ export class JsonScanner {
 
   /** @param pos of a backslash. @returns the index after the escape */
   private checkEscape(pos: number): number {
-    const { buf } = this;
-    switch (buf[pos + 1]) {
-      case 0x22:
-      case 0x5c:
-      case 0x2f:
-      case 0x62:
-      case 0x66:
-      case 0x6e:
-      case 0x72:
-      case 0x74:
-        return pos + 2;
-      case 0x75: {
-        const unit = this.codeUnit(pos);
-        if (unit < 0xd800 || unit > 0xdfff) return pos + 6;
-        const isPair = unit < 0xdc00 && buf[pos + 6] === backslash && buf[pos + 7] === 0x75;
-        const low = isPair ? this.codeUnit(pos + 6) : 0;
-        if (low < 0xdc00 || low > 0xdfff) this.fail('INVALID_JSON', 'half of a surrogate pair', pos);
-        return pos + 12;
-      }
-      default:
-        return this.fail('INVALID_JSON', 'invalid escape in a string', pos);
-    }
-  }
-
-  private codeUnit(pos: number): number {
-    let unit = 0;
-    for (let i = pos + 2; i < pos + 6; i++) {
-      const byte = this.buf[i]!;
-      const lower = byte | 0x20;
-      if (isDigit(byte)) unit = unit * 16 + byte - 0x30;
-      else if (lower >= 0x61 && lower <= 0x66) unit = unit * 16 + lower - 0x57;
-      else this.fail('INVALID_JSON', 'invalid escape in a string', pos);
-    }
-    return unit;
+    const end = escapeEnd(this.buf, pos);
+    if (end > 0) return end;
+    return this.fail('INVALID_JSON', end === 0 ? 'invalid escape in a string' : 'half of a surrogate pair', pos);
   }
 
   private failInString(pos: number): never {
@@ -351,22 +322,4 @@ const nothing = Buffer.alloc(0);
 
 function isDigit(byte: number): boolean {
   return byte >= 0x30 && byte <= 0x39;
-}
-
-/** Offset of the first byte that breaks UTF-8, by halving; only for errors. */
-function firstInvalidUtf8(buf: Buffer): number {
-  let low = 0;
-  let high = buf.length;
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    try {
-      new TextDecoder('utf-8', { fatal: true }).decode(buf.subarray(0, middle), { stream: true });
-      low = middle;
-    } catch {
-      high = middle - 1;
-    }
-  }
-  // A sequence that is cut by the bad byte begins up to three bytes before it.
-  while (low > 0 && !isUtf8(buf.subarray(0, low))) low--;
-  return low;
 }

@@ -1,7 +1,7 @@
 /** The hash that the scanner computes over a name's bytes while it looks for the closing quote. */
-export function hashOf(bytes: Uint8Array): number {
+export function hashOf(bytes: Uint8Array, start: number, end: number): number {
   let hash = 0;
-  for (const byte of bytes) hash = (Math.imul(hash, 31) + byte) | 0;
+  for (let i = start; i < end; i++) hash = (Math.imul(hash, 31) + bytes[i]!) | 0;
   return hash;
 }
 
@@ -26,7 +26,7 @@ export class NameTable<T> {
     this.slots = new Array<Slot<T> | undefined>(size).fill(undefined);
     for (const [name, value] of this.byName) {
       const bytes = Buffer.from(name);
-      const hash = hashOf(bytes);
+      const hash = hashOf(bytes, 0, bytes.length);
       let index = hash & this.mask;
       while (this.slots[index]) index = (index + 1) & this.mask;
       this.slots[index] = { bytes, hash, value };

@@ -189,7 +189,9 @@ function enumNumberReader(desc: DescEnum): (s: JsonScanner) => number {
     const at = s.pos;
     if (first === 0x22) {
       s.string();
-      const name = s.escaped ? byName.get(s.text()) : byName.find(s.buf, s.start, s.stop, hashOfLast(s));
+      const name = s.escaped
+        ? byName.get(s.text())
+        : byName.find(s.buf, s.start, s.stop, hashOf(s.buf, s.start, s.stop));
       return name ?? s.fail('INVALID_VALUE', `"${shorten(s.text())}" is not a value of ${desc.typeName}`, at);
     }
     if (first === 0x6e && isNull) {
@@ -203,8 +205,4 @@ function enumNumberReader(desc: DescEnum): (s: JsonScanner) => number {
     if (desc.open || declared.has(number)) return number;
     return s.fail('INVALID_VALUE', `${number} is not a value of ${desc.typeName}`, at);
   };
-}
-
-function hashOfLast(s: JsonScanner): number {
-  return hashOf(s.buf.subarray(s.start, s.stop));
 }

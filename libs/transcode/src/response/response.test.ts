@@ -104,6 +104,12 @@ describe('bodies', () => {
     expect(run).toThrow(reason);
   });
 
+  test('a message whose defaults would fill the memory', () => {
+    const codec = messageCodec(schema, 'transcode.test.v1.Lists')!;
+    const empties = Buffer.alloc(3_000_000, Buffer.from('8a0100', 'hex'));
+    expect(() => codec.toJson(empties)).toThrow('larger than');
+  });
+
   test('a message nested without end', () => {
     const codec = messageCodec(schema, 'transcode.test.v1.Tree')!;
     let bytes = Buffer.alloc(0);
