@@ -1,6 +1,7 @@
 import { Problem, problemContentType, toProblemDocument, toStatusDocument } from '@sluice/problem';
 import type { Field } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
+import { answerForm } from '../route/route.js';
 import { compressed } from './compression.js';
 import { grpcTrailers, trailerFrame } from './grpc-trailers.js';
 
@@ -42,7 +43,7 @@ function withCommonFields(exchange: Exchange, fields: Field[]): Field[] {
 export function respondProblem(exchange: Exchange, problem: Problem): void {
   if (exchange.finished) return;
   exchange.runtime.log.failed(exchange, problem);
-  const form = exchange.route?.form ?? 'rest';
+  const form = answerForm(exchange);
   const fields: Field[] = Object.entries(problem.headers);
   const retryAfterMs = problem.details['retry_after_ms'];
   if (typeof retryAfterMs === 'number' && !('retry-after' in problem.headers)) {

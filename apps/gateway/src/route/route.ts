@@ -83,10 +83,24 @@ function throwFaultFirst(exchange: Exchange): void {
   if (authorization.kind === 'faulty' && exchange.runtime.verifier) throw authorization.problem;
 }
 
+const GRPC_TYPE = /^application\/(grpc|grpc-web|grpc-web-text)(?:\+proto)?\s*(?:;|$)/;
+
 /** By the media type: `application/grpc`, `application/grpc-web`, `application/grpc-web-text`, each with an optional `+proto`. */
 function formOf(contentType: string | undefined): Form {
   if (contentType === undefined || !contentType.startsWith('application/grpc')) return 'rest';
-  const form = /^application\/(grpc|grpc-web|grpc-web-text)(?:\+proto)?\s*(?:;|$)/.exec(contentType)?.[1];
+  const form = GRPC_TYPE.exec(contentType)?.[1];
   if (form === undefined) throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Of gRPC only the encoding +proto is served.');
   return form as Form;
+}
+
+/** The form in which a refusal is told: the route's, or, when none was found yet, what the client seems to speak. */
+export function answerForm({ route, head, transport }: Exchange): Form {
+  if (route) return route.form;
+  const { rawFields, protocol } = transport;
+  let contentType = head?.contentType;
+  for (let at = 0; contentType === undefined && at < rawFields.length; at += 2) {
+    if (rawFields[at]!.toLowerCase() === 'content-type') contentType = rawFields[at + 1];
+  }
+  const form = (GRPC_TYPE.exec(contentType ?? '')?.[1] ?? 'rest') as Form;
+  return form === 'grpc' && protocol === 'HTTP/1.1' ? 'rest' : form;
 }
