@@ -7,8 +7,11 @@ import { AllocationReader } from './allocations/allocation-reader.js';
 import { Allocations } from './allocations/allocations.js';
 import { AllocatorController } from './allocator.controller.js';
 import { batchEvents, watchQueue } from './batch/batch-metrics.js';
+import { LeaseTicker } from './batch/lease-ticker.js';
 import { GroupCommit } from './batch/group-commit.js';
 import { PostgresExecutor } from './batch/postgres-executor.js';
+import { Invariant } from './ledger/invariant.js';
+import { Retention } from './ledger/retention.js';
 import { migrations } from './migrations/index.js';
 import { Nodes } from './nodes/nodes.js';
 import { UsageWatch } from './nodes/usage-watch.js';
@@ -45,6 +48,9 @@ export class AllocatorModule implements OnApplicationShutdown {
         Nodes,
         UsageWatch,
         StrategySettings,
+        LeaseTicker,
+        Invariant,
+        Retention,
       ],
     };
   }

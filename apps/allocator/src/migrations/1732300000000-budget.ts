@@ -25,7 +25,8 @@ export class Budget1732300000000 implements MigrationInterface {
         strategy smallint not null check (strategy in (1, 2)),
         configured_strategy smallint not null,
         large_request_tokens bigint not null,
-        pruned_until timestamptz not null default '-infinity'
+        -- Freed and expired allocations that ended before this have been forgotten.
+        pruned_until timestamptz not null default clock_timestamp()
       )`);
     await runner.query(`
       create table allocations (
@@ -65,14 +66,27 @@ export class Budget1732300000000 implements MigrationInterface {
         request_id text collate "C"
       ) partition by range (at)`);
     await runner.query(`create table ledger_default partition of ledger default`);
-    await runner.query(`create index ledger_batch on ledger using brin (batch) with (pages_per_range = 32)`);
-    await runner.query(`create index ledger_at on ledger using brin (at) with (pages_per_range = 32)`);
+    await runner.query(`
+      -- What the months of the ledger that were dropped had added up to, for everything that was not back at zero.
+      create table ledger_opening (
+        node_id text collate "C" not null,
+        tenant text collate "C",
+        request_id text collate "C",
+        delta bigint not null,
+        capacity_delta bigint not null
+      )`);
+    await runner.query(
+      `create index ledger_batch on ledger using brin (batch) with (pages_per_range = 32, autosummarize = on)`,
+    );
+    await runner.query(
+      `create index ledger_at on ledger using brin (at) with (pages_per_range = 32, autosummarize = on)`,
+    );
     await runner.query(applyBatchSql);
   }
 
   async down(runner: QueryRunner): Promise<void> {
     await runner.query(`drop function apply_batch`);
-    await runner.query(`drop table ledger, leases, allocations, settings, nodes`);
+    await runner.query(`drop table ledger, ledger_opening, leases, allocations, settings, nodes`);
     await runner.query(`drop sequence batch_seq`);
   }
 }
