@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const LAYERS = [
   ['contract', 'problem', 'config'],
   ['wire', 'transcode', 'limit', 'identity', 'client'],
-  ['storage', 'telemetry'],
+  ['storage', 'telemetry', 'nest-transport'],
   ['service'],
 ];
 const layerOf = (name) => LAYERS.findIndex((layer) => layer.includes(name));

@@ -19,9 +19,4 @@ export { Http2Server } from './server/server.js';
 export type { Http2ServerCounters, Http2ServerOptions } from './server/server-options.js';
 export { encodeFields, type EncodedFields, type RequestEvents, type ServerStream } from './server/server-stream.js';
 export { joinCookies } from './server/request-rules.js';
-export {
-  GrpcServerCall,
-  unimplemented,
-  type GrpcServerEvents,
-  type GrpcServerOptions,
-} from './server/grpc-server-call.js';
+export { GrpcServerCall, type GrpcServerEvents, type GrpcServerOptions } from './server/grpc-server-call.js';

@@ -245,8 +245,3 @@ function refuseCall(stream: ServerStream, code: number, message: string): undefi
     COMMON,
   );
 }
-
-/** The way out for requests whose method nobody serves. */
-export function unimplemented(stream: ServerStream): void {
-  refuseCall(stream, Status.UNIMPLEMENTED, `unknown method ${stream.path}`);
-}

@@ -17,6 +17,7 @@ export class Http2Server implements ServerConnectionOwner {
   readonly settings: Http2ServerSettings;
   readonly counters: Http2ServerCounters = noCounts();
   private readonly connections = new Set<ServerConnection>();
+  private graceTimer: NodeJS.Timeout | undefined;
   private closing: { promise: Promise<void>; resolve: () => void } | undefined;
 
   /** `onRequest` is called for every request; it sets `stream.events` before it returns, unless the body is of no interest. */
@@ -35,16 +36,23 @@ export class Http2Server implements ServerConnectionOwner {
     if (this.closing !== undefined) connection.drain();
   }
 
-  /** Says goodbye to every client, lets running requests finish for `graceMs`, then ends them. Resolves when every socket is closed. */
+  /**
+   * Says goodbye to every client, lets running requests finish for `graceMs`, then ends them. Resolves when every socket
+   * is closed. Called again, the new grace counts.
+   */
   close(graceMs: number): Promise<void> {
-    if (this.closing !== undefined) return this.closing.promise;
-    this.closing = Promise.withResolvers<void>();
-    for (const connection of this.connections) connection.drain();
-    const timer = setTimeout(() => {
-      for (const connection of this.connections) connection.lose('the server is closing');
-    }, graceMs);
-    void this.closing.promise.then(() => clearTimeout(timer));
-    if (this.connections.size === 0) this.closing.resolve();
+    if (this.closing === undefined) {
+      this.closing = Promise.withResolvers<void>();
+      void this.closing.promise.then(() => clearTimeout(this.graceTimer));
+      for (const connection of this.connections) connection.drain();
+      if (this.connections.size === 0) this.closing.resolve();
+    }
+    clearTimeout(this.graceTimer);
+    if (this.connections.size > 0) {
+      this.graceTimer = setTimeout(() => {
+        for (const connection of this.connections) connection.lose('the server is closing');
+      }, graceMs);
+    }
     return this.closing.promise;
   }
 
