@@ -30,6 +30,7 @@ const CHECKS = [
   { name: 'imports', run: command(...node('scripts/check-imports.mjs')) },
   { name: 'build', run: compile },
   { name: 'types', run: command(...node(tool('typescript/bin/tsc'), '-p', 'tsconfig.test.json')) },
+  { name: 'settings', run: command(...node('scripts/settings-reference.mjs', '--check')) },
   { name: 'generated', run: command(...node('scripts/generate.mjs', '--check')) },
   { name: 'proto-lint', run: command(...node(tool('@bufbuild/buf/bin/buf'), 'lint')) },
   { name: 'proto-break', run: breakingChanges },

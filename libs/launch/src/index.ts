@@ -9,3 +9,4 @@ export { startSystem, type System, type SystemOptions } from './system.js';
 export { spawnTethered } from './tethered-process.js';
 export type { ManagedProcess } from './supervisor.js';
 export { openSecretFiles, type SecretFiles } from './secret-files.js';
+export { START_SETTINGS } from './start-settings.js';

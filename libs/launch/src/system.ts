@@ -126,6 +126,8 @@ function environmentOf(
   if (spec.database && database && !isSet(environment, spec.database.setting, 'DATABASE_URL')) {
     const { setting } = spec.database;
     generated[`${setting}_FILE`] = secrets.store(fileName(setting), database.urlFor(spec));
+  } else if (spec.database && environment.DATABASE_URL_FILE && !isSet(environment, spec.database.setting)) {
+    generated[`${spec.database.setting}_FILE`] = environment.DATABASE_URL_FILE;
   }
   return { NODE_ENV: 'production', ...environment, ...shared, ...generated };
 }
