@@ -10,7 +10,7 @@ const LAYERS = [
   ['contract', 'problem', 'config'],
   ['wire', 'transcode', 'limit', 'identity', 'client'],
   ['storage', 'telemetry', 'nest-transport'],
-  ['service'],
+  ['service', 'nest-transport'],
 ];
 const layerOf = (name) => LAYERS.findIndex((layer) => layer.includes(name));
 
