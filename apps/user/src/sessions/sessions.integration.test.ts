@@ -1,39 +1,171 @@
 import type { userV1 } from '@sluice/contract';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { failure, UserSystem } from '../replicas.fixture.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { claimsOf, failure, signIn, UserSystem } from '../replicas.fixture.js';
 
 let system: UserSystem;
-let accounts = 0;
-const password = 'correct horse battery';
 
 beforeAll(async () => {
   system = await UserSystem.start(2);
 });
 afterAll(() => system?.stop());
 
-async function signIn() {
-  const email = `user${++accounts}@example.com`;
-  await system.first.call('UserService/Register', { email, password });
-  const tokens = await system.first.call<userV1.TokenResponse>('UserService/Login', { email, password });
-  return { email, ...tokens };
-}
-
 const refresh = (refresh_token: string, replica = 0) =>
   system.replica(replica).call<userV1.TokenResponse>('UserService/Refresh', { refresh_token });
+const refusal = async (refresh_token: string) => (await failure(refresh(refresh_token))).code;
 
-test('fifty refreshes of one token at once, over two replicas, give one successor', async () => {
-  const { refresh_token } = await signIn();
-  const answers = await Promise.all(Array.from({ length: 50 }, (_, index) => refresh(refresh_token, index)));
-  const successors = new Set(answers.map((answer) => answer.refresh_token));
-  expect(successors.size).toBe(1);
-  expect(successors.has(refresh_token)).toBe(false);
-  await expect(refresh([...successors][0] as string)).resolves.toBeDefined();
+/** Lets the session look as if everything in it had happened earlier. */
+const age = (sessionId: string, column: string, seconds: number) =>
+  system.sql(`update sessions set ${column} = ${column} - $2 * interval '1 second' where id = $1`, [
+    sessionId,
+    seconds,
+  ]);
+
+describe('refresh', () => {
+  test('fifty at once of one token, over two replicas, give one successor', async () => {
+    const { tokens } = await signIn(system.first);
+    const answers = await Promise.all(Array.from({ length: 50 }, (_, index) => refresh(tokens.refresh_token, index)));
+    const successors = new Set(answers.map((answer) => answer.refresh_token));
+    expect(successors.size).toBe(1);
+    expect(successors.has(tokens.refresh_token)).toBe(false);
+    await expect(refresh([...successors][0] as string)).resolves.toBeDefined();
+  });
+
+  test('whoever lost the answer gets the same successor again, while the grace counted from the rotation lasts', async () => {
+    const { tokens } = await signIn(system.first);
+    const { refresh_token: successor } = await refresh(tokens.refresh_token);
+    for (let half = 0; half < 2; half++) {
+      expect((await refresh(tokens.refresh_token, half)).refresh_token).toBe(successor);
+      await age(tokens.session_id, 'rotated_at', 4.9);
+    }
+    await age(tokens.session_id, 'rotated_at', 0.3);
+    expect(await refusal(tokens.refresh_token)).toBe('INVALID_GRANT');
+    expect(await refusal(successor)).toBe('INVALID_GRANT');
+  });
+
+  test('a token two generations old ends the session', async () => {
+    const { tokens } = await signIn(system.first);
+    const second = await refresh(tokens.refresh_token);
+    const third = await refresh(second.refresh_token);
+    expect(await refusal(tokens.refresh_token)).toBe('INVALID_GRANT');
+    expect(await refusal(third.refresh_token)).toBe('INVALID_GRANT');
+    const [row] = await system.sql('select revoked_because from sessions where id = $1', [tokens.session_id]);
+    expect(row).toEqual({ revoked_because: 'refresh-reuse' });
+  });
+
+  test('no changed character, no access token and no empty text is taken', async () => {
+    const { tokens } = await signIn(system.first);
+    const token = tokens.refresh_token;
+    for (const at of [4, 20, 26, 30, 60, token.length - 1]) {
+      const other = token[at] === 'A' ? 'B' : 'A';
+      expect(await refusal(token.slice(0, at) + other + token.slice(at + 1))).toBe('INVALID_GRANT');
+    }
+    expect(await refusal(tokens.access_token)).toBe('INVALID_GRANT');
+    expect(await refusal('')).toBe('INVALID_GRANT');
+    await expect(refresh(token)).resolves.toBeDefined();
+  });
+
+  test('ends with the idle limit and never extends the absolute one', async () => {
+    const idle = await signIn(system.first);
+    await age(idle.tokens.session_id, 'idle_until', 14 * 86_400);
+    expect(await refusal(idle.tokens.refresh_token)).toBe('INVALID_GRANT');
+
+    const old = await signIn(system.first);
+    await system.sql(`update sessions set absolute_until = clock_timestamp() + interval '60 s' where id = $1`, [
+      old.tokens.session_id,
+    ]);
+    const { access_token, refresh_token } = await refresh(old.tokens.refresh_token);
+    const [row] = await system.sql<{ ends: number }>(
+      'select extract(epoch from absolute_until)::float8 as ends from sessions where id = $1 and idle_until = absolute_until',
+      [old.tokens.session_id],
+    );
+    expect(claimsOf(access_token)['exp']).toBeLessThanOrEqual(row?.ends ?? 0);
+    await age(old.tokens.session_id, 'idle_until', 60);
+    expect(await refusal(refresh_token)).toBe('INVALID_GRANT');
+  });
+
+  test('is refused to a locked user', async () => {
+    const { tokens, user } = await signIn(system.first);
+    await system.sql('update users set locked_at = now() where id = $1', [user.id]);
+    expect(await refusal(tokens.refresh_token)).toBe('INVALID_GRANT');
+  });
 });
 
-test('a token two generations old ends the session', async () => {
-  const first = await signIn();
-  const second = await refresh(first.refresh_token);
-  const third = await refresh(second.refresh_token);
-  expect((await failure(refresh(first.refresh_token))).code).toBe('INVALID_GRANT');
-  expect((await failure(refresh(third.refresh_token))).code).toBe('INVALID_GRANT');
+describe('logout', () => {
+  test('beside fifty refreshes leaves nothing that works, and a second one succeeds', async () => {
+    const { tokens, identity } = await signIn(system.first);
+    const refreshes = Array.from({ length: 50 }, (_, index) =>
+      refresh(tokens.refresh_token, index).catch(() => undefined),
+    );
+    const logout = () => system.replica(1).call('UserService/Logout', {}, identity);
+    await logout();
+    const answers = await Promise.all(refreshes);
+    for (const token of new Set([tokens.refresh_token, ...answers.flatMap((answer) => answer?.refresh_token ?? [])])) {
+      expect(await refusal(token)).toBe('INVALID_GRANT');
+    }
+    await expect(logout()).resolves.toEqual({});
+  });
+
+  test('everywhere ends every session of the user and of nobody else', async () => {
+    const one = await signIn(system.first);
+    const other = await signIn(system.first);
+    const { email, password } = one;
+    const second = await system.first.call<userV1.TokenResponse>('UserService/Login', { email, password });
+    await system.first.call('UserService/Logout', { everywhere: true }, one.identity);
+    expect(await refusal(one.tokens.refresh_token)).toBe('INVALID_GRANT');
+    expect(await refusal(second.refresh_token)).toBe('INVALID_GRANT');
+    await expect(refresh(other.tokens.refresh_token)).resolves.toBeDefined();
+  });
+});
+
+describe('own sessions', () => {
+  test('are listed with their device, and one can be ended', async () => {
+    const { email, password, identity, tokens } = await signIn(system.first);
+    const second = await system.first.call<userV1.TokenResponse>('UserService/Login', {
+      email,
+      password,
+      device: 'phone',
+    });
+    const list = async () =>
+      (await system.first.call<userV1.ListSessionsResponse>('UserService/ListSessions', {}, identity)).sessions;
+    expect((await list()).map(({ id, device, current }) => ({ id, device, current }))).toEqual([
+      { id: second.session_id, device: 'phone', current: false },
+      { id: tokens.session_id, device: '', current: true },
+    ]);
+    const end = (session_id: string, by = identity) =>
+      system.first.call('UserService/RevokeSession', { session_id }, by);
+    await end(second.session_id);
+    await end(second.session_id);
+    expect(await list()).toHaveLength(1);
+    expect(await refusal(second.refresh_token)).toBe('INVALID_GRANT');
+    expect((await failure(end('not-a-session'))).code).toBe('NOT_FOUND');
+    const stranger = await signIn(system.first);
+    expect((await failure(end(tokens.session_id, stranger.identity))).code).toBe('NOT_FOUND');
+    const elsewhere = { ...identity, tenant: 'other' };
+    expect((await failure(end(tokens.session_id, elsewhere))).code).toBe('NOT_FOUND');
+  });
+});
+
+describe('the refresh cookie', () => {
+  const origin = 'http://localhost:8083';
+
+  test('works for a page of an allowed origin alone', async () => {
+    const { email, password } = await signIn(system.first);
+    const login = { email, password, cookie: true };
+    expect((await failure(system.first.call('UserService/Login', login))).code).toBe('ORIGIN_REFUSED');
+    const answer = await system.first.call<userV1.TokenResponse>('UserService/Login', login, { origin });
+    expect(answer.refresh_token).toBe('');
+    const [session] = await system.sql<{ id: string }>('select id from sessions where id = $1', [answer.session_id]);
+    expect(session).toBeDefined();
+
+    const { tokens } = await signIn(system.first);
+    const cookie = `a=b; __Secure-sluice-refresh=${tokens.refresh_token}`;
+    const byCookie = (identity: object) => system.first.call<userV1.TokenResponse>('UserService/Refresh', {}, identity);
+    for (const refused of [{ cookie }, { cookie, origin: 'null' }, { cookie, origin: 'https://evil.example' }]) {
+      expect((await failure(byCookie(refused))).code).toBe('ORIGIN_REFUSED');
+    }
+    expect((await failure(byCookie({ origin }))).code).toBe('INVALID_GRANT');
+    const refreshed = await byCookie({ cookie, origin });
+    expect(refreshed.refresh_token).toBe('');
+    expect(refreshed.access_token).not.toBe('');
+  });
 });

@@ -1,0 +1,195 @@
+import type { userV1 } from '@sluice/contract';
+import { DataSource } from 'typeorm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { claimsOf, failure, identityOf, UserSystem } from '../replicas.fixture.js';
+import { guestBursts } from './report.js';
+
+let system: UserSystem;
+let devices = 0;
+const here = { 'client-ip': '192.0.2.1' };
+
+beforeAll(async () => {
+  system = await UserSystem.start(2, { GUEST_ADDRESS_HOURLY: '300' });
+});
+afterAll(() => system?.stop());
+
+const newDevice = () => `device-${++devices}`;
+const ask = (device_id: string, replica = 0, identity: object = here, cause = 'no_token') =>
+  system.replica(replica).call<userV1.TokenResponse>('UserService/CreateGuest', { device_id, cause }, identity);
+/** Lets everything that a device got look older. */
+const age = async (seconds: number) => {
+  await system.sql(`update guest_attempts set at = at - $1 * interval '1 second'`, [seconds]);
+  await system.sql(
+    `update guest_devices set token_until = token_until - $1 * interval '1 second',
+       blocked_until = blocked_until - $1 * interval '1 second' where blocked_until <> '-infinity' or true`,
+    [seconds],
+  );
+};
+const signOut = (tokens: userV1.TokenResponse) =>
+  system.first.call('UserService/Logout', {}, identityOf(tokens.access_token));
+
+describe('one device', () => {
+  test('that asks a hundred times at once, over two replicas, gets one token', async () => {
+    const device = newDevice();
+    const answers = await Promise.all(Array.from({ length: 100 }, (_, index) => ask(device, index)));
+    expect(new Set(answers.map((answer) => answer.access_token)).size).toBe(1);
+    expect(new Set(answers.map((answer) => answer.refresh_token)).size).toBe(1);
+    expect(answers[0]?.guest).toBe(true);
+    const rows = await system.sql<{ outcome: string; n: number }>(
+      `select outcome, count(*)::int as n from guest_attempts group by outcome order by outcome`,
+    );
+    expect(rows).toEqual([
+      { outcome: 'issued', n: 1 },
+      { outcome: 'returned', n: 99 },
+    ]);
+  });
+
+  test('gets the token that is alive again, but only where it was issued', async () => {
+    const device = newDevice();
+    const first = await ask(device);
+    expect((await ask(device, 1)).access_token).toBe(first.access_token);
+    const elsewhere = await failure(ask(device, 0, { 'client-ip': '192.0.2.2' }));
+    expect(elsewhere).toMatchObject({ code: 'RATE_LIMIT_EXCEEDED', details: { policy: 'guest-spacing' } });
+  });
+
+  test('waits 60 seconds for its next token, and as long as it was told suffices', async () => {
+    const device = newDevice();
+    await signOut(await ask(device));
+    const refused = await failure(ask(device));
+    expect(refused).toMatchObject({
+      code: 'RATE_LIMIT_EXCEEDED',
+      details: { blocked_by: 'user', policy: 'guest-spacing', limit: 1, window_seconds: 60 },
+    });
+    const waitMs = refused.details['retry_after_ms'] as number;
+    expect(waitMs).toBeGreaterThan(50_000);
+    expect(waitMs).toBeLessThanOrEqual(60_000);
+    await age(waitMs / 1000);
+    await expect(ask(device)).resolves.toBeDefined();
+  });
+
+  test('backs off twice as long with each refusal, and from the beginning after a token', async () => {
+    const device = newDevice();
+    await signOut(await ask(device));
+    const waits = [];
+    for (let attempt = 0; attempt < 6; attempt++) waits.push((await failure(ask(device))).details['retry_after_ms']);
+    expect(waits.slice(3)).toEqual([120_000, 240_000, 480_000]);
+    expect((await failure(ask(device))).details['policy']).toBe('guest-backoff');
+    await age(3600);
+    await signOut(await ask(device));
+    expect((await failure(ask(device))).details['retry_after_ms']).toBeLessThanOrEqual(60_000);
+  });
+
+  test.each([
+    ['hour', 10, 300],
+    ['day', 50, 1500],
+  ])('gets no more than its share of the %s', async (window, share, spacing) => {
+    const device = newDevice();
+    for (let issued = 0; issued < share; issued++) {
+      await signOut(await ask(device));
+      await age(spacing);
+    }
+    expect((await failure(ask(device))).details).toMatchObject({ policy: `guest-${window}`, limit: share });
+  });
+
+  test('without a name is its address: hopping inside an IPv6 /64 gains nothing', async () => {
+    const first = await ask('', 0, { 'client-ip': '2001:db8:1:1::1' });
+    const hopped = await ask('', 1, { 'client-ip': '2001:db8:1:1:ffff::2' });
+    expect(hopped.access_token).toBe(first.access_token);
+    const neighbour = await ask('', 1, { 'client-ip': '2001:db8:1:2::1' });
+    expect(neighbour.access_token).not.toBe(first.access_token);
+  });
+});
+
+test('many devices of one address share its limit, exactly', async () => {
+  const address = { 'client-ip': '198.51.100.7' };
+  const outcomes = await Promise.all(
+    Array.from({ length: 330 }, (_, index) =>
+      ask(newDevice(), index, address).then(
+        () => 'issued',
+        (error: Error) => error.message.split(':')[0],
+      ),
+    ),
+  );
+  expect(outcomes.filter((outcome) => outcome === 'issued')).toHaveLength(300);
+  expect(outcomes.filter((outcome) => outcome === 'RATE_LIMIT_EXCEEDED')).toHaveLength(30);
+});
+
+test('input is refused by field', async () => {
+  expect((await failure(ask('x'.repeat(201)))).details).toEqual({ field: 'device_id' });
+  expect((await failure(ask(newDevice(), 0, here, 'Not a cause!'))).details).toEqual({ field: 'cause' });
+});
+
+describe('upgrade', () => {
+  const upgrade = (tokens: userV1.TokenResponse, email: string, password = 'correct horse battery', replica = 0) =>
+    system
+      .replica(replica)
+      .call<userV1.TokenResponse>('UserService/UpgradeGuest', { email, password }, identityOf(tokens.access_token));
+
+  test('twenty at once make one user with the same id, and the guest’s session ends', async () => {
+    const guest = await ask(newDevice());
+    const sub = claimsOf(guest.access_token).sub;
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => upgrade(guest, 'upgraded@example.com', undefined, index)),
+    );
+    for (const answer of answers) expect(claimsOf(answer.access_token)).toMatchObject({ sub });
+    expect(answers.every((answer) => answer.guest)).toBe(false);
+    const users = await system.sql(`select id, guest from users where email_key = 'upgraded@example.com'`);
+    expect(users).toEqual([{ id: sub, guest: false }]);
+    const old = system.first.call('UserService/Refresh', { refresh_token: guest.refresh_token });
+    expect((await failure(old)).code).toBe('INVALID_GRANT');
+  });
+
+  test('refuses a taken address, another password, and whoever is no guest', async () => {
+    const guest = await ask(newDevice());
+    expect((await failure(upgrade(guest, 'Upgraded@Example.com'))).code).toBe('ALREADY_EXISTS');
+    const user = await upgrade(guest, 'second@example.com');
+    expect((await failure(upgrade(guest, 'second@example.com', 'another password'))).code).toBe('INVALID_CREDENTIALS');
+    expect((await failure(upgrade(guest, 'third@example.com'))).code).toBe('ALREADY_EXISTS');
+    expect((await failure(upgrade(user, 'third@example.com'))).code).toBe('FAILED_PRECONDITION');
+  });
+
+  test('refuses a guest who has signed out', async () => {
+    const guest = await ask(newDevice());
+    await signOut(guest);
+    expect((await failure(upgrade(guest, 'fourth@example.com'))).code).toBe('SESSION_REVOKED');
+  });
+});
+
+test('the report groups attempts by cause and burst', async () => {
+  await system.sql('delete from guest_attempts');
+  const insert = (cause: string, seconds: number, outcome: string, device: string) =>
+    system.sql(
+      `insert into guest_attempts (at, tenant, device, address, cause, outcome)
+       values (now() - $1 * interval '1 second', 'default', $2, '', $3, $4)`,
+      [seconds, device, cause, outcome],
+    );
+  for (const [seconds, outcome] of [
+    [600, 'issued'],
+    [590, 'refused:spacing'],
+    [550, 'returned'],
+    [100, 'issued'],
+  ] as const) {
+    await insert('expired', seconds, outcome, 'a');
+  }
+  await insert('quota', 595, 'issued', 'b');
+  const dataSource = await new DataSource({
+    type: 'postgres',
+    url: system.postgres.url,
+    schema: 'identity',
+  }).initialize();
+  await dataSource.query('set search_path = identity');
+  const bursts = await guestBursts(dataSource, 1, 60);
+  await dataSource.destroy();
+  const counts = bursts.map(({ cause, attempts, issued, returned, refused }) => [
+    cause,
+    attempts,
+    issued,
+    returned,
+    refused,
+  ]);
+  expect(counts).toEqual([
+    ['expired', 1, 1, 0, 0],
+    ['quota', 1, 1, 0, 0],
+    ['expired', 3, 1, 1, 1],
+  ]);
+});
