@@ -4,6 +4,10 @@ const commands: Readonly<Record<string, { summary: string; run(args: readonly st
     summary: 'a load scenario: thousands of sessions against a gateway, with a report',
     run: async (args) => (await import('./load/command.js')).load(args),
   },
+  simulate: {
+    summary: 'a bad moment for clients: all tokens expire at once',
+    run: async (args) => (await import('./simulate/command.js')).simulate(args),
+  },
 };
 
 async function main([name, ...args]: readonly string[]): Promise<number> {

@@ -88,7 +88,7 @@ describe('an expired token', () => {
 
 describe('a refresh', () => {
   test('that is refused signs out, once, without a loop', async () => {
-    const onSignedOut = vi.fn();
+    const onSignedOut = vi.fn<(error: SluiceError) => void>();
     const client = await signedIn({ onSignedOut });
     gateway.expireAll();
     gateway.revokeAll();
@@ -109,7 +109,7 @@ describe('a refresh', () => {
     ['429', (response: Parameters<typeof problem>[0]) => problem(response, 429, 'RATE_LIMIT_EXCEEDED')],
     ['a broken connection', (response: Parameters<typeof problem>[0]) => void response.socket?.destroy()],
   ])('that fails by %s is no sign-out, and no storm', async (_, fail) => {
-    const onSignedOut = vi.fn();
+    const onSignedOut = vi.fn<(error: SluiceError) => void>();
     const client = await signedIn({ onSignedOut });
     gateway.expireAll();
     gateway.answer('POST /auth/refresh', (__, response) => fail(response));
@@ -230,7 +230,7 @@ describe('calls', () => {
   test('sign out also when the server cannot be reached', async () => {
     const client = await signedIn();
     gateway.answer('POST /auth/logout', (_, response) => void response.socket?.destroy());
-    await expect(client.logout()).rejects.toThrow();
+    await expect(client.logout()).rejects.toThrow('fetch failed');
     expect(await client.session()).toBeUndefined();
   });
 

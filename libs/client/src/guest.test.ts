@@ -163,7 +163,7 @@ test('each request is told to whoever watches', async () => {
   await forget(store);
   later(2 * MINUTE);
   gateway.answer('POST /auth/guest', (_, response) => problem(response, 503, 'OVERLOADED'));
-  await expect(client.guest.acquire({ cause: 'expired' })).rejects.toThrow();
+  await expect(client.guest.acquire({ cause: 'expired' })).rejects.toThrow('about OVERLOADED');
   expect(alerts).toMatchObject([
     { deviceId: 'device-1', inLastHour: 1, inLastDay: 1, failuresInARow: 0, record: { outcome: 'issued' } },
     { inLastHour: 2, inLastDay: 2, failuresInARow: 1, record: { outcome: 'refused', cause: 'expired', status: 503 } },

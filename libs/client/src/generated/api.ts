@@ -208,7 +208,72 @@ export declare namespace postcard {
 }
 
 export declare namespace user {
+  interface AuditEvent {
+    id: string;
+    time?: string;
+    /** For example `login` or `session.revoke`. */
+    action: string;
+    /** `success`, or why not. */
+    outcome: string;
+    /** Who did it: a user id; empty when nobody was signed in. */
+    actor: string;
+    /** Whom it is about: a user id; empty when there is no such user. */
+    subject: string;
+    session_id: string;
+    address: string;
+    trace_id: string;
+  }
+  interface CreateGuestRequest {
+    /** What the client calls this device: at most 200 characters. Keep it like a password: whoever knows it, at the same address, gets the device's token. */
+    device_id?: string;
+    /** Why a token is needed, for the report: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. */
+    cause?: string;
+    /** Empty: the default tenant. */
+    tenant?: string;
+  }
+  interface CreateTenantRequest {
+    id?: string;
+    name?: string;
+    open_registration?: boolean;
+  }
   interface GetMeRequest {}
+  interface GetUserRequest {
+    user_id?: string;
+  }
+  interface ListAuditEventsRequest {
+    /** 1 to 200; 0: 50. */
+    page_size?: number;
+    page_token?: string;
+    /** Only events about this user. */
+    user_id?: string;
+  }
+  interface ListAuditEventsResponse {
+    events: user.AuditEvent[];
+    next_page_token: string;
+  }
+  interface ListSessionsRequest {}
+  interface ListSessionsResponse {
+    sessions: user.Session[];
+  }
+  interface ListTenantsRequest {}
+  interface ListTenantsResponse {
+    tenants: user.Tenant[];
+  }
+  interface ListUsersRequest {
+    /** 1 to 200; 0: 50. */
+    page_size?: number;
+    page_token?: string;
+    /** Only addresses that begin like this, without regard to case. */
+    email_prefix?: string;
+  }
+  interface ListUsersResponse {
+    users: user.User[];
+    /** Empty on the last page. */
+    next_page_token: string;
+  }
+  interface LockUserRequest {
+    user_id?: string;
+  }
   interface LoginRequest {
     email?: string;
     password?: string;
@@ -216,6 +281,8 @@ export declare namespace user {
     device?: string;
     /** Empty: the default tenant. */
     tenant?: string;
+    /** Sends the refresh token as a cookie (HttpOnly, Secure, SameSite=Strict) instead of in the answer. */
+    cookie?: boolean;
   }
   interface LogoutRequest {
     /** Ends every session of the caller instead of this one. */
@@ -223,6 +290,7 @@ export declare namespace user {
   }
   interface LogoutResponse {}
   interface RefreshRequest {
+    /** Empty: the refresh token comes as the cookie, from an origin that is allowed to. */
     refresh_token?: string;
   }
   interface RegisterRequest {
@@ -238,6 +306,34 @@ export declare namespace user {
   interface RegisterResponse {
     user?: user.User;
   }
+  interface RevokeSessionRequest {
+    session_id?: string;
+  }
+  interface RevokeSessionResponse {}
+  interface Session {
+    id: string;
+    device: string;
+    /** Where its login came from. */
+    address: string;
+    create_time?: string;
+    /** The latest refresh, or the login. */
+    refresh_time?: string;
+    expire_time?: string;
+    /** The session of this call. */
+    current: boolean;
+  }
+  interface SetRolesRequest {
+    user_id?: string;
+    /** `admin`, `service`, `operator`, or names of your own: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. Only an operator gives or takes `operator`. */
+    roles?: string[];
+  }
+  interface Tenant {
+    /** 1 to 63 of a–z, 0–9 and `-`. */
+    id: string;
+    name: string;
+    /** Whether anyone may register an account or become a guest. */
+    open_registration: boolean;
+  }
   /** The names are those of RFC 6749 section 5.1. */
   interface TokenResponse {
     access_token: string;
@@ -247,6 +343,17 @@ export declare namespace user {
     /** Seconds until the access token expires. */
     expires_in: number;
     session_id: string;
+    /** The token is a guest's. */
+    guest: boolean;
+  }
+  interface UnlockUserRequest {
+    user_id?: string;
+  }
+  interface UpgradeGuestRequest {
+    email?: string;
+    password?: string;
+    display_name?: string;
+    device?: string;
   }
   interface User {
     /** A UUID; the `sub` of the user's tokens. */
@@ -257,13 +364,22 @@ export declare namespace user {
     roles: string[];
     create_time?: string;
     guest: boolean;
+    locked: boolean;
   }
 }
 
 /** Calls with one answer, by method and path under `/api/v1`. */
 export interface UnaryRoutes {
+  /** Ends one of the caller's sessions. Ending an ended session succeeds. */
+  'DELETE /me/sessions/{session_id}': { request: user.RevokeSessionRequest; response: user.RevokeSessionResponse };
   /** Deletes a session with its messages. */
   'DELETE /sessions/{session_id}': { request: postcard.DeleteSessionRequest; response: postcard.DeleteSessionResponse };
+  /** Security events of the tenant, the latest first. */
+  'GET /admin/audit': { request: user.ListAuditEventsRequest; response: user.ListAuditEventsResponse };
+  'GET /admin/tenants': { request: user.ListTenantsRequest; response: user.ListTenantsResponse };
+  /** In the order of their ids. */
+  'GET /admin/users': { request: user.ListUsersRequest; response: user.ListUsersResponse };
+  'GET /admin/users/{user_id}': { request: user.GetUserRequest; response: user.User };
   /** One allocation of the caller. */
   'GET /allocations/{request_id}': { request: allocator.GetAllocationRequest; response: allocator.Allocation };
   /** The state of the gateway and of each thing that it depends on. 200 when all serve, 503 otherwise. */
@@ -272,6 +388,8 @@ export interface UnaryRoutes {
   'GET /me': { request: user.GetMeRequest; response: user.User };
   /** What is left to the caller under each limit, without spending any of it. */
   'GET /me/limits': { request: gateway.GetMyLimitsRequest; response: gateway.MyLimits };
+  /** The caller's sessions that are alive, the latest login first. */
+  'GET /me/sessions': { request: user.ListSessionsRequest; response: user.ListSessionsResponse };
   /** Usage per node and in all. */
   'GET /metrics': { request: allocator.GetUsageRequest; response: allocator.Usage };
   'GET /nodes': { request: allocator.ListNodesRequest; response: allocator.ListNodesResponse };
@@ -285,6 +403,10 @@ export interface UnaryRoutes {
   'GET /strategy': { request: allocator.GetStrategyRequest; response: allocator.StrategySetting };
   /** Changes the capacity of a node. Under what is used, nothing remains until enough is freed. */
   'PATCH /nodes/{node_id}': { request: allocator.ResizeNodeRequest; response: allocator.Node };
+  'POST /admin/tenants': { request: user.CreateTenantRequest; response: user.Tenant };
+  /** Ends every session of the user and refuses new ones. */
+  'POST /admin/users/{user_id}/lock': { request: user.LockUserRequest; response: user.User };
+  'POST /admin/users/{user_id}/unlock': { request: user.UnlockUserRequest; response: user.User };
   /** Reserves tokens on one node. Idempotent by `request_id`: the same request gets the same answer, another count is refused with 409. */
   'POST /alloc': { request: allocator.AllocateRequest; response: allocator.Allocation };
   /**
@@ -299,6 +421,10 @@ export interface UnaryRoutes {
    * Settling again with the same count gives the same answer, with another one 409.
    */
   'POST /allocations/{request_id}/settle': { request: allocator.SettleRequest; response: allocator.Allocation };
+  /** An anonymous token for a device. A token that is alive is returned again; how often a new one is issued is limited. */
+  'POST /auth/guest': { request: user.CreateGuestRequest; response: user.TokenResponse };
+  /** Turns the calling guest into a user with a password; the id stays. Repeating it with the same password succeeds. */
+  'POST /auth/guest/upgrade': { request: user.UpgradeGuestRequest; response: user.TokenResponse };
   /** Opens a session: an access token and a refresh token. */
   'POST /auth/login': { request: user.LoginRequest; response: user.TokenResponse };
   /** Ends the caller's session, or all of the caller's sessions. Ending an ended session succeeds. */
@@ -321,6 +447,8 @@ export interface UnaryRoutes {
   'POST /sessions': { request: postcard.CreateSessionRequest; response: postcard.Session };
   /** Changes how nodes are chosen, for every replica, between batches. */
   'POST /strategy': { request: allocator.SetStrategyRequest; response: allocator.StrategySetting };
+  /** Replaces the roles of a user and ends the user's sessions, whose tokens name the old ones. */
+  'PUT /admin/users/{user_id}/roles': { request: user.SetRolesRequest; response: user.User };
 }
 
 /** Calls whose answer comes in parts, by method and path under `/api/v1`. */

@@ -3,7 +3,7 @@
  * makes its calls at once, and prints their statuses.
  */
 import { once } from 'node:events';
-import { createClient, fileLock, fileStore } from '@sluice/client';
+import { createClient, fileLock, fileStore } from '../index.js';
 
 const [baseUrl = '', folder = '', calls = '1', guest] = process.argv.slice(2);
 const client = createClient({ baseUrl, store: fileStore(folder), lock: fileLock(folder), guest: guest === 'guest' });

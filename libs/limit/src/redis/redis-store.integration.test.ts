@@ -263,10 +263,10 @@ describe.skipIf(redisMissing)(`a Redis that is lost${redisMissing ? ` (${redisMi
   test('killed and restarted under load: every call is decided, one line each way', async () => {
     const lost = await start();
     const wide = [ask(compiled({ name: 'wide', limit: 1_000_000 }))];
-    let isOver = false;
+    const ending = new AbortController();
     const counts = { store: 0, mode: 0, refused: 0 };
     const load = repeat(20, async () => {
-      while (!isOver) {
+      while (!ending.signal.aborted) {
         const decision = await lost.decide(wide);
         counts[decision.by]++;
         if (!decision.allowed) counts.refused++;
@@ -281,7 +281,7 @@ describe.skipIf(redisMissing)(`a Redis that is lost${redisMissing ? ` (${redisMi
     await back(lost);
     const { store: before } = counts;
     await vi.waitFor(() => expect(counts.store).toBeGreaterThan(before + 200), { timeout: 10_000 });
-    isOver = true;
+    ending.abort();
     await Promise.all(load);
     expect(counts.refused).toBe(0);
     expect(changes).toEqual(['lost', 'up']);
