@@ -25,14 +25,14 @@ interface Surface {
   getPath(): string;
   getHost(): string;
   getPeer(): string;
-  getDeadline(): Date | number;
+  /** In milliseconds since the epoch; Infinity without a deadline. */
+  getDeadline(): number;
   getAuthContext(): { transportSecurityType?: string };
   sendMetadata(metadata: Metadata): void;
 }
 
 interface HasWire extends Surface {
   readonly wire: GrpcServerCall;
-  readonly abort: AbortController | undefined;
 }
 
 const knownMetadata = new WeakMap<GrpcServerCall, Metadata>();
@@ -74,9 +74,8 @@ const surface: PropertyDescriptorMap & ThisType<HasWire> = {
     },
   },
   getDeadline: {
-    value(): Date | number {
-      const { deadline } = this.wire;
-      return deadline === Infinity ? Infinity : new Date(deadline);
+    value(): number {
+      return this.wire.deadline;
     },
   },
   getAuthContext: {
