@@ -121,6 +121,8 @@ export class AllocatorSystem {
     const replicas = [];
     for (let index = 0; index < replicaCount; index++) replicas.push(await startReplica(environment));
     const pool = new pg.Pool({ connectionString: postgres.url, max: 4, options: '-c search_path=budget' });
+    // An idle connection may hear of the server's end before its own.
+    pool.on('error', () => undefined);
     return new AllocatorSystem(postgres, replicas, pool);
   }
 

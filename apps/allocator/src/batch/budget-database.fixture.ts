@@ -40,6 +40,8 @@ export async function startBudgetDatabase(content: BudgetContent): Promise<Budge
     1n,
   );
   const pool = new pg.Pool({ connectionString: url, max: 4, options: '-c search_path=budget' });
+  // An idle connection may hear of the server's end before its own.
+  pool.on('error', () => undefined);
   const executors: PostgresExecutor[] = [];
   return {
     postgres,

@@ -97,7 +97,7 @@ export class GroupCommit {
   /** Finishes what was submitted, then closes the connections. */
   async close(): Promise<void> {
     this.closing = true;
-    while (this.running.size > 0) await Promise.all(this.running);
+    while (this.waiting.size > 0 || this.running.size > 0) await Promise.race([...this.running, rest(PATIENCE_MS)]);
     clearInterval(this.watch);
     for (const executor of this.executors) await executor.close();
   }
