@@ -2,7 +2,7 @@ import { type CallHandler, type ExecutionContext, Inject, Injectable, type NestI
 import { Metadata, type ServerUnaryCall } from '@grpc/grpc-js';
 import { RpcException } from '@nestjs/microservices';
 import { encodeStatusDetails, grpcCodes, Problem, problems, toProblem } from '@sluice/problem';
-import { DeadlineError } from '@sluice/storage';
+import { DeadlineError, isConnectionFailure } from '@sluice/storage';
 import {
   Counter,
   Histogram,
@@ -126,9 +126,16 @@ export class CallInterceptor implements NestInterceptor {
 }
 
 function asProblem(thrown: unknown): Problem {
-  return thrown instanceof DeadlineError
-    ? new Problem('DEADLINE_EXCEEDED', 'The deadline passed before the work was done.', { cause: thrown })
-    : toProblem(thrown);
+  if (thrown instanceof DeadlineError) {
+    return new Problem('DEADLINE_EXCEEDED', 'The deadline passed before the work was done.', { cause: thrown });
+  }
+  if (isConnectionFailure(thrown)) {
+    return new Problem('UNAVAILABLE', 'The database cannot be reached.', {
+      details: { retry_after_ms: 1000 },
+      cause: thrown,
+    });
+  }
+  return toProblem(thrown);
 }
 
 /** The error that Nest's gRPC server turns into trailers. */

@@ -7,6 +7,8 @@ import { type Caller, DeadlineError } from './caller.js';
 export interface Connection {
   readonly processID: number;
   query(query: { name?: string; text: string; values: unknown[] }): Promise<{ rows: unknown[] }>;
+  on(event: 'error', listener: () => void): void;
+  listenerCount(event: 'error'): number;
   release(error?: Error): void;
 }
 interface Pool {
@@ -25,6 +27,11 @@ export async function connect(dataSource: DataSource, { signal }: Caller): Promi
   if (signal?.aborted) throw new DeadlineError('the caller has left');
   const connecting = poolOf(dataSource)
     .connect()
+    .then((connection) => {
+      // A connection that breaks while it is ours also fails the query that runs; without a listener it would end the process.
+      if (connection.listenerCount('error') === 0) connection.on('error', () => undefined);
+      return connection;
+    })
     .catch((error: Error) => {
       if (!error.message.includes('timeout exceeded when trying to connect')) throw error;
       throw new Problem('OVERLOADED', 'The database has no free connection.', {
@@ -94,4 +101,15 @@ const QUERY_CANCELED = '57014';
 export function asDeadline(error: unknown): unknown {
   if ((error as { code?: unknown }).code !== QUERY_CANCELED) return error;
   return new DeadlineError('the statement was cancelled', { cause: error });
+}
+
+/** Postgres: shutting down, starting, or without a free connection (class 57P and 53300). */
+const REFUSES = /^(57P0[1-5]|53300|08...)$/;
+const BROKEN = /^(ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT)/;
+
+/** Whether an error of the driver says that the database could not be reached, or was lost on the way: trying again later may help. */
+export function isConnectionFailure(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = String((error as { code?: unknown }).code ?? '');
+  return REFUSES.test(code) || BROKEN.test(code) || error.message.startsWith('Connection terminated');
 }

@@ -2,7 +2,7 @@ import { startPostgres, type TestPostgres } from '@sluice/testing';
 import pg from 'pg';
 import type { DataSource } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DeadlineError, execute, openDatabase, statement, transaction } from './index.js';
+import { DeadlineError, execute, isConnectionFailure, openDatabase, statement, transaction } from './index.js';
 
 const POOL = 3;
 const sleep = statement('sleep', 'select pg_sleep(30)');
@@ -85,4 +85,15 @@ it('answers OVERLOADED when no connection becomes free in the time of the pool',
   await expect(execute(dataSource, {}, sleep, [])).rejects.toMatchObject({ code: 'OVERLOADED' });
   leaving.abort();
   await ends;
+});
+
+describe('a connection that breaks', () => {
+  it('fails the statement that runs on it, and nothing else', async () => {
+    const running = execute(dataSource, {}, sleep, []);
+    const broken = expect(running).rejects.toSatisfy(isConnectionFailure);
+    await expect.poll(sleepers).toBe(1);
+    await watcher.query(`select pg_terminate_backend(pid) from pg_stat_activity where query = 'select pg_sleep(30)'`);
+    await broken;
+    await expect(execute(dataSource, {}, statement('one', 'select 1 as one'), [])).resolves.toEqual([{ one: 1 }]);
+  });
 });
