@@ -78,9 +78,16 @@ export class UserSystem {
     const postgres = await startPostgres();
     const environment = testEnvironment(postgres.url, settings);
     const replicas = [];
-    for (let index = 0; index < replicaCount; index++) replicas.push(await startReplica(environment));
+    for (let index = 0; index < replicaCount; index++) replicas.push(await startReplicaOn(environment));
     const pool = new pg.Pool({ connectionString: postgres.url, max: 3, options: '-c search_path=identity' });
+    // The server may be gone before the pool has closed its connections.
+    pool.on('connect', (client) => client.on('error', () => undefined));
     return new UserSystem(postgres, replicas, pool, environment);
+  }
+
+  /** One more replica on the same database, with settings of its own; to be stopped by the test. */
+  static join(system: UserSystem, settings: Readonly<Record<string, string>>): Promise<Replica> {
+    return startReplicaOn({ ...system.environment, ...settings });
   }
 
   get first(): Replica {
@@ -117,7 +124,7 @@ export function testEnvironment(url: string, settings: Readonly<Record<string, s
   };
 }
 
-async function startReplica(environment: NodeJS.ProcessEnv): Promise<Replica> {
+export async function startReplicaOn(environment: NodeJS.ProcessEnv): Promise<Replica> {
   const port = await freePort();
   const adminPort = await freePort();
   const service = userService({ ...environment, USER_PORT: String(port), USER_ADMIN_PORT: String(adminPort) });

@@ -1,0 +1,197 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Failure, failure, signIn, UserSystem } from '../replicas.fixture.js';
+
+let system: UserSystem;
+
+beforeAll(async () => {
+  system = await UserSystem.start(2);
+});
+afterAll(() => system?.stop());
+
+let addresses = 0;
+const newAddress = () => ({ 'client-ip': `198.51.100.${++addresses}` });
+const login = (email: string, password: string, identity: object = newAddress(), replica = 0) =>
+  system.replica(replica).call('UserService/Login', { email, password }, identity);
+const register = (request: object) => system.first.call('UserService/Register', request);
+
+describe('passwords', () => {
+  test('that are alike in their first 72 bytes differ, and every character counts', async () => {
+    const start = 'a'.repeat(72);
+    await register({ email: 'long@example.com', password: `${start}1` });
+    expect((await failure(login('long@example.com', `${start}2`))).code).toBe('INVALID_CREDENTIALS');
+    await expect(login('long@example.com', `${start}1`)).resolves.toBeDefined();
+    await register({ email: 'nul@example.com', password: 'before\0after' });
+    expect((await failure(login('nul@example.com', 'before\0other'))).code).toBe('INVALID_CREDENTIALS');
+  });
+
+  test('are the same in NFC and NFD', async () => {
+    await register({ email: 'norm@example.com', password: 'pässwörter'.normalize('NFD') });
+    await expect(login('norm@example.com', 'pässwörter'.normalize('NFC'))).resolves.toBeDefined();
+  });
+
+  test.each([
+    ['7 characters', 'x'.repeat(7)],
+    ['257 characters', 'x'.repeat(257)],
+    ['a megabyte', 'x'.repeat(1_000_000)],
+  ])('of %s are refused, naming the field', async (_name, password) => {
+    const refused = await failure(register({ email: 'length@example.com', password }));
+    expect(refused).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'password' } });
+  });
+
+  test.each([8, 64, 256])('of %i characters are taken', async (length) => {
+    await expect(register({ email: `l${length}@example.com`, password: '語'.repeat(length) })).resolves.toBeDefined();
+  });
+});
+
+describe('accounts', () => {
+  test('are one per address without regard to case, and their hashes are argon2id', async () => {
+    const { email, password } = await signIn(system.first);
+    expect((await failure(register({ email: email.toUpperCase(), password }))).code).toBe('ALREADY_EXISTS');
+    await expect(login(email.toUpperCase(), password)).resolves.toBeDefined();
+    const [row] = await system.sql<{ password_hash: string }>('select password_hash from users where email_key = $1', [
+      email,
+    ]);
+    expect(row?.password_hash).toMatch(/^\$argon2id\$/);
+  });
+
+  test.each(['', 'ada', 'ada@', '@example.com', 'a b@example.com', 'ada@example', `${'a'.repeat(250)}@example.com`])(
+    'are not made for %j',
+    async (email) => {
+      const refused = await failure(register({ email, password: 'long enough' }));
+      expect(refused).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'email' } });
+    },
+  );
+
+  test('are not made in a tenant that does not exist', async () => {
+    const refused = await failure(register({ email: 'a@example.com', password: 'long enough', tenant: 'nowhere' }));
+    expect(refused).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'tenant' } });
+  });
+
+  test('of a tenant do not exist in another one', async () => {
+    await system.sql(`insert into tenants (id, name) values ('acme', 'Acme')`);
+    const credentials = { email: 'shared@example.com', password: 'password of acme' };
+    await register({ ...credentials, tenant: 'acme' });
+    expect((await failure(system.first.call('UserService/Login', credentials))).code).toBe('INVALID_CREDENTIALS');
+    await expect(system.first.call('UserService/Login', { ...credentials, tenant: 'acme' })).resolves.toBeDefined();
+    await expect(register({ ...credentials, password: 'password elsewhere' })).resolves.toBeDefined();
+  });
+
+  test('get a new hash at login when the parameters have changed', async () => {
+    const { email, password } = await signIn(system.first);
+    const strong = await UserSystem.join(system, { PASSWORD_MEMORY_KIB: '128' });
+    await strong.call('UserService/Login', { email, password });
+    const [row] = await system.sql<{ password_hash: string }>('select password_hash from users where email_key = $1', [
+      email,
+    ]);
+    expect(row?.password_hash).toContain('m=128,');
+    await strong.stop();
+    await expect(login(email, password)).resolves.toBeDefined();
+  });
+
+  test('that are locked are told so only with the right password', async () => {
+    const { email, password, user } = await signIn(system.first);
+    await system.sql('update users set locked_at = now() where id = $1', [user.id]);
+    expect((await failure(login(email, 'wrong password'))).code).toBe('INVALID_CREDENTIALS');
+    expect((await failure(login(email, password))).code).toBe('PERMISSION_DENIED');
+  });
+});
+
+describe('wrong passwords', () => {
+  test('for a known and an unknown address get the same answers, one after another', async () => {
+    const { email } = await signIn(system.first);
+    const attempts = async (address: string) => {
+      const from = newAddress();
+      const seen: Failure[] = [];
+      for (let attempt = 0; attempt < 7; attempt++) seen.push(await failure(login(address, 'wrong password', from)));
+      return seen.map(({ code, message, details }) => ({ code, message, policy: details['policy'] }));
+    };
+    const known = await attempts(email);
+    expect(known).toEqual(await attempts('nobody@example.com'));
+    expect(known.map(({ code }) => code)).toEqual([
+      ...Array.from({ length: 5 }, () => 'INVALID_CREDENTIALS'),
+      'RATE_LIMIT_EXCEEDED',
+      'RATE_LIMIT_EXCEEDED',
+    ]);
+  });
+
+  test('earn a wait that doubles, on every replica, and also keeps the right password out; waiting suffices', async () => {
+    const { email, password } = await signIn(system.first);
+    const from = newAddress();
+    for (let attempt = 0; attempt < 5; attempt++) await failure(login(email, 'wrong password', from));
+    const first = await failure(login(email, password, from, 1));
+    expect(first).toMatchObject({ code: 'RATE_LIMIT_EXCEEDED', details: { blocked_by: 'user' } });
+    expect(first.details['retry_after_ms']).toBeLessThanOrEqual(1000);
+    const wait = (seconds: number) =>
+      system.sql(`update throttles set blocked_until = blocked_until - $1 * interval '1 second'`, [seconds]);
+    await wait(1);
+    await failure(login(email, 'wrong password', from));
+    const second = await failure(login(email, password, from));
+    expect(second.details['retry_after_ms']).toBeGreaterThan(1000);
+    expect(second.details['retry_after_ms']).toBeLessThanOrEqual(2000);
+    await wait(2);
+    await expect(login(email, password, from)).resolves.toBeDefined();
+    await expect(login(email, 'wrong password', from).catch(() => 'counts anew')).resolves.toBe('counts anew');
+    await expect(login(email, password, from)).resolves.toBeDefined();
+  });
+
+  test('of one address do not keep the owner out elsewhere', async () => {
+    const { email, password } = await signIn(system.first);
+    const from = newAddress();
+    for (let attempt = 0; attempt < 8; attempt++) await failure(login(email, 'wrong password', from));
+    await expect(login(email, password)).resolves.toBeDefined();
+  });
+
+  test('sent a hundred at once get hardly more tries than one by one', async () => {
+    const { email } = await signIn(system.first);
+    const from = newAddress();
+    const codes = await Promise.all(
+      Array.from(
+        { length: 100 },
+        async (_, index) => (await failure(login(email, 'wrong password', from, index))).code,
+      ),
+    );
+    // Five are free; each replica may have begun two more.
+    expect(codes.filter((code) => code === 'INVALID_CREDENTIALS').length).toBeLessThanOrEqual(9);
+  });
+
+  test('for many accounts from one address block the address', async () => {
+    const from = newAddress();
+    let blocked: Failure | undefined;
+    for (let attempt = 0; attempt < 60 && !blocked; attempt++) {
+      const refused = await failure(login(`stuffed${attempt}@example.com`, 'wrong password', from));
+      if (refused.code === 'RATE_LIMIT_EXCEEDED') blocked = refused;
+    }
+    expect(blocked?.details).toMatchObject({ blocked_by: 'ip', policy: 'login-failures-address' });
+  });
+});
+
+test('two hundred logins at once: other calls are answered, what does not fit is told when to come back', async () => {
+  const { email, password, identity } = await signIn(system.first);
+  const slow = await UserSystem.join(system, {
+    PASSWORD_MEMORY_KIB: '19456',
+    PASSWORD_PASSES: '2',
+    PASSWORD_QUEUE_MS: '1000',
+  });
+  const logins = Promise.all(
+    Array.from({ length: 200 }, () =>
+      slow.call('UserService/Login', { email, password }).then(
+        () => 'OK',
+        (error: { failure: Failure }) => {
+          expect(error.failure.details['retry_after_ms']).toBeGreaterThan(0);
+          return error.failure.code;
+        },
+      ),
+    ),
+  );
+  let answered = 0;
+  let done = false;
+  const codes = logins.finally(() => (done = true));
+  while (!done) {
+    await slow.call('UserService/GetMe', {}, identity);
+    answered++;
+  }
+  const counts = new Set(await codes);
+  expect(counts).toEqual(new Set(['OK', 'OVERLOADED']));
+  expect(answered).toBeGreaterThan(10);
+  await slow.stop();
+});

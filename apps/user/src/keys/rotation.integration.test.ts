@@ -1,0 +1,103 @@
+import type { userV1 } from '@sluice/contract';
+import { createVerifier, type TokenVerifier } from '@sluice/identity';
+import { DataSource } from 'typeorm';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { signIn, UserSystem } from '../replicas.fixture.js';
+import { startReplicaOn } from '../replicas.fixture.js';
+import { type Rotation, rotateKeys } from './rotation.js';
+
+let system: UserSystem;
+let dataSource: DataSource;
+
+beforeAll(async () => {
+  system = await UserSystem.start(2);
+  dataSource = new DataSource({
+    type: 'postgres',
+    url: system.postgres.url,
+    extra: { options: '-c search_path=identity' },
+  });
+  await dataSource.initialize();
+});
+afterAll(async () => {
+  await dataSource?.destroy();
+  await system?.stop();
+});
+
+const masterKey = () => Buffer.from(system.environment['MASTER_KEY'] as string, 'base64');
+const rotate = (options: { publishSeconds?: number; dueAfterSeconds?: number } = {}): Promise<Rotation> =>
+  rotateKeys(dataSource, {
+    masterKey: masterKey(),
+    publishSeconds: 0,
+    verifySeconds: 1500,
+    dueAfterSeconds: 0,
+    ...options,
+  });
+const published = async (replica = 0) =>
+  (await system.replica(replica).call<userV1.KeySet>('KeyService/GetKeySet', {})).keys;
+const kidOf = (token: string) =>
+  (JSON.parse(Buffer.from(token.split('.')[0] as string, 'base64url').toString()) as { kid: string }).kid;
+const refresh = (refresh_token: string, replica: number) =>
+  system.replica(replica).call<userV1.TokenResponse>('UserService/Refresh', { refresh_token });
+
+/** A gateway's verifier, which knows no more than the key set. */
+const gateway = (): TokenVerifier =>
+  createVerifier({
+    issuer: 'http://localhost:8083',
+    audience: 'sluice',
+    typ: 'at+jwt',
+    keys: async () => ({ keys: (await published(1)).map((key) => ({ ...key })) }),
+  });
+
+test('a token is verified by the published keys before and after rotations, without another fetch for the next key', async () => {
+  const verifier = gateway();
+  const { tokens, user } = await signIn(system.first);
+  await expect(verifier.verify(tokens.access_token)).resolves.toMatchObject({ subject: user.id, tenant: 'default' });
+  const before = await published();
+  expect(await rotate()).toMatchObject({ kind: 'rotated', previous: kidOf(tokens.access_token) });
+
+  let latest = tokens;
+  await vi.waitFor(
+    async () => {
+      latest = await refresh(latest.refresh_token, 0);
+      expect(kidOf(latest.access_token)).not.toBe(kidOf(tokens.access_token));
+    },
+    { timeout: 10_000 },
+  );
+  await expect(verifier.verify(latest.access_token)).resolves.toMatchObject({ subject: user.id });
+  expect(verifier.stats().keyFetches).toBe(1);
+  await expect(gateway().verify(tokens.access_token)).resolves.toMatchObject({ subject: user.id });
+  expect(before.map(({ kid }) => kid)).toContain(kidOf(latest.access_token));
+  await vi.waitFor(async () => expect(await published()).toHaveLength(3), { timeout: 5000 });
+});
+
+test('a rotation waits until the next key has been published for long enough, and until it is due', async () => {
+  expect(await rotate({ publishSeconds: 3600 })).toEqual({ kind: 'too-early', waitSeconds: expect.any(Number) });
+  expect(await rotate({ dueAfterSeconds: 3600 })).toEqual({ kind: 'not-due' });
+});
+
+test('of many rotations at once that are due, one happens', async () => {
+  await system.sql(`update signing_keys set activated_at = activated_at - interval '2 hours' where state = 'current'`);
+  const rotations = await Promise.all(Array.from({ length: 8 }, () => rotate({ dueAfterSeconds: 3600 })));
+  expect(rotations.filter(({ kind }) => kind === 'rotated')).toHaveLength(1);
+  const states = await system.sql<{ state: string }>(`select state from signing_keys where state <> 'previous'`);
+  expect(states.map(({ state }) => state).toSorted()).toEqual(['current', 'next']);
+});
+
+test('a key whose tokens have expired is published no more', async () => {
+  const [gone] = await system.sql<{ kid: string }>(
+    `update signing_keys set verify_until = now() where state = 'previous' returning kid`,
+  );
+  await vi.waitFor(async () => expect((await published()).map(({ kid }) => kid)).not.toContain(gone?.kid), {
+    timeout: 5000,
+  });
+});
+
+test('no private key and no refresh secret stands in the database in clear', async () => {
+  const [row] = await system.sql<{ private_sealed: Buffer }>('select private_sealed from signing_keys limit 1');
+  expect(row?.private_sealed.includes(Buffer.from('2a8648ce3d0201', 'hex'))).toBe(false);
+});
+
+test('a service with another master key does not start', async () => {
+  const other = { ...system.environment, MASTER_KEY: Buffer.alloc(32, 1).toString('base64') };
+  await expect(startReplicaOn(other)).rejects.toThrow('MASTER_KEY=(secret)');
+});
