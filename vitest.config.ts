@@ -24,6 +24,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{libs,apps}/*/src/**/*.test.ts', 'scripts/**/*.test.mjs'],
+          testTimeout: 30_000,
           exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
           maxWorkers: 2,
         },
