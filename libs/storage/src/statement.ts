@@ -1,6 +1,6 @@
 import type { DataSource } from 'typeorm';
 import type { Caller } from './caller.js';
-import { asDeadline, cancellable, connect } from './connection.js';
+import { asDeadline, cancellable, connect, isConnectionFailure } from './connection.js';
 
 /** One SQL text, prepared once on each connection. */
 export interface Statement<Row> {
@@ -33,8 +33,8 @@ export async function execute<Row>(
     const { rows } = await cancellable(dataSource, connection.processID, caller, () => connection.query(query));
     return rows as Row[];
   } catch (error) {
-    // An error with a severity came from Postgres over a connection that still works; any other speaks of the connection.
-    if (!('severity' in (error as Error))) failure = error as Error;
+    // An error with a severity came from Postgres; but when it speaks of the connection, or did not come from Postgres, the connection is lost.
+    if (isConnectionFailure(error) || !('severity' in (error as Error))) failure = error as Error;
     throw asDeadline(error);
   } finally {
     connection.release(failure);
