@@ -1,4 +1,5 @@
 import { defaultDepthMax, printOptions } from './codec.js';
+import type { JsonOptions } from './codec.js';
 import { SchemaError, TranscodeError } from './errors.js';
 import { overridesBySelector, rulesOf } from './http/rule.js';
 import type { FlatRule, HttpRuleOverride } from './http/rule.js';
@@ -8,19 +9,11 @@ import { MessagePrinters } from './print/message-printer.js';
 import { MessageReaders } from './read/message-reader.js';
 import { RequestEncoder } from './request/request-encoder.js';
 import { ndjsonStream } from './request/request-stream.js';
+import type { RequestStream } from './request/request-stream.js';
 import { ResponseDecoder } from './response/response-decoder.js';
 import { responseStream } from './response/response-stream.js';
+import type { ResponseStream } from './response/response-stream.js';
 import type { MethodInfo, Schema } from './schema.js';
-
-/** How messages read and print as JSON. All are off unless set, except `printDefaults`. */
-export interface JsonOptions {
-  /** Print fields without presence that have their default, and empty lists and maps. On by default. */
-  printDefaults?: boolean;
-  /** Print enum values as numbers. */
-  enumNumbers?: boolean;
-  /** Print field names as the proto file has them instead of in lowerCamelCase. Both are always read. */
-  protoNames?: boolean;
-}
 
 /** How the HTTP rules of a schema are compiled. */
 export interface RouteOptions {
@@ -55,29 +48,6 @@ export interface ResponseBody {
   contentType: string;
   /** Of a `google.api.HttpBody` it is a part of the message's own memory. */
   body: Uint8Array;
-}
-
-/** The request side of a client stream: what the client sends becomes messages as its pieces complete. */
-export interface RequestStream {
-  /** @throws TranscodeError; the stream is unusable after it */
-  push(chunk: Uint8Array): Uint8Array[];
-  end(): Uint8Array[];
-}
-
-/** The response side of a server stream: frames messages in the form that the client accepts. */
-export interface ResponseStream {
-  /** `undefined` until the first message of a stream of `google.api.HttpBody`. */
-  readonly contentType: string | undefined;
-  /** The text of one message. */
-  item(message: Uint8Array): Uint8Array;
-  /** What ends a complete answer. */
-  end(): Uint8Array;
-  /**
-   * What ends an answer that failed after it began.
-   * @param problem a JSON object on one line
-   * @returns `undefined` when the form cannot show it: then the connection or stream is to be reset
-   */
-  error(problem: string): Uint8Array | undefined;
 }
 
 /** One HTTP rule of a method, compiled. */

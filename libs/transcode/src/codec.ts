@@ -3,9 +3,18 @@ import { MessagePrinters } from './print/message-printer.js';
 import { WireMessage } from './print/wire-message.js';
 import { JsonScanner } from './read/json-scanner.js';
 import { MessageReaders } from './read/message-reader.js';
-import type { JsonOptions } from './binding.js';
 import type { Schema } from './schema.js';
 import { ProtoWriter } from './wire/proto-writer.js';
+
+/** How messages read and print as JSON. All are off unless set, except `printDefaults`. */
+export interface JsonOptions {
+  /** Print fields without presence that have their default, and empty lists and maps. On by default. */
+  printDefaults?: boolean;
+  /** Print enum values as numbers. */
+  enumNumbers?: boolean;
+  /** Print field names as the proto file has them instead of in lowerCamelCase. Both are always read. */
+  protoNames?: boolean;
+}
 
 /** Converts one type of message between JSON text and wire format. */
 export interface MessageCodec {
@@ -38,12 +47,14 @@ export function messageCodec(schema: Schema, typeName: string, options: JsonOpti
       scanner.reset(text, defaultDepthMax);
       reader.read(scanner, protoWriter);
       scanner.finish();
+      scanner.release();
       return protoWriter.finish();
     },
     toJson(message) {
       jsonWriter.reset();
       wire.reset(message, defaultDepthMax);
       printer.print(wire, jsonWriter, 0, message.length);
+      wire.release();
       return jsonWriter.finish();
     },
   };

@@ -37,7 +37,7 @@ function normalized(text: string): unknown {
   return JSON.parse(text, (_, value: unknown) => (typeof value === 'number' ? Math.fround(value) : value));
 }
 
-describe.each(types)('%s', (typeName) => {
+describe.each(types)('%s', { timeout: 60_000 * factor }, (typeName) => {
   const desc: DescMessage = registry.getMessage(typeName)!;
   const codec: MessageCodec = messageCodec(schema, typeName)!;
   const sparse: MessageCodec = messageCodec(schema, typeName, { printDefaults: false })!;

@@ -7,17 +7,11 @@ export type { PathTemplate, PathVariable } from './http/template.js';
 export { RouteTable } from './http/route-table.js';
 export type { RouteMatch } from './http/route-table.js';
 export { messageCodec } from './codec.js';
-export type { MessageCodec } from './codec.js';
+export type { JsonOptions, MessageCodec } from './codec.js';
 export { accepts } from './request/media-type.js';
 export { compileBindings } from './binding.js';
-export type {
-  Binding,
-  JsonOptions,
-  RequestParts,
-  RequestStream,
-  ResponseBody,
-  ResponseStream,
-  RouteOptions,
-} from './binding.js';
+export type { Binding, RequestParts, ResponseBody, RouteOptions } from './binding.js';
+export type { RequestStream } from './request/request-stream.js';
+export type { ResponseStream } from './response/response-stream.js';
 export { openapi } from './openapi/openapi.js';
 export type { OpenApiOptions } from './openapi/openapi.js';

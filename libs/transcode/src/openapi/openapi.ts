@@ -1,6 +1,6 @@
 import type { DescField, DescMessage, JsonObject } from '@bufbuild/protobuf';
 import type { Binding } from '../binding.js';
-import { hasOwnJsonForm } from '../read/well-known.js';
+import { hasOwnJsonForm } from '../mapping/field.js';
 import { commentOf } from './comments.js';
 import { openApiPath } from './path.js';
 import type { OpenApiPath } from './path.js';

@@ -1,10 +1,9 @@
+import { legacyRequired } from '../mapping/field.js';
 import { ScalarType } from '@bufbuild/protobuf';
 import type { DescEnum, DescField, DescMessage, JsonObject } from '@bufbuild/protobuf';
 import { isWrapperDesc } from '@bufbuild/protobuf/wkt';
-import type { JsonOptions } from '../binding.js';
+import type { JsonOptions } from '../codec.js';
 import { commentOf } from './comments.js';
-
-const legacyRequired = 3;
 
 function described(schema: JsonObject, description: string): JsonObject {
   return description === '' ? schema : { ...schema, description };

@@ -1,5 +1,5 @@
 import type { DescExtension, DescField } from '@bufbuild/protobuf';
-import { wireType } from '../read/field-reader.js';
+import { wireType } from '../mapping/tag.js';
 import type { FieldIndex } from './wire-message.js';
 
 export type AnyField = DescField | DescExtension;

@@ -1,6 +1,7 @@
+import { implicitPresence } from '../mapping/field.js';
 import { ScalarType } from '@bufbuild/protobuf';
 import type { DescMessage } from '@bufbuild/protobuf';
-import { wireType } from '../read/field-reader.js';
+import { wireType } from '../mapping/tag.js';
 import type { AnyField } from './field-index.js';
 import type { JsonWriter } from './json-writer.js';
 import { mapPrinter } from './map-printer.js';
@@ -9,8 +10,6 @@ import { enumPrinter, enumZeroText, scalarPrinter, zeroText } from './scalar.js'
 import type { ValuePrinter } from './scalar.js';
 import { invalidMessage } from './wire-message.js';
 import type { WireMessage } from './wire-message.js';
-
-const implicitPresence = 2;
 
 /** Prints the JSON value of a field from its first occurrence. */
 export type OccurrencePrinter = (m: WireMessage, out: JsonWriter, occurrence: number) => void;

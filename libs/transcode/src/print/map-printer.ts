@@ -1,7 +1,7 @@
 import { ScalarType } from '@bufbuild/protobuf';
 import type { DescField } from '@bufbuild/protobuf';
-import { tagOf, wireType } from '../read/field-reader.js';
-import { hashOf } from '../read/name-table.js';
+import { tagOf, wireType } from '../mapping/tag.js';
+import { hashOf } from '../wire/hash.js';
 import type { OccurrencePrinter } from './field-printer.js';
 import type { JsonWriter } from './json-writer.js';
 import type { MessagePrinters } from './message-printer.js';

@@ -1,8 +1,8 @@
 import { ScalarType } from '@bufbuild/protobuf';
 import type { DescMessage } from '@bufbuild/protobuf';
 import { isWrapperDesc } from '@bufbuild/protobuf/wkt';
-import { durationSecondsMax, formatSeconds, timestampSecondsMax, timestampSecondsMin } from '../read/time.js';
-import type { Time } from '../read/time.js';
+import { durationSecondsMax, formatSeconds, timestampSecondsMax, timestampSecondsMin } from '../mapping/time.js';
+import type { Time } from '../mapping/time.js';
 import { fieldIndex } from './field-index.js';
 import { compileFieldPrinter } from './field-printer.js';
 import type { FieldPrinter } from './field-printer.js';

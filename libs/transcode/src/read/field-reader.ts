@@ -1,6 +1,7 @@
-import { ScalarType } from '@bufbuild/protobuf';
 import type { DescExtension, DescField } from '@bufbuild/protobuf';
 import type { ProtoWriter } from '../wire/proto-writer.js';
+import { implicitPresence, nullEnum } from '../mapping/field.js';
+import { tagOf, wireType } from '../mapping/tag.js';
 import type { JsonScanner } from './json-scanner.js';
 import { mapReader } from './map-reader.js';
 import type { MessageReaders } from './message-reader.js';
@@ -8,36 +9,10 @@ import type { Overlay } from './overlay.js';
 import { enumReader, scalarReader } from './scalar.js';
 import type { ValueReader } from './scalar.js';
 
-// bootstrap values of google.protobuf.FeatureSet.FieldPresence
-const implicitPresence = 2;
-
 /** Reads the JSON value of a field and writes the field with its tags. */
 export interface FieldReader {
   readonly readsNull: boolean;
   readonly read: (s: JsonScanner, w: ProtoWriter, overlay?: Overlay) => void;
-}
-
-/** Wire type of a scalar, by section "Message structure" of the protobuf encoding guide. */
-export function wireType(type: ScalarType): 0 | 1 | 2 | 5 {
-  switch (type) {
-    case ScalarType.STRING:
-    case ScalarType.BYTES:
-      return 2;
-    case ScalarType.DOUBLE:
-    case ScalarType.FIXED64:
-    case ScalarType.SFIXED64:
-      return 1;
-    case ScalarType.FLOAT:
-    case ScalarType.FIXED32:
-    case ScalarType.SFIXED32:
-      return 5;
-    default:
-      return 0;
-  }
-}
-
-export function tagOf(number: number, type: number): number {
-  return ((number << 3) | type) >>> 0;
 }
 
 export function compileFieldReader(desc: DescField | DescExtension, readers: MessageReaders): FieldReader {
@@ -58,8 +33,6 @@ export function compileFieldReader(desc: DescField | DescExtension, readers: Mes
       return { readsNull: false, read: mapReader(desc, readers) };
   }
 }
-
-export const nullEnum = 'google.protobuf.NullValue';
 
 /** @param zeroBytes how many zero bytes a default value is written as */
 function singular(desc: DescField | DescExtension, tag: number, value: ValueReader, zeroBytes: number): FieldReader {

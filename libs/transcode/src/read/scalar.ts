@@ -4,7 +4,8 @@ import { shorten } from '../errors.js';
 import type { ProtoWriter } from '../wire/proto-writer.js';
 import { writeBase64 } from './base64.js';
 import type { JsonScanner } from './json-scanner.js';
-import { NameTable, hashOf } from './name-table.js';
+import { NameTable } from './name-table.js';
+import { hashOf } from '../wire/hash.js';
 import { integerRange, wholeNumber } from './number.js';
 
 /** Reads one JSON value that is not null and writes it in wire format, without its tag. */

@@ -8,7 +8,7 @@ import type { JsonScanner } from './json-scanner.js';
 import type { MessageReader, MessageReaders } from './message-reader.js';
 import { NameSet } from './name-set.js';
 import { readFiniteDouble, writeText } from './scalar.js';
-import { parseDuration, parseTimestamp } from './time.js';
+import { parseDuration, parseTimestamp } from '../mapping/time.js';
 
 /** The reader of a well-known type with a JSON form of its own; `undefined` for other messages. */
 export function wellKnownReader(desc: DescMessage, readers: MessageReaders): MessageReader | undefined {
@@ -29,22 +29,6 @@ export function wellKnownReader(desc: DescMessage, readers: MessageReaders): Mes
       return { readsNull: true, read: readValue };
     default:
       return isWrapperDesc(desc) ? compileFieldReader(desc.fields[0]!, readers) : undefined;
-  }
-}
-
-/** Whether a message is read from and printed as something else than an object with a member per field. */
-export function hasOwnJsonForm(desc: DescMessage): boolean {
-  switch (desc.typeName) {
-    case 'google.protobuf.Any':
-    case 'google.protobuf.Timestamp':
-    case 'google.protobuf.Duration':
-    case 'google.protobuf.FieldMask':
-    case 'google.protobuf.Struct':
-    case 'google.protobuf.ListValue':
-    case 'google.protobuf.Value':
-      return true;
-    default:
-      return isWrapperDesc(desc);
   }
 }
 

@@ -1,8 +1,8 @@
 import type { DescField, DescMessage } from '@bufbuild/protobuf';
 import type { Overlay } from '../read/overlay.js';
-import { hasOwnJsonForm } from '../read/well-known.js';
+import { hasOwnJsonForm } from '../mapping/field.js';
 import type { ProtoWriter } from '../wire/proto-writer.js';
-import { tagOf } from '../read/field-reader.js';
+import { tagOf } from '../mapping/tag.js';
 
 /** The field of a PATCH request that says which fields to change: its only one of type FieldMask. */
 export function maskField(input: DescMessage): DescField | undefined {

@@ -10,7 +10,7 @@ import { JsonScanner } from '../read/json-scanner.js';
 import type { MessageReader, MessageReaders } from '../read/message-reader.js';
 import { Overlay, writeNested } from '../read/overlay.js';
 import type { TextField } from '../read/overlay.js';
-import { hasOwnJsonForm } from '../read/well-known.js';
+import { hasOwnJsonForm } from '../mapping/field.js';
 import { ProtoWriter } from '../wire/proto-writer.js';
 import { maskField, writeInferredMask } from './field-mask.js';
 import { writeHttpBody } from './http-body.js';

@@ -1,5 +1,11 @@
 import { TranscodeError } from '../errors.js';
-import type { RequestStream } from '../binding.js';
+
+/** The request side of a client stream: what the client sends becomes messages as its pieces complete. */
+export interface RequestStream {
+  /** @throws TranscodeError; the stream is unusable after it */
+  push(chunk: Uint8Array): Uint8Array[];
+  end(): Uint8Array[];
+}
 
 const newline = 0x0a;
 

@@ -1,10 +1,10 @@
+import { legacyRequired } from '../mapping/field.js';
 import type { DescMessage } from '@bufbuild/protobuf';
 import { TranscodeError } from '../errors.js';
 import { fieldIndex } from '../print/field-index.js';
 import { WireMessage } from '../print/wire-message.js';
 import type { FieldIndex } from '../print/wire-message.js';
 
-const legacyRequired = 3;
 const depthMax = 1000;
 
 /** Checks that a message has its proto2 required fields; `undefined` when none can be required. */

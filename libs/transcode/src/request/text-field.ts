@@ -2,13 +2,13 @@ import type { DescEnum, DescField, DescMessage } from '@bufbuild/protobuf';
 import { ScalarType } from '@bufbuild/protobuf';
 import { isWrapperDesc } from '@bufbuild/protobuf/wkt';
 import { TranscodeError, shorten } from '../errors.js';
-import { tagOf, wireType } from '../read/field-reader.js';
+import { tagOf, wireType } from '../mapping/tag.js';
 import { JsonScanner } from '../read/json-scanner.js';
 import type { MessageReaders } from '../read/message-reader.js';
 import type { TextField } from '../read/overlay.js';
 import { enumReader, scalarReader } from '../read/scalar.js';
 import type { ValueReader } from '../read/scalar.js';
-import { hasOwnJsonForm } from '../read/well-known.js';
+import { hasOwnJsonForm } from '../mapping/field.js';
 import type { ProtoWriter } from '../wire/proto-writer.js';
 
 /** Writes a field with its tag from the text of a path variable, a query parameter or a form field. */

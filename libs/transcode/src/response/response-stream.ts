@@ -1,7 +1,22 @@
 import { TranscodeError } from '../errors.js';
-import type { ResponseStream } from '../binding.js';
 import { negotiate } from '../request/media-type.js';
 import type { ResponseDecoder } from './response-decoder.js';
+
+/** The response side of a server stream: frames messages in the form that the client accepts. */
+export interface ResponseStream {
+  /** `undefined` until the first message of a stream of `google.api.HttpBody`. */
+  readonly contentType: string | undefined;
+  /** The text of one message. */
+  item(message: Uint8Array): Uint8Array;
+  /** What ends a complete answer. */
+  end(): Uint8Array;
+  /**
+   * What ends an answer that failed after it began.
+   * @param problem a JSON object on one line
+   * @returns `undefined` when the form cannot show it: then the connection or stream is to be reset
+   */
+  error(problem: string): Uint8Array | undefined;
+}
 
 /** The forms that a stream of JSON messages can take; the first is the default. */
 const forms = ['application/x-ndjson', 'text/event-stream', 'application/json'] as const;
