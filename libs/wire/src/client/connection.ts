@@ -18,6 +18,8 @@ export interface ConnectionOptions {
   readonly connectTimeoutMs: number;
   readonly keepaliveMs: number;
   readonly keepaliveTimeoutMs: number;
+  /** Open no stream before the peer has sent its SETTINGS: attempts before this one have failed. */
+  readonly cautious?: boolean;
   readonly limits: SessionLimits;
 }
 
@@ -82,7 +84,7 @@ export class ClientConnection extends Session {
 
   /** Streams that can be opened now. */
   get capacity(): number {
-    if (!this.ready || this.draining) return 0;
+    if (!this.ready || this.draining || (this.options.cautious && !this.established)) return 0;
     return Math.min(this.options.streamsMax, this.peer.maxConcurrentStreams) - this.streams.size;
   }
 

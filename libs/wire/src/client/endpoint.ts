@@ -229,7 +229,11 @@ export class Endpoint implements ConnectionOwner {
     if (this.removed || this.owner.closing) return;
     this.reconnectAlarm.clearTimer();
     this.connects++;
-    const options = { ...this.options.connection, keepaliveMs: this.keepaliveMs };
+    const options = {
+      ...this.options.connection,
+      keepaliveMs: this.keepaliveMs,
+      cautious: this.attemptsFailed > 0,
+    };
     this.connections.push(new ClientConnection(this.address, options, this));
   }
 
