@@ -44,7 +44,7 @@ export class GatewayService implements OnApplicationShutdown {
       values.ACCESS_LOG,
       this.metrics,
       () => this.runtime,
-      () => this.listener?.connections() ?? 0,
+      () => this.listener,
     );
     const parts: RuntimeParts = {
       configFile: values.GATEWAY_CONFIG,
@@ -63,7 +63,6 @@ export class GatewayService implements OnApplicationShutdown {
         tls: this.tls(),
         connectionsMax: values.GATEWAY_MAX_CONNECTIONS,
         limits: config,
-        counted: (limit) => observer.limitHit(limit),
       },
       (transport) => handle(transport, this.runtime!),
     );

@@ -1,7 +1,8 @@
 import { Counter, Gauge, Histogram, type Logger, type Registry } from '@sluice/telemetry';
 import type { Problem } from '@sluice/problem';
 import type { Decision, RedisStore } from '@sluice/limit';
-import type { LimitHit } from './listener/options.js';
+import type { Listener } from './listener/listener.js';
+import { limitHits } from './listener/options.js';
 import type { Exchange } from './exchange.js';
 import type { Runtime } from './runtime.js';
 
@@ -20,8 +21,6 @@ export class Observer implements CallLog {
   private readonly calls: Counter<'rpc' | 'form' | 'status'>;
   private readonly duration: Histogram<'rpc'>;
   private readonly refusals: Counter<'policy' | 'blocked_by' | 'shadow'>;
-  private readonly limitHits: Counter<'limit'>;
-  private readonly settingsTimeouts: Counter;
   private readonly reloads: Counter<'outcome'>;
 
   constructor(
@@ -29,7 +28,7 @@ export class Observer implements CallLog {
     private readonly accessLog: boolean,
     metrics: Registry,
     runtime: () => Runtime | undefined,
-    connections: () => number,
+    listener: () => Listener | undefined,
   ) {
     const registers = [metrics];
     this.calls = new Counter({
@@ -51,32 +50,14 @@ export class Observer implements CallLog {
       labelNames: ['policy', 'blocked_by', 'shadow'],
       registers,
     });
-    this.limitHits = new Counter({
-      name: 'gateway_listener_limit_hits_total',
-      help: 'Clients that hit a limit of the listener',
-      labelNames: ['limit'],
-      registers,
-    });
     this.reloads = new Counter({
       name: 'gateway_config_reloads_total',
       help: 'Changed configurations that were taken over or refused',
       labelNames: ['outcome'],
       registers,
     });
-    this.settingsTimeouts = new Counter({
-      name: 'http2_server_settings_timeout_total',
-      help: 'HTTP/2 connections closed because the client did not acknowledge SETTINGS',
-      registers,
-    });
     upstreamGauges(registers, runtime);
-    new Gauge({
-      name: 'gateway_connections',
-      help: 'Open client connections',
-      registers,
-      collect() {
-        this.set(connections());
-      },
-    });
+    listenerMetrics(registers, listener);
   }
 
   decided(decision: Decision): void {
@@ -134,11 +115,6 @@ export class Observer implements CallLog {
     this.reloads.inc({ outcome: taken ? 'taken' : 'refused' });
   }
 
-  limitHit(limit: LimitHit): void {
-    this.limitHits.inc({ limit });
-    if (limit === 'settings_timeout') this.settingsTimeouts.inc();
-  }
-
   failed(exchange: Exchange, problem: Problem): void {
     exchange.problem = problem;
     if (problem.status < 500 || problem.code === 'DEADLINE_EXCEEDED' || problem.code === 'OVERLOADED') return;
@@ -178,6 +154,36 @@ export class Observer implements CallLog {
       'call',
     );
   }
+}
+
+function listenerMetrics(registers: Registry[], listener: () => Listener | undefined): void {
+  new Gauge({
+    name: 'gateway_connections',
+    help: 'Open client connections',
+    registers,
+    collect() {
+      this.set(listener()?.connections() ?? 0);
+    },
+  });
+  new Counter({
+    name: 'gateway_listener_limit_hits_total',
+    help: 'Clients that hit a limit of the listener',
+    labelNames: ['limit'],
+    registers,
+    collect() {
+      this.reset();
+      for (const limit of limitHits) this.inc({ limit }, listener()?.hits(limit) ?? 0);
+    },
+  });
+  new Counter({
+    name: 'http2_server_settings_timeout_total',
+    help: 'HTTP/2 connections closed because the client did not acknowledge SETTINGS',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(listener()?.hits('settings_timeout') ?? 0);
+    },
+  });
 }
 
 function upstreamGauges(registers: Registry[], runtime: () => Runtime | undefined): void {

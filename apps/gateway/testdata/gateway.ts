@@ -32,7 +32,7 @@ export async function startTestGateway(address: string, over: Record<string, unk
     false,
     metrics,
     () => runtime,
-    () => listener?.connections() ?? 0,
+    () => listener,
   );
   const store = createMemoryStore();
   const built = buildRuntime(config, {
@@ -52,7 +52,6 @@ export async function startTestGateway(address: string, over: Record<string, unk
       tls: undefined,
       connectionsMax: 1000,
       limits: config,
-      counted: (limit) => observer.limitHit(limit),
     },
     (transport) => handle(transport, built),
   );

@@ -31,9 +31,17 @@ export function frame(type: number, flags: number, streamId: number, payload: Bu
   return Buffer.concat([head, payload]);
 }
 
+/** A table of nothing: servers that allow no more ask for it at the beginning of a block (RFC 7541 sections 4.2 and 6.3). */
+const NO_TABLE = Buffer.from([0x20]);
+
 /** Fields as literals without indexing and without Huffman coding (RFC 7541 section 6.2.2), legal or not. */
 export function fieldBlock(fields: readonly (readonly [string, string])[]): Buffer {
-  return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]));
+  return Buffer.concat([NO_TABLE, ...fieldLines(fields)]);
+}
+
+/** The same in the middle of a block. */
+export function fieldLines(fields: readonly (readonly [string, string])[]): Buffer[] {
+  return fields.flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]);
 }
 
 function text(value: string): Buffer {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Transport } from '../exchange.js';
 import { answerClientError } from './client-error.js';
 import { type Http1Context, Http1Transport } from './http1.js';
-import type { ListenerOptions, ProtocolServer } from './options.js';
+import type { LimitHit, ListenerOptions, ProtocolServer } from './options.js';
 
 /** Pauses between looks at connections whose header fields are late, in milliseconds. */
 const CHECK_MS = 1000;
@@ -14,6 +14,8 @@ const CHECK_MS = 1000;
  */
 export function http1Server(options: ListenerOptions, handle: (transport: Transport) => void): ProtocolServer {
   const { timeouts, sizes } = options.limits;
+  const counts = new Map<LimitHit, number>();
+  const counted = (limit: LimitHit) => counts.set(limit, (counts.get(limit) ?? 0) + 1);
   const context: Http1Context = { draining: false, sendMs: timeouts.send };
   const server = createServer({
     maxHeaderSize: sizes.header_list,
@@ -36,12 +38,12 @@ export function http1Server(options: ListenerOptions, handle: (transport: Transp
     answerClientError(Object.assign(new Error('CONNECT'), { code: 'METHOD_CONNECT' }), socket);
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    options.counted(error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'headers_timeout' : 'client_error');
+    counted(limitOf[error.code ?? ''] ?? 'client_error');
     answerClientError(error, socket);
   });
   // A connection between two requests, or one whose client takes nothing of its answer.
   server.on('timeout', (socket: Socket) => {
-    options.counted(socket.writableLength > 0 ? 'slow_reader' : 'idle');
+    counted(socket.writableLength > 0 ? 'slow_reader' : 'idle');
     socket.destroy();
   });
   // Only a server that listens watches its time limits; this one is handed its sockets.
@@ -62,5 +64,11 @@ export function http1Server(options: ListenerOptions, handle: (transport: Transp
       server.closeAllConnections();
       server.close();
     },
+    hits: (limit) => counts.get(limit) ?? 0,
   };
 }
+
+const limitOf: Readonly<Record<string, LimitHit>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 'headers_timeout',
+  HPE_HEADER_OVERFLOW: 'headers_too_large',
+};

@@ -5,7 +5,7 @@ import { ConfigurationError } from '@sluice/config';
 import type { Transport } from '../exchange.js';
 import { http1Server } from './http1-server.js';
 import { http2Server } from './http2-server.js';
-import type { ListenerOptions } from './options.js';
+import type { LimitHit, ListenerOptions } from './options.js';
 
 export interface Listener {
   /** The port without TLS, as bound. */
@@ -13,6 +13,8 @@ export interface Listener {
   readonly tlsPort: number | undefined;
   /** Sockets that are open. */
   connections(): number;
+  /** How often clients hit a limit so far. */
+  hits(limit: LimitHit): number;
   /** Takes no new connections, tells the clients of open ones to go (GOAWAY, `Connection: close`), and ends when the last has; at the latest after `graceMs`. */
   close(graceMs: number): Promise<void>;
 }
@@ -37,6 +39,8 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
   const sockets = new Set<Socket>();
   const http1 = http1Server(options, handle);
   const http2 = http2Server(options, handle);
+  const counts: Partial<Record<LimitHit, number>> = {};
+  const counted = (limit: LimitHit) => (counts[limit] = (counts[limit] ?? 0) + 1);
 
   const keep = (socket: Socket) => {
     sockets.add(socket);
@@ -46,7 +50,7 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
   const byPreface = (socket: Socket) => {
     keep(socket);
     const timer = setTimeout(() => {
-      options.counted('first_byte_timeout');
+      counted('first_byte_timeout');
       socket.destroy();
     }, options.limits.timeouts.headers);
     let seen: Buffer = Buffer.alloc(0);
@@ -72,9 +76,9 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
   const tls = options.tls && createTlsServer(tlsOptions(options.tls), byAlpn);
   for (const server of tls ? [tcp, tls] : [tcp]) {
     server.maxConnections = options.connectionsMax;
-    server.on('drop', () => options.counted('connections'));
+    server.on('drop', () => counted('connections'));
   }
-  tls?.on('tlsClientError', () => options.counted('client_error'));
+  tls?.on('tlsClientError', () => counted('client_error'));
   await bind(tcp, options.host, options.port, 'GATEWAY_PORT');
   if (tls) await bind(tls, options.host, options.tls!.port, 'GATEWAY_TLS_PORT');
 
@@ -82,6 +86,7 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
     port: (tcp.address() as AddressInfo).port,
     tlsPort: tls && (tls.address() as AddressInfo).port,
     connections: () => sockets.size,
+    hits: (limit) => (counts[limit] ?? 0) + http1.hits(limit) + http2.hits(limit),
     async close(graceMs) {
       tcp.close();
       tls?.close();

@@ -1,16 +1,20 @@
 import type { Socket } from 'node:net';
 import type { GatewayConfig } from '../config/schema.js';
 
-/** A limit that a client can hit; the value of the label of a counter. */
-export type LimitHit =
-  | 'connections'
-  | 'first_byte_timeout'
-  | 'headers_timeout'
-  | 'settings_timeout'
-  | 'idle'
-  | 'slow_reader'
-  | 'client_error'
-  | 'flood';
+/** The limits that a client can hit; values of the label of a counter. */
+export const limitHits = [
+  'connections',
+  'first_byte_timeout',
+  'headers_timeout',
+  'request_timeout',
+  'settings_timeout',
+  'idle',
+  'slow_reader',
+  'headers_too_large',
+  'client_error',
+  'flood',
+] as const;
+export type LimitHit = (typeof limitHits)[number];
 
 export interface ListenerOptions {
   readonly host: string;
@@ -18,8 +22,6 @@ export interface ListenerOptions {
   readonly tls: { readonly port: number; readonly certFile: string; readonly keyFile: string } | undefined;
   readonly connectionsMax: number;
   readonly limits: Pick<GatewayConfig, 'timeouts' | 'sizes' | 'http2'>;
-  /** Called for each limit that a client hits. */
-  counted(limit: LimitHit): void;
 }
 
 /** One protocol's side of the listener: it is handed sockets that are known to speak it. */
@@ -32,4 +34,6 @@ export interface ProtocolServer {
   closeIdle(): void;
   /** Closes everything. */
   stop(): void;
+  /** How often a limit was hit so far. */
+  hits(limit: LimitHit): number;
 }

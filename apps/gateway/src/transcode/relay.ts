@@ -20,7 +20,16 @@ export function forwardRelay(exchange: Exchange): void {
 }
 
 /** Response fields of the hop to the upstream that mean nothing on the hop to the client. */
-const dropped = new Set(['content-type', 'connection', 'transfer-encoding', 'keep-alive', 'upgrade', 'server', 'date']);
+const dropped = new Set([
+  'content-type',
+  'content-length',
+  'connection',
+  'transfer-encoding',
+  'keep-alive',
+  'upgrade',
+  'server',
+  'date',
+]);
 
 class RelayCall implements RelayEvents {
   private relay: Relay | undefined;
