@@ -81,7 +81,7 @@ export class UserSystem {
     for (let index = 0; index < replicaCount; index++) replicas.push(await startReplicaOn(environment));
     const pool = new pg.Pool({ connectionString: postgres.url, max: 3, options: '-c search_path=identity' });
     // The server may be gone before the pool has closed its connections.
-    pool.on('connect', (client) => client.on('error', () => undefined));
+    pool.on('error', () => undefined);
     return new UserSystem(postgres, replicas, pool, environment);
   }
 
