@@ -1,4 +1,4 @@
-import { type Dispatcher, Pool } from 'undici';
+import { Client, type Dispatcher } from 'undici';
 import type { ClientAddress } from './address-pool.js';
 import type { AddressMode } from './plan.js';
 
@@ -26,9 +26,28 @@ export interface Answer {
 /** Text of an answer that is kept at most; of the rest only the end counts. */
 const BODY_BYTES_MAX = 65_536;
 
-/** One connection pool per client address, or one for all when the address is only said in `X-Forwarded-For`. */
+/** Connections of one address at most, as many as a small office has open; further calls wait for one that ends. */
+const CONNECTIONS_MAX = 64;
+/** The same for all addresses together, when they are only said in `X-Forwarded-For`. */
+const CONNECTIONS_SHARED_MAX = 1_024;
+
+/** The connections of one client address. */
+interface ConnectionPool {
+  open: number;
+  /** Those that carry no call, the one used last at the end. */
+  readonly free: Client[];
+  /** Calls that wait for a connection. */
+  readonly waiting: ((client: Client) => void)[];
+}
+
+/**
+ * A pool of connections per client address, or one for all when the address is only said in `X-Forwarded-For`. Each connection
+ * carries one call at a time; the one used last is used first, so that those that a burst needed can fall idle and close.
+ */
 export class Transport {
-  private readonly pools = new Map<number, Pool>();
+  private readonly pools = new Map<number, ConnectionPool>();
+  private readonly clients: Client[] = [];
+  private closed = false;
 
   constructor(
     private readonly origin: string,
@@ -37,46 +56,66 @@ export class Transport {
   ) {}
 
   send(from: ClientAddress, request: Request): Promise<Answer> {
+    const pool = this.poolOf(from);
     return new Promise((resolve) => {
-      const headers =
-        this.mode === 'forwarded' ? { ...request.headers, 'x-forwarded-for': from.address } : request.headers;
-      const options: Dispatcher.DispatchOptions = {
-        method: request.method,
-        path: request.path,
-        headers,
-        body: request.body ?? null,
+      const on = (client: Client) => {
+        const ended = (answer: Answer) => {
+          this.release(pool, client);
+          resolve(answer);
+        };
+        this.dispatch(client, from, request, new AnswerReader(request.keep, ended));
       };
-      const reader = new AnswerReader(request.keep, resolve);
-      try {
-        this.poolOf(from).dispatch(options, reader);
-      } catch (error) {
-        reader.onResponseError(undefined, error as Error);
-      }
+      const client = pool.free.pop() ?? this.connect(pool, from);
+      if (client) on(client);
+      else pool.waiting.push(on);
     });
+  }
+
+  private dispatch(client: Client, from: ClientAddress, request: Request, reader: AnswerReader): void {
+    const { method, path, body = null } = request;
+    const headers =
+      this.mode === 'forwarded' ? { ...request.headers, 'x-forwarded-for': from.address } : request.headers;
+    try {
+      client.dispatch({ method, path, headers, body }, reader);
+    } catch (error) {
+      reader.onResponseError(undefined, error as Error);
+    }
+  }
+
+  private release(pool: ConnectionPool, client: Client): void {
+    const next = pool.waiting.shift();
+    if (next) next(client);
+    else if (!this.closed) pool.free.push(client);
   }
 
   /** Ends every connection; calls under way end with a fault. */
   async close(): Promise<void> {
-    await Promise.all([...this.pools.values()].map((pool) => pool.destroy()));
+    this.closed = true;
+    await Promise.all(this.clients.map((client) => client.destroy()));
   }
 
-  private poolOf(from: ClientAddress): Pool {
+  private poolOf(from: ClientAddress): ConnectionPool {
     const key = this.mode === 'forwarded' ? 0 : from.index;
     let pool = this.pools.get(key);
-    if (!pool) {
-      pool = new Pool(this.origin, {
-        ...(this.mode === 'source' && { localAddress: from.address }),
-        connections: null,
-        pipelining: 1,
-        headersTimeout: this.callTimeoutMs,
-        bodyTimeout: this.callTimeoutMs,
-        connectTimeout: Math.min(this.callTimeoutMs, 10_000),
-        // One protocol for all targets, so that runs can be compared; and a connection per call under way.
-        allowH2: false,
-      });
-      this.pools.set(key, pool);
-    }
+    if (!pool) this.pools.set(key, (pool = { open: 0, free: [], waiting: [] }));
     return pool;
+  }
+
+  /** Undefined when the pool has as many connections as it may. */
+  private connect(pool: ConnectionPool, from: ClientAddress): Client | undefined {
+    if (pool.open >= (this.mode === 'forwarded' ? CONNECTIONS_SHARED_MAX : CONNECTIONS_MAX)) return undefined;
+    pool.open++;
+    const client = new Client(this.origin, {
+      ...(this.mode === 'source' && { localAddress: from.address }),
+      pipelining: 1,
+      headersTimeout: this.callTimeoutMs,
+      bodyTimeout: this.callTimeoutMs,
+      connectTimeout: Math.min(this.callTimeoutMs, 10_000),
+      // One protocol for all targets, so that runs can be compared.
+      allowH2: false,
+    });
+    this.clients.push(client);
+    return client;
   }
 }
 

@@ -95,7 +95,7 @@ function pathsOf({ endpoints, batchSize }: ExpiryOptions, allocationId: string):
 function transport({ concurrency }: ExpiryOptions, localAddress: string | undefined) {
   const agent = new Agent({
     connections: concurrency,
-    ...(localAddress !== undefined && { connect: { localAddress } }),
+    ...(localAddress !== undefined && { localAddress }),
   });
   // The platform's fetch and undici's are the same but for the package that their types come from.
   const send = ((input: string | URL, init?: object) =>
