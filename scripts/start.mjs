@@ -36,26 +36,10 @@ async function run() {
   process.once('exit', claim.release);
 
   const { stopped, stop } = stopSignals();
-  await build(root);
-  const { PlanError, startSystem } = await import('@sluice/launch');
-  const system = await step('start', 'waiting for the processes', () =>
-    startSystem({
-      root,
-      stateDir: join(root, '.sluice'),
-      logFolder: join(root, 'logs'),
-      environment: process.env,
-      progress: (thing, state) => state !== 'starting' && line(thing, `${state} after ${seconds(began)}`),
-      report: (message) => console.log(`\n${new Date().toLocaleTimeString()} ${message}`),
-      onGivenUp: (name) => stop(`${name} cannot be kept alive`, 1),
-      signal: stopped.signal,
-    }),
-  ).catch((error) => {
-    if (stopped.signal.aborted) return undefined;
-    throw error instanceof PlanError ? new Stop(error.message) : new Stop(`Sluice did not start. ${error.message}`);
-  });
+  const system = await startUnlessStopped(stopped.signal, stop, began);
   if (system === undefined) {
     console.log('stopped before the start was complete');
-    return;
+    process.exit(process.exitCode);
   }
   claim.update({ url: system.plan.gatewayUrl });
   console.log(quickStart(root, system, seconds(began)));
@@ -69,6 +53,31 @@ async function run() {
   await step('stop', 'calls in flight are finishing', () => system.stop());
   console.log(`stopped in ${seconds(stopping)}; the data is kept in .sluice`);
   process.exit(process.exitCode);
+}
+
+/** The running system; undefined when the start was interrupted. */
+async function startUnlessStopped(signal, stop, began) {
+  try {
+    await build(root);
+    signal.throwIfAborted();
+    const { startSystem } = await import('@sluice/launch');
+    return await step('start', 'waiting for the processes', () =>
+      startSystem({
+        root,
+        stateDir: join(root, '.sluice'),
+        logFolder: join(root, 'logs'),
+        environment: process.env,
+        progress: (thing, state) => state !== 'starting' && line(thing, `${state} after ${seconds(began)}`),
+        report: (message) => console.log(`\n${new Date().toLocaleTimeString()} ${message}`),
+        onGivenUp: (name) => stop(`${name} cannot be kept alive`, 1),
+        signal,
+      }),
+    );
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    if (error instanceof Stop) throw error;
+    throw new Stop(error.name === 'PlanError' ? error.message : `Sluice did not start. ${error.message}`);
+  }
 }
 
 /** The first signal, or the loss of the process above, stops in order; a second press ends at once (children follow by themselves). */

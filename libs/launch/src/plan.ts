@@ -30,7 +30,9 @@ export interface Plan {
 }
 
 /** A setting of the start itself that cannot be used. */
-export class PlanError extends Error {}
+export class PlanError extends Error {
+  override readonly name = 'PlanError';
+}
 
 /** Gives the further replicas of a process their ports. */
 export type PortSource = () => Promise<number>;
