@@ -87,6 +87,8 @@ async function startServer(
     ...options.settings,
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  // A killed server leaves its lock file behind, with the state that it had.
+  const stale = readPostmaster(dataDir)?.identity;
   const output = openLog(options.logFile);
   const child = spawnTethered(binaries.postgres, ['-D', dataDir, '-p', String(port), ...flags], {
     cwd: dataDir,
@@ -100,7 +102,7 @@ async function startServer(
 
   const deadline = Date.now() + START_TIMEOUT_MS;
   let server = readPostmaster(dataDir);
-  while (server?.state !== 'ready' || server.port !== port) {
+  while (server?.state !== 'ready' || server.port !== port || server.identity === stale) {
     if (outcome !== undefined || Date.now() > deadline) {
       child.kill('SIGTERM');
       const what = outcome ?? `was not ready after ${START_TIMEOUT_MS / 1000} s`;
@@ -176,6 +178,8 @@ interface Postmaster {
   pid: number;
   port: number;
   state: string;
+  /** The process id and the time of the start: no two servers have the same. */
+  identity: string;
 }
 
 /** The lock file of a running server: process id, folder, start, port, socket folder, address, shared memory, state; a line each. */
@@ -187,7 +191,8 @@ function readPostmaster(dataDir: string): Postmaster | undefined {
     return undefined;
   }
   const pid = Number(lines[0]);
-  return pid > 0 ? { pid, port: Number(lines[3]), state: lines[7]?.trim() ?? '' } : undefined;
+  if (!(pid > 0)) return undefined;
+  return { pid, port: Number(lines[3]), state: lines[7]?.trim() ?? '', identity: `${pid} ${lines[2]}` };
 }
 
 /** A process id may have been given to another program since. Without /proc, a living process counts as ours. */
