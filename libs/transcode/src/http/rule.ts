@@ -47,10 +47,9 @@ export function rulesOf(
   const override = overrides.get(selector);
   if (override) return flatten(override, `http.rules of ${schema.origin}: ${selector}`);
   const annotation = methodOption(schema, method, 'google.api.http') as HttpRule | undefined;
-  if (annotation) return flatten(annotation, `${method.file}: ${selector}`);
-  return unannotated === 'post'
-    ? flatten({ post: method.path, body: '*' }, `${method.file}: ${selector} (default)`)
-    : [];
+  const source = `${schema.origin}: ${method.file}: ${selector}`;
+  if (annotation) return flatten(annotation, source);
+  return unannotated === 'post' ? flatten({ post: method.path, body: '*' }, `${source} (default)`) : [];
 }
 
 function flatten(rule: HttpRule, source: string): FlatRule[] {

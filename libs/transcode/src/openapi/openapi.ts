@@ -92,21 +92,24 @@ function operation(
   ids: Set<string>,
 ): JsonObject {
   const { method } = binding;
-  const [summary = '', ...rest] = commentOf(method.desc).split(/\n\s*\n/);
-  const description = rest.join('\n\n');
+  const comment = commentOf(method.desc);
+  // The first sentence, or the first paragraph when that ends before.
+  const first = /^[^]*?(?:[.!?](?=\s)|$|\n\s*\n)/.exec(comment)?.[0] ?? '';
+  const summary = first.trim().replaceAll('\n', ' ');
+  const description = comment.slice(first.length).trim();
   const parameters = [...pathParameters(binding, own, path, schemas), ...queryParameters(binding, schemas)];
   const body = requestBody(binding, schemas);
   return {
     operationId: uniqueId(`${method.desc.parent.name}_${method.name}`, ids),
     tags: [method.service],
-    ...(summary !== '' && { summary: summary.replaceAll('\n', ' ') }),
+    ...(summary !== '' && { summary }),
     ...(description !== '' && { description }),
     ...(method.desc.deprecated && { deprecated: true }),
     ...(parameters.length > 0 && { parameters }),
     ...(body && { requestBody: body }),
     responses: {
       '200': {
-        description: commentOf(method.desc.output).split('\n')[0] || 'OK',
+        description: 'OK',
         content: responseContent(binding, schemas),
       },
       default: { $ref: '#/components/responses/Problem' },
