@@ -1,83 +1,42 @@
 /**
- * CPU time per unary call of the client side, ours against what a user would otherwise take: an echo of 20 bytes, 50 calls
- * in flight, the server in another process. Medians of alternating rounds; read the ratios.
+ * CPU time per call of one side, ours against what a user would otherwise take. The side that is measured runs alone in its
+ * process; the other side is the cheapest there is. Medians of alternating rounds: read the ratios, not the numbers.
  *
- *   tsc -b && node --experimental-strip-types libs/wire/src/wire.bench.ts [rounds] [calls per round]
+ *   npx tsc -b && node --experimental-strip-types libs/wire/src/wire.bench.ts [rounds] [calls per round]
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer, type ClientHttp2Session } from 'node:http2';
-import type { AddressInfo } from 'node:net';
-import { Client, credentials } from '@grpc/grpc-js';
-import { Channel, type CallEvents, type Outcome } from '@sluice/wire';
+import { createServer as createListener, type AddressInfo } from 'node:net';
+import {
+  Client,
+  credentials,
+  Server,
+  ServerCredentials,
+  type sendUnaryData,
+  type ServerUnaryCall,
+} from '@grpc/grpc-js';
+import { Channel, encodeFields, GrpcServerCall, Http2Server, type CallEvents, type Outcome } from '@sluice/wire';
 
-const PATH = '/bench.Bench/Echo';
+const ECHO = '/bench.Bench/Echo';
+const FIXED = '/bench.Bench/Fixed';
+const STREAM = '/bench.Bench/Stream';
 const IN_FLIGHT = 50;
-const MESSAGE = Buffer.from('twenty bytes of text');
-const FRAME = Buffer.concat([Buffer.from([0, 0, 0, 0, MESSAGE.length]), MESSAGE]);
+const STREAM_MESSAGES = 1_000;
+const SMALL = Buffer.from('twenty bytes of text');
+const LARGE = Buffer.alloc(100_000, 'x');
+const same = (bytes: Buffer): Buffer => bytes;
+const framed = (message: Buffer): Buffer => {
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt32BE(message.length, 1);
+  return Buffer.concat([prefix, message]);
+};
 
-/** One client: starts a call and says when it has ended. */
+/** A client: starts a call and says when it has ended. */
 interface Contestant {
   readonly name: string;
   start(ended: () => void): void;
   close(): Promise<void> | void;
-}
-
-function serve(): void {
-  const server = createServer({ settings: { headerTableSize: 0, maxConcurrentStreams: 1000 } });
-  server.on('stream', (stream) => {
-    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
-    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
-    const chunks: Buffer[] = [];
-    stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-    stream.on('end', () => stream.end(Buffer.concat(chunks)));
-  });
-  server.listen(0, '127.0.0.1', () => process.send!((server.address() as AddressInfo).port));
-}
-
-async function main(rounds: number, calls: number): Promise<void> {
-  const child: ChildProcess = fork(process.argv[1]!, ['serve'], { execArgv: process.execArgv });
-  const [port] = (await once(child, 'message')) as [number];
-  const contestants = [ours(port), http2(port), grpcJs(port)];
-  const costs = new Map<string, number[]>(contestants.map(({ name }) => [name, []]));
-  for (let round = 0; round <= rounds; round++) {
-    for (const contestant of contestants) {
-      const cost = await measure(contestant, calls);
-      // The first round warms up.
-      if (round > 0) costs.get(contestant.name)!.push(cost);
-    }
-  }
-  for (const contestant of contestants) await contestant.close();
-  child.kill();
-  const medians = [...costs].map(([name, all]) => [name, all.sort((a, b) => a - b)[all.length >> 1]!] as const);
-  const base = medians[0]![1];
-  for (const [name, cost] of medians) {
-    console.log(
-      `${name.padEnd(24)} ${cost.toFixed(1).padStart(7)} µs/call   ours is ${(base / cost).toFixed(3)} of it`,
-    );
-  }
-}
-
-/** CPU µs of this process per call. */
-async function measure(contestant: Contestant, calls: number): Promise<number> {
-  const before = process.cpuUsage();
-  await new Promise<void>((resolve) => {
-    let started = 0;
-    let ended = 0;
-    const next = (): void => {
-      if (started < calls) {
-        started++;
-        contestant.start(onEnded);
-      }
-    };
-    const onEnded = (): void => {
-      if (++ended === calls) resolve();
-      else next();
-    };
-    for (let at = 0; at < IN_FLIGHT; at++) next();
-  });
-  const spent = process.cpuUsage(before);
-  return (spent.user + spent.system) / calls;
 }
 
 class Events implements CallEvents {
@@ -93,44 +52,45 @@ class Events implements CallEvents {
   }
 }
 
-function ours(port: number): Contestant {
+function wireClient(port: number, path = ECHO, message = SMALL): Contestant {
   const channel = new Channel(`127.0.0.1:${port}`, { connectionsPerAddress: 1 });
-  const method = channel.method(PATH);
+  const method = channel.method(path);
   return {
     name: 'sluice wire',
-    start: (ended) => void channel.unary(method, [], MESSAGE, { deadline: Date.now() + 10_000 }, new Events(ended)),
+    start: (ended) => void channel.unary(method, [], message, { deadline: Date.now() + 10_000 }, new Events(ended)),
     close: () => channel.close(100),
   };
 }
 
-function http2(port: number): Contestant {
+function http2Client(port: number): Contestant {
   const session: ClientHttp2Session = connect(`http://127.0.0.1:${port}`, { settings: { enablePush: false } });
+  const frame = framed(SMALL);
+  const headers = {
+    ':method': 'POST',
+    ':path': ECHO,
+    te: 'trailers',
+    'content-type': 'application/grpc',
+    'grpc-timeout': '10000m',
+  };
   return {
     name: 'node:http2',
     start(ended) {
-      const stream = session.request({
-        ':method': 'POST',
-        ':path': PATH,
-        te: 'trailers',
-        'content-type': 'application/grpc',
-        'grpc-timeout': '10000m',
-      });
+      const stream = session.request(headers);
       stream.on('trailers', () => {});
       stream.on('data', () => {});
       stream.on('end', ended);
-      stream.end(FRAME);
+      stream.end(frame);
     },
     close: () => session.close(),
   };
 }
 
-function grpcJs(port: number): Contestant {
+function grpcJsClient(port: number): Contestant {
   const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
-  const same = (bytes: Buffer): Buffer => bytes;
   return {
     name: '@grpc/grpc-js',
     start(ended) {
-      client.makeUnaryRequest(PATH, same, same, MESSAGE, { deadline: Date.now() + 10_000 }, (error) => {
+      client.makeUnaryRequest(ECHO, same, same, SMALL, { deadline: Date.now() + 10_000 }, (error) => {
         if (error !== null) throw error;
         ended();
       });
@@ -139,5 +99,188 @@ function grpcJs(port: number): Contestant {
   };
 }
 
-if (process.argv[2] === 'serve') serve();
-else await main(Number(process.argv[2] ?? 7), Number(process.argv[3] ?? 20_000));
+const servers: Record<string, () => Promise<number>> = {
+  async 'sluice wire'() {
+    const fixed = encodeFields([['content-type', 'application/grpc']]);
+    const server = new Http2Server((stream) => {
+      if (stream.path === FIXED) {
+        stream.respond(200, [['grpc-status', '0']], true, fixed);
+        return;
+      }
+      const call = GrpcServerCall.accept(stream, { maxMessageBytes: 1_000_000 })!;
+      if (stream.path === STREAM) {
+        call.events = {
+          onMessage: () => {
+            for (let at = 0; at < STREAM_MESSAGES; at++) call.sendMessage(SMALL);
+            call.sendStatus(0);
+          },
+          onHalfClose: () => {},
+          onCancel: () => {},
+        };
+      } else {
+        call.events = {
+          onMessage: (message) => void call.sendMessage(message),
+          onHalfClose: () => call.sendStatus(0),
+          onCancel: () => {},
+        };
+      }
+    });
+    const listener = createListener((socket) => server.accept(socket));
+    listener.listen(0, '127.0.0.1');
+    await once(listener, 'listening');
+    return (listener.address() as AddressInfo).port;
+  },
+  async 'node:http2'() {
+    const server = createServer({ settings: { maxConcurrentStreams: 1000 } });
+    const frame = framed(SMALL);
+    server.on('stream', (stream, headers) => {
+      const path = headers[':path'];
+      if (path === FIXED) {
+        stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '0' }, { endStream: true });
+        return;
+      }
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+      const chunks: Buffer[] = [];
+      stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+      stream.on('end', () => {
+        if (path === STREAM) for (let at = 0; at < STREAM_MESSAGES; at++) stream.write(frame);
+        stream.end(path === STREAM ? undefined : Buffer.concat(chunks));
+      });
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return (server.address() as AddressInfo).port;
+  },
+  async '@grpc/grpc-js'() {
+    const server = new Server();
+    const echo = {
+      path: ECHO,
+      requestStream: false,
+      responseStream: false,
+      requestSerialize: same,
+      requestDeserialize: same,
+      responseSerialize: same,
+      responseDeserialize: same,
+    };
+    server.addService(
+      { echo },
+      { echo: (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => done(null, call.request) },
+    );
+    return new Promise((resolve, reject) => {
+      server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
+        error === null ? resolve(port) : reject(error),
+      );
+    });
+  },
+};
+
+interface Peer {
+  readonly name: string;
+  readonly port: number;
+  readonly process: ChildProcess;
+}
+
+async function startPeer(name: string): Promise<Peer> {
+  const child = fork(process.argv[1]!, ['serve', name], { execArgv: process.execArgv });
+  const [port] = (await once(child, 'message')) as [number];
+  return { name, port, process: child };
+}
+
+/** CPU µs that the peer has spent so far. */
+async function cpuOf({ process: child }: Peer): Promise<number> {
+  child.send('cpu');
+  return ((await once(child, 'message')) as [number])[0];
+}
+
+const ownCpu = (): number => {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+};
+
+async function run(contestant: Contestant, calls: number): Promise<void> {
+  await new Promise<void>((resolve) => {
+    let started = 0;
+    let ended = 0;
+    const next = (): void => {
+      if (started === calls) return;
+      started++;
+      contestant.start(onEnded);
+    };
+    const onEnded = (): void => {
+      if (++ended === calls) resolve();
+      else next();
+    };
+    for (let at = 0; at < IN_FLIGHT; at++) next();
+  });
+}
+
+/** Rounds in turn; the first warms up. Prints medians, and our share of each. */
+async function compare(
+  title: string,
+  rounds: number,
+  rows: readonly { name: string; round(): Promise<number> }[],
+): Promise<void> {
+  const costs = new Map<string, number[]>(rows.map(({ name }) => [name, []]));
+  for (let round = 0; round <= rounds; round++) {
+    for (const row of rows) {
+      const cost = await row.round();
+      if (round > 0) costs.get(row.name)!.push(cost);
+    }
+  }
+  const medians = [...costs].map(([name, all]) => [name, all.sort((a, b) => a - b)[all.length >> 1]!] as const);
+  console.log(`\n${title}`);
+  for (const [name, cost] of medians) {
+    console.log(
+      `  ${name.padEnd(16)} ${cost.toFixed(1).padStart(8)} µs   ours is ${(medians[0]![1] / cost).toFixed(3)} of it`,
+    );
+  }
+}
+
+async function main(rounds: number, calls: number): Promise<void> {
+  const peers = await Promise.all(Object.keys(servers).map(startPeer));
+  const [wire, http2] = peers as [Peer, Peer];
+  const clients = [wireClient(wire.port), http2Client(wire.port), grpcJsClient(wire.port)];
+  await compare(
+    'client, unary echo of 20 bytes',
+    rounds,
+    clients.map((client) => ({
+      name: client.name,
+      async round() {
+        const before = ownCpu();
+        await run(client, calls);
+        return (ownCpu() - before) / calls;
+      },
+    })),
+  );
+  const open: Contestant[] = [...clients];
+  const serverRows = (
+    against: readonly Peer[],
+    path: string,
+    message: Buffer,
+    share: number,
+  ): { name: string; round(): Promise<number> }[] =>
+    against.map((peer) => {
+      const client = wireClient(peer.port, path, message);
+      open.push(client);
+      return {
+        name: peer.name,
+        async round() {
+          const before = await cpuOf(peer);
+          await run(client, calls * share);
+          return ((await cpuOf(peer)) - before) / (calls * share);
+        },
+      };
+    });
+  await compare('server, fixed answer', rounds, serverRows([wire, http2], FIXED, SMALL, 1));
+  await compare('server, unary echo of 20 bytes', rounds, serverRows(peers, ECHO, SMALL, 1));
+  await compare('server, echo of 100 KB', rounds, serverRows([wire, http2], ECHO, LARGE, 0.05));
+  await compare('server, stream of 1000 messages', rounds, serverRows([wire, http2], STREAM, SMALL, 0.01));
+  for (const client of open) await client.close();
+  for (const peer of peers) peer.process.kill();
+}
+
+if (process.argv[2] === 'serve') {
+  process.on('message', () => process.send!(ownCpu()));
+  process.send!(await servers[process.argv[3]!]!());
+} else await main(Number(process.argv[2] ?? 5), Number(process.argv[3] ?? 20_000));

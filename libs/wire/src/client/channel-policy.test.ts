@@ -329,6 +329,30 @@ describe('backpressure and bounds', () => {
     expect(events.messages.map(String)).toEqual(['a', 'b', 'c']);
   });
 
+  it('keeps the order when paused and resumed from within a message', async () => {
+    for (const delay of [false, true]) {
+      const channel = open();
+      const events = new Recorder();
+      const running = channel.unary(channel.method('/a.B/C'), [], Buffer.alloc(0), {}, events);
+      events.onMessageHook = () => {
+        running.pause();
+        // At once, or when everything that follows has been held back.
+        if (delay && events.messages.length % 3 === 1) setTimeout(() => running.resume(), 5);
+        else running.resume();
+      };
+      const peer = await servers[0]!.next();
+      peer.send(f.settings(), f.headers(1, f.RESPONSE));
+      for (let at = 0; at < 20; at++) {
+        const pair = Buffer.concat([f.message(`${2 * at}`), f.message(`${2 * at + 1}`)]);
+        peer.send(f.data(1, pair.subarray(0, 8)), f.data(1, pair.subarray(8)));
+      }
+      peer.send(f.headers(1, f.OK, true));
+      expect(await events.outcome).toMatchObject({ code: Status.OK });
+      expect(events.messages.map(Number)).toEqual(Array.from({ length: 40 }, (_, at) => at));
+      await channel.close(0);
+    }
+  });
+
   it('gives credit only for what was read', async () => {
     const channel = open({ streamWindowBytes: 65_535 });
     const events = new Recorder();

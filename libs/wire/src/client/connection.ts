@@ -3,7 +3,7 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { Field, Fields } from '../fields.js';
 import { ConnectionError, ErrorCode, StreamError } from '../http2/errors.js';
-import { FRAME_HEADER_OCTETS, Flag, FrameType, PREFACE, writeFrameHeader } from '../http2/frames.js';
+import { PREFACE } from '../http2/frames.js';
 import type { HeaderBlock } from '../http2/header-block.js';
 import { Session, type SessionLimits } from '../http2/session.js';
 import { Stream, type StreamHandler } from '../http2/stream.js';
@@ -109,19 +109,9 @@ export class ClientConnection extends Session {
   ): boolean {
     this.streams.set(stream.id, stream);
     this.sendFields(stream.id, head, fields, false, extra);
-    if (message === undefined || message.length > SMALL_MESSAGE_OCTETS) return false;
-    const octets = MESSAGE_PREFIX_OCTETS + message.length;
-    if (!this.maySendNow(stream, octets)) return false;
-    const { outbox } = this;
-    const page = outbox.reserve(FRAME_HEADER_OCTETS + octets);
-    let at = writeFrameHeader(page, outbox.offset, octets, FrameType.DATA, Flag.END_STREAM, stream.id);
-    at = writeMessagePrefix(page, at, message.length, false);
-    page.set(message, at);
-    outbox.wrote(at + message.length);
-    stream.sendWindow.available -= octets;
-    this.sendWindow.available -= octets;
-    stream.sentEnd();
-    return true;
+    if (message === undefined) return false;
+    writeMessagePrefix(prefix, 0, message.length, false);
+    return stream.writeNow(prefix, message, true);
   }
 
   /** A stream that `open` will open. The caller has looked at `capacity`. */
@@ -265,8 +255,8 @@ export class ClientConnection extends Session {
   }
 }
 
-/** A message up to this size leaves together with its headers. */
-const SMALL_MESSAGE_OCTETS = 4_096;
+/** Written anew for every message. */
+const prefix = new Uint8Array(MESSAGE_PREFIX_OCTETS);
 const GOAWAY_TEXT_MAX = 200;
 
 function dial(address: Address, tls: object | undefined): Socket {

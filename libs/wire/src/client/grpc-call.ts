@@ -58,6 +58,8 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
   resume(): void {
     if (!this.paused || this.ended) return;
     this.paused = false;
+    // Called from within `onMessage`: the reader goes on by itself.
+    if (this.reader?.busy === true) return;
     this.read(undefined);
     if (this.stopped) return;
     if (this.endDue !== undefined) this.complete(this.endDue);
@@ -129,6 +131,7 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
     try {
       if (chunk === undefined) this.reader.resume();
       else this.reader.push(chunk);
+      if (chunk !== undefined && !this.stopped) this.stream?.resume();
     } catch (error) {
       if (!(error instanceof MessageError)) throw error;
       this.finish(failure(error.code, error.message));

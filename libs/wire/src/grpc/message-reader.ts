@@ -32,6 +32,8 @@ export type Encoding = 'identity' | 'gzip';
 
 export class MessageReader {
   encoding: Encoding = 'identity';
+  /** In the middle of delivering. */
+  busy = false;
   /** What has not been read yet of the last chunk, when the sink asked to stop. */
   private rest: Buffer | undefined;
   /** A message or prefix cut by a chunk's end. */
@@ -57,14 +59,16 @@ export class MessageReader {
   push(chunk: Buffer): void {
     const bytes = this.rest === undefined ? chunk : Buffer.concat([this.rest, chunk]);
     this.rest = undefined;
+    this.busy = true;
     let at = 0;
     while (at < bytes.length) {
       if (this.sink.stopped) {
         this.rest = bytes.subarray(at);
-        return;
+        break;
       }
       at = this.have > 0 ? this.fill(bytes, at) : this.whole(bytes, at);
     }
+    this.busy = false;
   }
 
   /** Goes on with what was left when the sink asked to stop. @throws MessageError */
@@ -87,7 +91,7 @@ export class MessageReader {
       }
       this.need = MESSAGE_PREFIX_OCTETS + length;
     } else this.need = MESSAGE_PREFIX_OCTETS;
-    // Grown as it fills: a prefix that announces much reserves little.
+    // Beyond the first step it grows as it fills: a prefix that announces much does not get much.
     this.partial = Buffer.allocUnsafe(Math.min(this.need, Math.max(FIRST_OCTETS, left * 2)));
     return this.fill(bytes, at);
   }
@@ -96,7 +100,9 @@ export class MessageReader {
     const take = Math.min(this.need - this.have, bytes.length - at);
     let partial = this.partial!;
     if (this.have + take > partial.length) {
-      const larger = Buffer.allocUnsafe(Math.min(this.need, Math.max(this.have + take, partial.length * 2)));
+      const larger = Buffer.allocUnsafe(
+        Math.min(this.need, Math.max(this.have + take, partial.length * 2, FIRST_OCTETS)),
+      );
       partial.copy(larger, 0, 0, this.have);
       this.partial = partial = larger;
     }
@@ -131,7 +137,8 @@ export class MessageReader {
   }
 }
 
-const FIRST_OCTETS = 512;
+/** Reserved at once for a message; memory that is not written to costs nothing yet. */
+const FIRST_OCTETS = 131_072;
 
 function decompress(message: Buffer, maxBytes: number): Buffer {
   try {

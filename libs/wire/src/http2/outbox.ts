@@ -44,6 +44,11 @@ export class Outbox {
     return now - this.takenAt >= ms;
   }
 
+  /** Payloads up to this size are copied into a page. */
+  readonly copyOctets = COPY_OCTETS;
+  /** Changes whenever what was written before can no longer be extended. */
+  epoch = 0;
+
   /** More payload should wait: the socket has enough, or this turn has. */
   get full(): boolean {
     return this.waitsForDrain || this.pending >= TURN_OCTETS;
@@ -89,6 +94,7 @@ export class Outbox {
   /** Hands everything to the socket now. */
   flush(): void {
     this.dirty = false;
+    this.epoch++;
     if (this.pending === 0) return;
     const wasFull = this.pending >= TURN_OCTETS;
     this.pending = 0;
@@ -129,6 +135,7 @@ export class Outbox {
   }
 
   private sealPart(): void {
+    this.epoch++;
     if (this.page === undefined || this.at === this.from) return;
     this.parts.push(this.page.subarray(this.from, this.at));
     this.from = this.at;

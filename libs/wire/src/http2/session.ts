@@ -78,6 +78,11 @@ export abstract class Session implements FrameSink {
   protected assemblyStartedAt = 0;
   private settingsUnacknowledged = 0;
   private tableSizeDue = true;
+  /** Where the last DATA frame stands in the outbox. */
+  private lastDataStream = 0;
+  private lastDataEpoch = -1;
+  private lastDataStart = 0;
+  private lastDataEnd = 0;
   private writers: Stream[] = [];
   private pumping = false;
 
@@ -435,16 +440,49 @@ export abstract class Session implements FrameSink {
     return Math.min(octets, stream.sendWindow.available, this.sendWindow.available, this.peer.maxFrameSize);
   }
 
-  /** Writes one DATA frame, which the windows allow. */
+  /** Writes one DATA frame, which the windows allow; a small one right after another of the stream extends that. */
   sendData(stream: Stream, bytes: Uint8Array, from: number, to: number, endStream: boolean): void {
     const octets = to - from;
+    const payload = from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to);
+    if (octets <= this.outbox.copyOctets) return this.sendJoined(stream, NOTHING, payload, endStream);
+    this.countSent(stream, octets);
+    this.writeFrame(octets, FrameType.DATA, endStream ? Flag.END_STREAM : 0, stream.id);
+    this.outbox.push(payload);
+  }
+
+  /** As `sendData`, for few octets in two pieces. */
+  sendJoined(stream: Stream, prefix: Uint8Array, bytes: Uint8Array, endStream: boolean): void {
+    const octets = prefix.length + bytes.length;
+    this.countSent(stream, octets);
+    const { outbox } = this;
+    const page = outbox.reserve(FRAME_HEADER_OCTETS + octets);
+    let at = outbox.offset;
+    const extending =
+      this.lastDataStream === stream.id &&
+      this.lastDataEpoch === outbox.epoch &&
+      this.lastDataEnd === at &&
+      at - this.lastDataStart + octets <= this.peer.maxFrameSize;
+    if (!extending) {
+      this.lastDataStart = at;
+      at += FRAME_HEADER_OCTETS;
+    }
+    for (let index = 0; index < prefix.length; index++) page[at++] = prefix[index]!;
+    page.set(bytes, at);
+    at += bytes.length;
+    const length = at - this.lastDataStart - FRAME_HEADER_OCTETS;
+    writeFrameHeader(page, this.lastDataStart, length, FrameType.DATA, endStream ? Flag.END_STREAM : 0, stream.id);
+    outbox.wrote(at);
+    this.lastDataStream = stream.id;
+    this.lastDataEpoch = outbox.epoch;
+    this.lastDataEnd = at;
+  }
+
+  private countSent(stream: Stream, octets: number): void {
     stream.sendWindow.available -= octets;
     this.sendWindow.available -= octets;
     // Data is answered by WINDOW_UPDATEs, and by PINGs of peers that measure the path.
     this.allowances.get('windowUpdates')?.earn(4);
     this.allowances.get('pings')?.earn(1);
-    this.writeFrame(octets, FrameType.DATA, endStream ? Flag.END_STREAM : 0, stream.id);
-    if (octets > 0) this.outbox.push(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
   }
 
   /** Writes a header block: an encoded beginning, one more field, then fields; in CONTINUATION frames when it is longer than a frame. */
@@ -593,6 +631,7 @@ export abstract class Session implements FrameSink {
 const RECENT_STREAMS = 64;
 /** How many streams that we reset are remembered: the peer may have sent more before it knew. */
 const RECENT_RESETS = 256;
+const NOTHING = new Uint8Array(0);
 const PING_PAYLOAD = Buffer.alloc(8);
 const DEPENDS_ON_ITSELF = 'the stream depends on itself';
 const WINDOW_TOO_LARGE = 'a window above 2^31-1';

@@ -32,6 +32,9 @@ export interface StreamHandler {
 
 /** Octets queued on a stream from which on `write` asks to wait. */
 const QUEUE_OCTETS = 65_536;
+/** Queued pieces up to this size are joined, in buffers of this one. */
+const JOIN_OCTETS = 1_024;
+const TAIL_OCTETS = 8_192;
 /** Held slices below this size are copied, so that they do not keep a whole read buffer alive. */
 const COPY_HELD_OCTETS = 4_096;
 
@@ -52,6 +55,10 @@ export class Stream {
   scheduled = false;
 
   private queue: Uint8Array[] | undefined;
+  private queueAt = 0;
+  /** The end of the queue, still being filled. */
+  private tail: Uint8Array | undefined;
+  private tailUsed = 0;
   private queued = 0;
   private headOffset = 0;
   private endQueued = false;
@@ -61,6 +68,7 @@ export class Stream {
   private stalledSince = 0;
 
   private paused = false;
+  private delivering = false;
   private held: Buffer[] | undefined;
   private heldOctets = 0;
   private endHeld = false;
@@ -95,13 +103,50 @@ export class Stream {
       this.session.sendData(this, bytes, 0, bytes.length, false);
       return true;
     }
-    (this.queue ??= []).push(bytes);
-    this.queued += bytes.length;
+    this.enqueue(bytes);
     this.session.schedule(this);
     this.session.pump();
     if (this.queued < QUEUE_OCTETS) return true;
     this.drainDue = true;
     return false;
+  }
+
+  /** Small pieces are joined, so that many of them make few frames. */
+  private enqueue(bytes: Uint8Array): void {
+    const { length } = bytes;
+    const queue = (this.queue ??= []);
+    this.queued += length;
+    if (length > JOIN_OCTETS) {
+      this.closeTail();
+      queue.push(bytes);
+      return;
+    }
+    if (this.tail === undefined || this.tailUsed + length > this.tail.length) {
+      this.closeTail();
+      this.tail = new Uint8Array(TAIL_OCTETS);
+    }
+    this.tail.set(bytes, this.tailUsed);
+    this.tailUsed += length;
+  }
+
+  private closeTail(): void {
+    if (this.tail === undefined) return;
+    this.queue!.push(this.tail.subarray(0, this.tailUsed));
+    this.tail = undefined;
+    this.tailUsed = 0;
+  }
+
+  /**
+   * Sends a prefix and the bytes after it in one frame, and END_STREAM with it, if all of it can leave now.
+   * @returns false when nothing was done.
+   */
+  writeNow(prefix: Uint8Array, bytes: Uint8Array, end: boolean): boolean {
+    if (!maySend(this.state) || this.endQueued || this.queued > 0) return false;
+    const octets = prefix.length + bytes.length;
+    if (bytes.length > this.session.outbox.copyOctets || !this.session.maySendNow(this, octets)) return false;
+    this.session.sendJoined(this, prefix, bytes, end);
+    if (end) this.sentEnd();
+    return true;
   }
 
   /** Sends a header section that is not trailers. */
@@ -151,19 +196,17 @@ export class Stream {
   }
 
   resume(): void {
-    if (!this.paused) return;
     this.paused = false;
-    const held = this.held;
-    if (held !== undefined) {
-      let taken = 0;
-      while (taken < held.length && !this.paused && this.held === held) this.deliver(held[taken++]!, true);
-      if (this.held !== held) return;
-      if (taken < held.length) {
-        held.splice(0, taken);
-        return;
-      }
-      this.held = undefined;
+    // Called from within `onData`: the loop below goes on by itself.
+    if (this.delivering) return;
+    this.delivering = true;
+    while (this.held !== undefined && !this.paused) {
+      const chunk = this.held.shift()!;
+      if (this.held.length === 0) this.held = undefined;
+      this.heldOctets -= chunk.length;
+      this.deliver(chunk);
     }
+    this.delivering = false;
     if (this.endHeld && !this.paused) {
       this.endHeld = false;
       this.handler.onEnd(this.trailersHeld);
@@ -173,7 +216,7 @@ export class Stream {
   /** DATA has arrived and was counted. */
   receive(chunk: Buffer): void {
     if (!this.paused && this.held === undefined) {
-      this.deliver(chunk, false);
+      this.deliver(chunk);
       return;
     }
     (this.held ??= []).push(chunk.length < COPY_HELD_OCTETS ? Buffer.from(chunk) : chunk);
@@ -201,14 +244,18 @@ export class Stream {
   sendSome(): number {
     const queue = this.queue;
     if (queue !== undefined && this.queued > 0) {
-      const head = queue[0]!;
+      if (this.queueAt === queue.length) this.closeTail();
+      const head = queue[this.queueAt]!;
       const octets = this.session.sendable(this, head.length - this.headOffset);
       if (octets <= 0) return this.sendWindow.available <= 0 ? Sent.STREAM_BLOCKED : Sent.CONNECTION_BLOCKED;
       const from = this.headOffset;
       this.queued -= octets;
       if (from + octets === head.length) {
-        queue.shift();
         this.headOffset = 0;
+        if (++this.queueAt === queue.length) {
+          queue.length = 0;
+          this.queueAt = 0;
+        }
       } else this.headOffset = from + octets;
       const last = this.queued === 0 && this.endQueued && this.trailersQueued === undefined;
       this.session.sendData(this, head, from, from + octets, last);
@@ -238,8 +285,7 @@ export class Stream {
     else this.session.onEndSent(this);
   }
 
-  private deliver(chunk: Buffer, wasHeld: boolean): void {
-    if (wasHeld) this.heldOctets -= chunk.length;
+  private deliver(chunk: Buffer): void {
     this.handler.onData(chunk);
     if (mayReceive(this.state)) this.session.consumed(this, chunk.length);
     else this.session.consumedLast(chunk.length);
@@ -248,7 +294,8 @@ export class Stream {
   private discard(): void {
     this.state = StreamState.CLOSED;
     this.queue = undefined;
-    this.queued = 0;
+    this.queueAt = this.queued = this.tailUsed = 0;
+    this.tail = undefined;
     this.trailersQueued = undefined;
     this.endQueued = true;
     if (this.heldOctets > 0) this.session.consumedLast(this.heldOctets);

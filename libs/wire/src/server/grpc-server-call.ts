@@ -5,6 +5,7 @@ import {
   MESSAGE_PREFIX_OCTETS,
   MessageError,
   MessageReader,
+  writeMessagePrefix,
   type Encoding,
   type MessageSink,
 } from '../grpc/message-reader.js';
@@ -38,6 +39,8 @@ const COMMON = encodeFields([
   ['content-type', 'application/grpc'],
   ['grpc-accept-encoding', 'identity,gzip'],
 ]);
+/** Written anew for every message. */
+const prefix = new Uint8Array(MESSAGE_PREFIX_OCTETS);
 const OK_TRAILERS: Fields = [['grpc-status', '0']];
 
 export class GrpcServerCall extends Timer implements RequestEvents, MessageSink {
@@ -116,6 +119,10 @@ export class GrpcServerCall extends Timer implements RequestEvents, MessageSink 
   sendMessage(message: Uint8Array): boolean {
     if (this.over) return true;
     this.sendHeaders([]);
+    if (this.outgoing === 'identity') {
+      writeMessagePrefix(prefix, 0, message.length, false);
+      if (this.stream.writeNow(prefix, message)) return true;
+    }
     let more = true;
     for (const chunk of frameMessage(message, this.outgoing)) more = this.stream.write(chunk);
     return more;
@@ -143,6 +150,8 @@ export class GrpcServerCall extends Timer implements RequestEvents, MessageSink 
   resume(): void {
     if (!this.paused) return;
     this.paused = false;
+    // Called from within `onMessage`: the reader goes on by itself.
+    if (this.reader?.busy === true) return;
     this.read(undefined);
     if (this.stopped) return;
     if (this.halfCloseDue) {
@@ -221,6 +230,7 @@ export class GrpcServerCall extends Timer implements RequestEvents, MessageSink 
     try {
       if (chunk === undefined) this.reader.resume();
       else this.reader.push(chunk);
+      if (chunk !== undefined && !this.stopped) this.stream.resume();
     } catch (error) {
       if (!(error instanceof MessageError)) throw error;
       this.refuse(error.code, error.message);
