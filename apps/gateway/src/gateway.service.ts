@@ -56,6 +56,7 @@ export class GatewayService implements OnApplicationShutdown {
       current: () => this.runtime,
     };
     this.runtime = buildRuntime(config, parts);
+    this.runtime.revocations?.start();
     this.listener = await listen(
       {
         host: values.GATEWAY_HOST,
@@ -83,6 +84,10 @@ export class GatewayService implements OnApplicationShutdown {
       return;
     }
     this.runtime = next;
+    if (next.revocations !== before.revocations) {
+      before.revocations?.stop();
+      next.revocations?.start();
+    }
     observer.reloaded(true);
     this.logger.info({ reason }, 'the changed configuration is in force');
     const needsRestart = (['timeouts', 'sizes', 'http2'] as const).filter(
@@ -146,7 +151,9 @@ export class GatewayService implements OnApplicationShutdown {
     if (this.draining) return { gateway: 'shutting down' };
     if (!this.runtime || !this.listener) return { gateway: 'starting' };
     const states = await this.runtime.health();
-    return Object.fromEntries(Object.entries(states).filter(([, state]) => state !== 'SERVING'));
+    const missing = Object.fromEntries(Object.entries(states).filter(([, state]) => state !== 'SERVING'));
+    const { revocations } = this.runtime;
+    return revocations && !revocations.fresh ? { ...missing, revocations: 'the stream is lost' } : missing;
   }
 
   drain(): void {
@@ -155,6 +162,7 @@ export class GatewayService implements OnApplicationShutdown {
 
   async onApplicationShutdown(): Promise<void> {
     this.unwatch();
+    this.runtime?.revocations?.stop();
     const graceMs = this.values.SHUTDOWN_GRACE_SECONDS * 1000;
     await this.listener?.close(graceMs);
     await Promise.all((this.runtime?.upstreams ?? []).map((upstream) => upstream.channel.close(1000)));

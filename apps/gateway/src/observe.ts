@@ -57,6 +57,7 @@ export class Observer implements CallLog {
       registers,
     });
     upstreamGauges(registers, runtime);
+    authenticationMetrics(registers, runtime);
     listenerMetrics(registers, listener);
   }
 
@@ -109,6 +110,11 @@ export class Observer implements CallLog {
         },
       });
     }
+  }
+
+  revocationsChanged(fresh: boolean, reason: string): void {
+    if (fresh) this.logger.info({ reason }, 'ended sessions are known at once');
+    else this.logger.error({ reason }, 'the stream of ended sessions is lost');
   }
 
   reloaded(taken: boolean): void {
@@ -182,6 +188,39 @@ function listenerMetrics(registers: Registry[], listener: () => Listener | undef
     collect() {
       this.reset();
       this.inc(listener()?.hits('settings_timeout') ?? 0);
+    },
+  });
+}
+
+function authenticationMetrics(registers: Registry[], runtime: () => Runtime | undefined): void {
+  new Gauge({
+    name: 'gateway_revocations_fresh',
+    help: '1 while every ended session is known at once; 0: the stream of the user service is lost',
+    registers,
+    collect() {
+      const revocations = runtime()?.revocations;
+      if (revocations) this.set(revocations.fresh ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'gateway_revocations',
+    help: 'Ended sessions whose access tokens have not expired',
+    registers,
+    collect() {
+      this.set(runtime()?.verifier?.revocations.size ?? 0);
+    },
+  });
+  new Counter({
+    name: 'gateway_tokens_total',
+    help: 'Access tokens by what was found: cached, verified, expired, refused',
+    labelNames: ['outcome'],
+    registers,
+    collect() {
+      this.reset();
+      const stats = runtime()?.verifier?.stats();
+      for (const outcome of ['cached', 'verified', 'expired', 'refused'] as const) {
+        if (stats) this.inc({ outcome }, stats[outcome]);
+      }
     },
   });
 }

@@ -1,7 +1,6 @@
 import type { Caller } from '@sluice/identity';
 import { Problem, toProblem } from '@sluice/problem';
 import type { Exchange } from '../exchange.js';
-import type { Access } from '../route/access.js';
 
 /** RFC 6750 section 3. */
 const challenge = { 'www-authenticate': 'Bearer realm="sluice"' };
@@ -22,25 +21,28 @@ export function authenticate(exchange: Exchange): void | Promise<void> {
   }
   let verdict: Caller | Promise<Caller>;
   try {
-    verdict = verifier.verify(authorization.token);
+    verdict = verifier.verify(authorization.token, Date.now(), access.endedSessions);
   } catch (error) {
     return refuse(exchange, error);
   }
   if (verdict instanceof Promise) {
     return verdict.then(
-      (caller) => admit(exchange, caller, access),
+      (caller) => admit(exchange, caller, authorization.token),
       (error: unknown) => refuse(exchange, error),
     );
   }
-  return admit(exchange, verdict, access);
+  return admit(exchange, verdict, authorization.token);
 }
 
-function admit(exchange: Exchange, caller: Caller, access: Access): void {
+function admit(exchange: Exchange, caller: Caller, token: string): void | Promise<void> {
+  const { access } = exchange.route.target;
   if (access.noGuests && caller.guest) throw new Problem('PERMISSION_DENIED', 'Guests may not call this method.');
   if (access.roles.length > 0 && !access.roles.some((role) => caller.roles.includes(role))) {
     throw new Problem('PERMISSION_DENIED', `This method needs the role ${access.roles.join(' or ')}.`);
   }
   exchange.caller = caller;
+  const asked = access.endedSessions ? undefined : exchange.runtime.revocations?.check(token);
+  return asked?.catch((error: unknown) => refuse(exchange, error));
 }
 
 /** A refused token counts against the address it came from, and against nothing else. */

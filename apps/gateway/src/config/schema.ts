@@ -54,6 +54,7 @@ const accessRule = z
     public: z.boolean().default(false),
     roles: z.array(z.string().min(1)).default([]),
     no_guests: z.boolean().default(false),
+    ended_sessions: z.boolean().default(false).describe('a token whose session has ended still counts'),
   })
   .refine((rule) => !rule.public || (rule.roles.length === 0 && !rule.no_guests), {
     message: 'a public method cannot ask for roles',
@@ -94,6 +95,10 @@ const upstream = z.strictObject({
     .prefault({}),
   http: z.strictObject({ rules: z.array(httpRule).default([]) }).prefault({}),
   access: z.array(accessRule).default([]),
+  oauth_errors: z
+    .array(z.string())
+    .default([])
+    .describe('selectors of methods that refuse as RFC 6749 section 5.2 says'),
   max_message: size.default(4 * 1024 ** 2),
   connections: z.number().int().min(1).max(64).default(2).describe('to each address'),
   max_concurrent: z.number().int().min(1).default(1000).describe('calls in flight at once'),

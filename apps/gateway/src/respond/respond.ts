@@ -3,6 +3,7 @@ import type { Field } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { answerForm } from '../route/route.js';
 import { compressed } from './compression.js';
+import { oauthError } from './oauth-error.js';
 import { grpcTrailers, trailerFrame } from './grpc-trailers.js';
 
 /** What every answer carries unless an upstream says otherwise: answers of an API belong in no shared cache. */
@@ -51,8 +52,8 @@ export function respondProblem(exchange: Exchange, problem: Problem): void {
   }
   switch (form) {
     case 'rest': {
-      const { body, contentType } = restBody(exchange, problem);
-      return respond(exchange, problem.status, [['content-type', contentType], ...fields], body);
+      const { status, body, contentType } = restAnswer(exchange, problem);
+      return respond(exchange, status, [['content-type', contentType], ...fields], body);
     }
     case 'grpc': {
       const trailersOnly = [...grpcTrailers(problem), ...fields];
@@ -67,26 +68,17 @@ export function respondProblem(exchange: Exchange, problem: Problem): void {
   }
 }
 
-/** `application/problem+json`, `google.rpc.Status`, or, on the OAuth endpoints, the body of RFC 6749 section 5.2. */
-function restBody(exchange: Exchange, problem: Problem): { body: Buffer; contentType: string } {
-  if (exchange.path.startsWith('/oauth/')) {
-    return { body: Buffer.from(JSON.stringify(oauthError(problem))), contentType: 'application/json' };
+/** `application/problem+json`, `google.rpc.Status`, or, where the upstream's configuration says so, an OAuth error. */
+function restAnswer(exchange: Exchange, problem: Problem): { status: number; body: Buffer; contentType: string } {
+  if (exchange.route?.oauthErrors) {
+    const { status, body } = oauthError(problem);
+    return { status, body: Buffer.from(JSON.stringify(body)), contentType: 'application/json' };
   }
   const asStatus = exchange.runtime.config.errors.format === 'status';
   const document = asStatus ? toStatusDocument(problem) : toProblemDocument(problem, exchange.trace?.traceId);
   return {
+    status: problem.status,
     body: Buffer.from(JSON.stringify(document)),
     contentType: asStatus ? 'application/json' : problemContentType,
-  };
-}
-
-/** A service names the error of the specification in `details.oauth_error`; other problems have the nearest one. */
-function oauthError(problem: Problem): object {
-  const named = problem.details['oauth_error'];
-  const byStatus =
-    problem.status === 401 ? 'invalid_client' : problem.status >= 500 ? 'temporarily_unavailable' : 'invalid_request';
-  return {
-    error: typeof named === 'string' ? named : byStatus,
-    ...(problem.message && { error_description: problem.message.replaceAll(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, ' ') }),
   };
 }

@@ -7,9 +7,11 @@ export interface Access {
   /** One of these is needed; empty: any caller that is signed in. */
   readonly roles: readonly string[];
   readonly noGuests: boolean;
+  /** A token whose session has ended still counts, until it expires. */
+  readonly endedSessions: boolean;
 }
 
-const everyone: Access = { public: true, roles: [], noGuests: false };
+const everyone: Access = { public: true, roles: [], noGuests: false, endedSessions: false };
 
 /**
  * Whether a selector names a method: `package.Service.Method`, or a prefix of it with `*` as its last part.
@@ -51,6 +53,11 @@ export function accessOf(
     bySelector(
       configured.map((entry) => [entry.selector, entry] as const),
       method,
-    ) ?? (option as { public?: boolean; roles?: string[]; no_guests?: boolean } | undefined);
-  return { public: rule?.public ?? false, roles: rule?.roles ?? [], noGuests: rule?.no_guests ?? false };
+    ) ?? (option as Partial<AccessRuleConfig> | undefined);
+  return {
+    public: rule?.public ?? false,
+    roles: rule?.roles ?? [],
+    noGuests: rule?.no_guests ?? false,
+    endedSessions: rule?.ended_sessions ?? false,
+  };
 }

@@ -25,6 +25,8 @@ export interface Route {
   readonly target: Target;
   /** The HTTP rule, when the form is `rest`. */
   readonly binding: Binding | undefined;
+  /** Refusals are told as RFC 6749 section 5.2 says. */
+  readonly oauthErrors?: boolean;
 }
 
 /** The routes of every method under the three forms that are found by gRPC path. */

@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs';
+import { descriptorSetPath } from '@sluice/contract';
+import { ConfigurationError } from '@sluice/config';
+import { compileBindings, loadSchema, methodOption, RouteTable, SchemaError } from '@sluice/transcode';
+import type { UpstreamConfig } from '../config/schema.js';
+import type { LocalMethod } from '../local/local.js';
+import { servedMethods, timeoutOf, type Upstream } from '../upstream/upstream.js';
+import { accessOf, selectorRank } from './access.js';
+import type { GrpcRoutes, Route, Target } from './route.js';
+
+const GATEWAY_SERVICE = 'sluice.gateway.v1.GatewayService';
+const ACCESS_OPTION = 'sluice.access.v1.access';
+const LOCAL_TIMEOUT_MS = 5000;
+
+export interface Routes {
+  /** By HTTP method and path. */
+  readonly rest: RouteTable<Route>;
+  /** By gRPC path. */
+  readonly grpc: GrpcRoutes;
+}
+
+/**
+ * The routes of every upstream, and the gateway's own.
+ *
+ * @param local the gateway's own methods by name
+ * @throws SchemaError or ConfigurationError that names both of two rules for the same requests
+ */
+export function buildRoutes(
+  upstreams: readonly Upstream[],
+  local: Readonly<Record<string, LocalMethod>>,
+  authenticates: boolean,
+): Routes {
+  const rest = new RouteTable<Route>();
+  const grpc = new Map<string, Record<'grpc' | 'grpc-web' | 'grpc-web-text', Route>>();
+  for (const upstream of upstreams) {
+    const targets = targetsOf(upstream, authenticates);
+    for (const [path, target] of targets) {
+      if (grpc.has(path)) throw new ConfigurationError([`upstreams: ${path} is served by two of them`]);
+      const of = (form: 'grpc' | 'grpc-web' | 'grpc-web-text'): Route => ({ form, target, binding: undefined });
+      grpc.set(path, { grpc: of('grpc'), 'grpc-web': of('grpc-web'), 'grpc-web-text': of('grpc-web-text') });
+    }
+    const { oauth_errors: oauth } = upstream.config;
+    for (const binding of compileBindings(upstream.schema, compileOptions(upstream.config))) {
+      const target = targets.get(binding.method.path);
+      const oauthErrors = oauth.some((selector) => selectorRank(selector, binding.method) !== undefined);
+      if (target) rest.add(binding, { form: 'rest', target, binding, oauthErrors });
+    }
+  }
+  addLocalRoutes(rest, local, authenticates);
+  return { rest, grpc };
+}
+
+function targetsOf(upstream: Upstream, authenticates: boolean): Map<string, Target> {
+  const { config, schema, channel } = upstream;
+  return new Map(
+    servedMethods(upstream).map((method) => {
+      const option = methodOption(schema, method, ACCESS_OPTION);
+      const access = accessOf(method, config.access, option, authenticates);
+      const place = { kind: 'upstream' as const, upstream, handle: channel.method(method.path) };
+      return [method.path, { method, access, timeoutMs: timeoutOf(config, method), place }];
+    }),
+  );
+}
+
+/** The gateway's own methods. Where an upstream has a rule for the same path, the upstream's counts. */
+function addLocalRoutes(
+  rest: RouteTable<Route>,
+  local: Readonly<Record<string, LocalMethod>>,
+  authenticates: boolean,
+): void {
+  const schema = loadSchema(readFileSync(descriptorSetPath), descriptorSetPath);
+  for (const binding of compileBindings(schema, { services: [GATEWAY_SERVICE], json: { protoNames: true } })) {
+    const { method } = binding;
+    const access = accessOf(method, [], methodOption(schema, method, ACCESS_OPTION), authenticates);
+    const place = { kind: 'local' as const, serve: local[method.name]! };
+    const target: Target = { method, access, timeoutMs: LOCAL_TIMEOUT_MS, place };
+    try {
+      rest.add(binding, { form: 'rest', target, binding });
+    } catch (error) {
+      if (!(error instanceof SchemaError)) throw error;
+    }
+  }
+}
+
+function compileOptions(config: UpstreamConfig): Parameters<typeof compileBindings>[1] {
+  return {
+    overrides: config.http.rules,
+    pathPrefix: config.path_prefix,
+    ignoreUnknownQuery: config.ignore_unknown_query,
+    unannotated: config.unannotated,
+    services: config.services,
+    json: {
+      printDefaults: config.json.print_defaults,
+      enumNumbers: config.json.enum_numbers,
+      protoNames: config.json.proto_names,
+    },
+  };
+}
