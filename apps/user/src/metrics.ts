@@ -12,6 +12,7 @@ export class UserMetrics {
   readonly pruned: Counter<'table'>;
   readonly watchers: Gauge;
   readonly signingKeyAge: Gauge;
+  readonly passwordQueue: Gauge;
 
   constructor(@Inject(METRICS) metrics: Registry, hasher: PasswordHasher) {
     const registers = [metrics];
@@ -36,7 +37,7 @@ export class UserMetrics {
       help: 'For how long the current signing key has been in use',
       registers,
     });
-    new Gauge({
+    this.passwordQueue = new Gauge({
       name: 'sluice_password_queue',
       help: 'Logins and registrations that wait for their password to be hashed',
       registers,

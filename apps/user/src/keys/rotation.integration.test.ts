@@ -2,8 +2,7 @@ import type { userV1 } from '@sluice/contract';
 import { createVerifier, type TokenVerifier } from '@sluice/identity';
 import { DataSource } from 'typeorm';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { signIn, UserSystem } from '../replicas.fixture.js';
-import { startReplicaOn } from '../replicas.fixture.js';
+import { signIn, startReplicaOn, UserSystem } from '../replicas.fixture.js';
 import { type Rotation, rotateKeys } from './rotation.js';
 
 let system: UserSystem;
