@@ -226,7 +226,7 @@ describe('what must be accepted', () => {
     expect(through(type, text)).toBe(expected);
   });
 
-  test('10 MB, as one string, as many fields and as many items', () => {
+  test('10 MB, as one string, as many fields and as many items', { timeout: 60_000 }, () => {
     const codec = codecOf('Lists');
     const string = Buffer.from(`{"stringField":["${'é"\\n'.replace('"', '').repeat(2_500_000)}"]}`);
     expect(codec.toJson(codec.fromJson(string)).equals(string)).toBe(true);

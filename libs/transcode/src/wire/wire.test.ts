@@ -37,7 +37,7 @@ test('every special byte is found at every place of a long run', () => {
 });
 
 test('the first character that is not UTF-8', () => {
-  const text = fc.string({ unit: 'binary', maxLength: 60 }).filter((one) => one.isWellFormed());
+  const text = fc.string({ unit: 'grapheme', maxLength: 30 });
   const bad = fc.constantFrom([0xff], [0xc3], [0xed, 0xa0, 0x80], [0xf0, 0x9f, 0x98], [0x80], [0xc0, 0x80]);
   fc.assert(
     fc.property(text, bad, text, (before, bytes, after) => {
