@@ -45,10 +45,10 @@ describe('budget, two replicas', () => {
 
   it('grants exactly the capacity when twice as much is asked at once, and never more at any moment', async () => {
     await nodes({ 'a-1': 200, 'a-2': 300 });
-    let watching = true;
+    const watching = new AbortController();
     const moments: string[] = [];
     const watch = (async () => {
-      while (watching) {
+      while (!watching.signal.aborted) {
         const rows = await system.sql<{ bad: string }>(
           `select n.node_id as bad from nodes n where used > capacity or used < 0 or used <>
              (select coalesce(sum(case a.state when 1 then token_count when 2 then settled else 0 end), 0)
@@ -60,7 +60,7 @@ describe('budget, two replicas', () => {
     const results = await Promise.allSettled(
       Array.from({ length: 1000 }, (_, index) => allocate(`x${index}`, 1, index)),
     );
-    watching = false;
+    watching.abort();
     await watch;
     expect(moments).toEqual([]);
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(500);
@@ -280,9 +280,9 @@ describe('budget, two replicas', () => {
 
   it('follows one strategy in every answer while it is flipped under load', async () => {
     await nodes({ 'k-1': 1_000_000, 'k-2': 2_000_000, 'k-3': 3_000_000 });
-    let flipping = true;
+    const flipping = new AbortController();
     const flips = (async () => {
-      for (let flip = 0; flipping; flip++) {
+      for (let flip = 0; !flipping.signal.aborted; flip++) {
         await system.client(flip).call('setStrategy', { strategy: flip % 2 === 0 ? 'largest' : 'best' }, admin);
       }
     })();
@@ -292,7 +292,7 @@ describe('budget, two replicas', () => {
         ...(await Promise.all(Array.from({ length: 60 }, (_, index) => allocate(`w${wave}-${index}`, 1, index)))),
       );
     }
-    flipping = false;
+    flipping.abort();
     await flips;
     const chosen = new Set(answers.map(({ strategy, node_id }) => `${strategy} ${node_id}`));
     expect([...chosen].toSorted()).toEqual(['best k-1', 'largest k-3']);
