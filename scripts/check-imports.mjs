@@ -68,9 +68,9 @@ export function findFaults(files, packages) {
   function checkPackage(path, folder, manifest, target, fault) {
     const [scopeOrName, second] = target.split('/');
     const name = target.startsWith('@') ? `${scopeOrName}/${second}` : scopeOrName;
-    // A benchmark measures what was built, as its users get it.
+    // A benchmark measures what was built, and a fixture may run as a process of its own, as users get it.
     if (name === manifest.name)
-      return path.endsWith('.bench.ts') ? undefined : fault('inside a package, imports are relative');
+      return /\.(bench|fixture)\.ts$/.test(path) ? undefined : fault('inside a package, imports are relative');
     const test = isTest(path);
     const declared = { ...manifest.dependencies, ...manifest.peerDependencies, ...manifest.optionalDependencies };
     const forTests = { ...declared, ...manifest.devDependencies, ...packages['.'].devDependencies };

@@ -1,7 +1,6 @@
-import { create, fromBinary, toBinary, type JsonObject } from '@bufbuild/protobuf';
+import { create, fromBinary, fromJson, toBinary, toJson, type JsonObject } from '@bufbuild/protobuf';
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { StructSchema, anyPack, AnySchema, type Any } from '@bufbuild/protobuf/wkt';
-import { fromJson, toJson } from '@bufbuild/protobuf';
 import { grpcCodes, grpcCodeName } from './grpc-code.js';
 import { isProblemCode, Problem, problems, type ProblemCode, type ProblemDetails } from './problems.js';
 
