@@ -2,7 +2,7 @@ import { integer, optionalText, port, type SettingsOf, text, type Setting } from
 import { databaseUrl, serviceSettings } from '@sluice/service';
 
 /** 32 bytes in base64, directly or as MASTER_KEY_FILE. */
-const masterKey: Setting<Buffer> = {
+export const masterKey: Setting<Buffer> = {
   describe: 'Encrypts the signing keys and the refresh secret in the database. Whoever has both can make tokens.',
   expect: '32 random bytes in base64, for example from `openssl rand -base64 32`',
   fallback: undefined,

@@ -71,6 +71,7 @@ export class Housekeeping implements OnApplicationBootstrap, OnModuleDestroy {
       masterKey: this.settings.MASTER_KEY,
       publishSeconds: this.settings.KEY_PUBLISH_SECONDS,
       verifySeconds: this.settings.ACCESS_TOKEN_SECONDS + VERIFY_SLACK_SECONDS,
+      auditTenant: this.settings.DEFAULT_TENANT,
       dueAfterSeconds: this.settings.KEY_ROTATION_DAYS * 86_400,
     });
     if (rotation.kind !== 'rotated') return;

@@ -13,7 +13,8 @@ import {
 /** One number for everything that changes keys, so that replicas that start together make one set. */
 export const KEYS_LOCK = 7_226_302;
 
-const REFRESH_SECRET = 'refresh';
+/** The name of the secret that makes refresh tokens. */
+export const REFRESH_SECRET = 'refresh';
 
 interface KeyRow {
   readonly kid: string;

@@ -3,7 +3,7 @@ import { createVerifier, type TokenVerifier } from '@sluice/identity';
 import { DataSource } from 'typeorm';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { signIn, startReplicaOn, UserSystem } from '../replicas.fixture.js';
-import { type Rotation, rotateKeys } from './rotation.js';
+import { changeMasterKey, endAllSessions, type Rotation, rotateKeys, withdrawKey } from './rotation.js';
 
 let system: UserSystem;
 let dataSource: DataSource;
@@ -28,6 +28,7 @@ const rotate = (options: { publishSeconds?: number; dueAfterSeconds?: number } =
     masterKey: masterKey(),
     publishSeconds: 0,
     verifySeconds: 1500,
+    auditTenant: 'default',
     dueAfterSeconds: 0,
     ...options,
   });
@@ -99,4 +100,32 @@ test('no private key and no refresh secret stands in the database in clear', asy
 test('a service with another master key does not start', async () => {
   const other = { ...system.environment, MASTER_KEY: Buffer.alloc(32, 1).toString('base64') };
   await expect(startReplicaOn(other)).rejects.toThrow('MASTER_KEY=(secret)');
+});
+
+test('the master key can be changed, and the service starts with the new one', async () => {
+  const to = Buffer.alloc(32, 7);
+  await changeMasterKey(dataSource, masterKey(), to);
+  const renewed = await startReplicaOn({ ...system.environment, MASTER_KEY: to.toString('base64') });
+  await expect(signIn(renewed)).resolves.toBeDefined();
+  await renewed.stop();
+  await expect(startReplicaOn(system.environment)).rejects.toThrow('MASTER_KEY=(secret)');
+  await changeMasterKey(dataSource, to, masterKey());
+});
+
+test('a withdrawn key is published no more, and the current one cannot be withdrawn', async () => {
+  const { tokens } = await signIn(system.first);
+  const kid = kidOf(tokens.access_token);
+  expect(await withdrawKey(dataSource, 'default', kid)).toBe(false);
+  await rotate();
+  expect(await withdrawKey(dataSource, 'default', kid)).toBe(true);
+  await expect(gateway().verify(tokens.access_token)).rejects.toMatchObject({ code: 'TOKEN_INVALID' });
+});
+
+test('after the end of all sessions no refresh token works on any replica', async () => {
+  const { tokens } = await signIn(system.first);
+  expect(await endAllSessions(dataSource, masterKey(), 'default')).toBeGreaterThan(0);
+  for (const replica of [0, 1]) {
+    await expect(refresh(tokens.refresh_token, replica)).rejects.toThrow('INVALID_GRANT');
+  }
+  await vi.waitFor(async () => expect((await signIn(system.first)).tokens.refresh_token).not.toBe(''));
 });

@@ -1,5 +1,7 @@
-import type { DataSource } from 'typeorm';
-import { insertKey, KEYS_LOCK } from './key-ring.js';
+import { randomBytes } from 'node:crypto';
+import type { DataSource, EntityManager } from 'typeorm';
+import { insertKey, KEYS_LOCK, REFRESH_SECRET } from './key-ring.js';
+import { seal, unseal } from './seal.js';
 
 /** What a rotation did, or how long it has to wait. */
 export type Rotation =
@@ -13,12 +15,21 @@ export interface RotationOptions {
   readonly publishSeconds: number;
   /** For how long the previous key is published: until its last token has expired. */
   readonly verifySeconds: number;
+  /** Whose administrators read of it. */
+  readonly auditTenant: string;
   /** Only when the current key has been in use for this long. */
   readonly dueAfterSeconds: number;
 }
 
 /** A replica may go on signing with the previous key for as long as it takes to notice, and clocks differ. */
 export const VERIFY_SLACK_SECONDS = 600;
+
+async function recordChange(manager: EntityManager, tenant: string, outcome: string): Promise<void> {
+  await manager.query(`insert into audit_events (tenant, action, outcome) values ($1, 'keys.rotate', $2)`, [
+    tenant,
+    outcome,
+  ]);
+}
 
 /** next → current → previous, and a new next; in one transaction, once, however many replicas try. */
 export async function rotateKeys(dataSource: DataSource, options: RotationOptions): Promise<Rotation> {
@@ -42,6 +53,60 @@ export async function rotateKeys(dataSource: DataSource, options: RotationOption
       next.kid,
     ]);
     await insertKey(manager, options.masterKey, 'next');
+    await recordChange(manager, options.auditTenant, 'rotated');
     return { kind: 'rotated', previous: current.kid, current: next.kid };
+  });
+}
+
+/**
+ * Publishes a previous key no more: its tokens are refused as soon as verifiers have fetched the keys again.
+ *
+ * @returns false when there is no previous key with this id
+ */
+export async function withdrawKey(dataSource: DataSource, auditTenant: string, kid: string): Promise<boolean> {
+  return dataSource.transaction(async (manager) => {
+    const [, count] = await manager.query<[unknown[], number]>(
+      `delete from signing_keys where kid = $1 and state = 'previous'`,
+      [kid],
+    );
+    if (count > 0) await recordChange(manager, auditTenant, 'withdrawn');
+    return count > 0;
+  });
+}
+
+/** A new refresh secret: no refresh token works any more, and every session is revoked, so that no access token does either. */
+export async function endAllSessions(dataSource: DataSource, masterKey: Buffer, auditTenant: string): Promise<number> {
+  return dataSource.transaction(async (manager) => {
+    await manager.query(`update sealed_secrets set sealed = $2, created_at = clock_timestamp() where name = $1`, [
+      REFRESH_SECRET,
+      seal(masterKey, `secret/${REFRESH_SECRET}`, randomBytes(32)),
+    ]);
+    const [, count] = await manager.query<[unknown[], number]>(
+      `update sessions set revoked_at = clock_timestamp(), revoked_because = 'compromise'
+       where revoked_at is null and idle_until > clock_timestamp()`,
+    );
+    await recordChange(manager, auditTenant, 'all-sessions-ended');
+    return count;
+  });
+}
+
+/** Encrypts everything with another master key; services that run keep what they have in memory and must be restarted with it. */
+export async function changeMasterKey(dataSource: DataSource, from: Buffer, to: Buffer): Promise<void> {
+  await dataSource.transaction(async (manager) => {
+    await manager.query('select pg_advisory_xact_lock($1)', [KEYS_LOCK]);
+    const keys = await manager.query<{ kid: string; private_sealed: Buffer }[]>(
+      'select kid, private_sealed from signing_keys',
+    );
+    for (const { kid, private_sealed } of keys) {
+      const purpose = `signing-key/${kid}`;
+      const sealed = seal(to, purpose, unseal(from, purpose, private_sealed));
+      await manager.query('update signing_keys set private_sealed = $2 where kid = $1', [kid, sealed]);
+    }
+    const secrets = await manager.query<{ name: string; sealed: Buffer }[]>('select name, sealed from sealed_secrets');
+    for (const { name, sealed } of secrets) {
+      const purpose = `secret/${name}`;
+      const values = [name, seal(to, purpose, unseal(from, purpose, sealed))];
+      await manager.query('update sealed_secrets set sealed = $2 where name = $1', values);
+    }
   });
 }
