@@ -10,7 +10,7 @@ const bindings = compileBindings(schema, { unannotated: 'post' });
 const document = openapi(bindings, {
   title: 'Library',
   version: '1.2.3',
-  operation: (binding) => (binding.method.name === 'GetBook' ? { security: [] } : {}),
+  operation: (binding): JsonObject => (binding.method.name === 'GetBook' ? { security: [] } : {}),
   securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },
 });
 
