@@ -17,7 +17,7 @@ export function quickStart(root, system, took) {
 Sluice is ready at ${url} (${took})
 
 ${table.join('\n')}
-  data      ${database ? `${relative(root, database.server.dataDir) || database.server.dataDir} (Postgres on port ${database.server.port}, password in .sluice/secrets/postgres-password)` : 'the Postgres of DATABASE_URL'}
+  data      ${database ? `${place(root, database.server.dataDir)} (Postgres on port ${database.server.port}, password in .sluice/secrets/postgres-password)` : 'the Postgres of DATABASE_URL'}
   secrets   .sluice/secrets
 
 Try it (paste all four lines, as often as you like; the second time the account is there already):
@@ -26,6 +26,12 @@ ${commands(url).join('\n')}
 
 Ctrl-C stops everything; the data stays. \`npm run reset\` removes it.
 `;
+}
+
+/** Within the checkout a path is shown from there. */
+function place(root, path) {
+  const from = relative(root, path);
+  return from.startsWith('..') ? path : from;
 }
 
 /** Register, log in, allocate, free: for sh, bash and zsh. */

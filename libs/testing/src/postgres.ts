@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres, withClient, type EmbeddedPostgres } from '@sluice/launch';
@@ -62,7 +62,7 @@ export async function startPostgres(settings?: Readonly<Record<string, string>>)
 }
 
 function startServer(settings: Readonly<Record<string, string>>): SharedServer {
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-postgres-'));
+  const folder = openFolder('sluice-postgres-');
   const starting = startEmbeddedPostgres({
     dataDir: join(folder, 'data'),
     password: randomBytes(12).toString('hex'),
@@ -75,6 +75,13 @@ function startServer(settings: Readonly<Record<string, string>>): SharedServer {
 function removeServer(folder: string): void {
   removeData(join(folder, 'data'));
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** A temporary folder that also the account of Postgres can enter, when this process is root. */
+export function openFolder(prefix: string): string {
+  const folder = mkdtempSync(join(tmpdir(), prefix));
+  chmodSync(folder, 0o755);
+  return folder;
 }
 
 /** Removes a cluster; for root it may lie elsewhere, behind a link. */

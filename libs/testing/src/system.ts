@@ -1,12 +1,11 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { once } from 'node:events';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PROCESSES, startSystem as launch, type ManagedProcess, type RestartLimits, type System } from '@sluice/launch';
 import pg from 'pg';
-import { removeData, TEST_SETTINGS } from './postgres.js';
+import { openFolder, removeData, TEST_SETTINGS } from './postgres.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 /** Faster than for users: a test waits for the restart. Tests kill often, so none is given up early. */
@@ -46,7 +45,7 @@ export interface TestSystem {
  * @throws with the last log lines of what does not start
  */
 export async function startSystem(options: TestSystemOptions = {}): Promise<TestSystem> {
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-system-'));
+  const folder = openFolder('sluice-system-');
   const logFolder = join(folder, 'logs');
   const reports: string[] = [];
   let system: System;
