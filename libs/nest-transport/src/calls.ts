@@ -91,7 +91,7 @@ const surface: PropertyDescriptorMap & ThisType<HasWire> = {
 };
 
 /** The client is gone, or its deadline has passed: the handler is told in every way it may listen. */
-function cancel(call: HasWire & EventEmitter, reason: string): void {
+function cancel(call: EventEmitter & { cancelled: boolean; readonly wire: GrpcServerCall }, reason: string): void {
   call.cancelled = true;
   call.emit('cancelled', reason);
   aborts.get(call.wire)?.abort(new Error(reason));
@@ -214,7 +214,6 @@ class UnaryCall extends EventEmitter {
     super();
   }
 }
-interface UnaryCall extends HasWire {}
 Object.defineProperties(UnaryCall.prototype, surface);
 
 /** The writing half of streaming answers: one message at a time, the next when the client can take it. */
@@ -277,7 +276,6 @@ class ServerStreamCall extends Writable {
     this.sender.drained();
   }
 }
-interface ServerStreamCall extends HasWire {}
 Object.defineProperties(ServerStreamCall.prototype, surface);
 
 /** Calls whose handler starts at once and reads messages as they come. */
@@ -325,7 +323,6 @@ class ClientStreamCall extends Readable {
   /** Nest ends every call whose request stream failed; here the status does that. */
   end(): void {}
 }
-interface ClientStreamCall extends HasWire {}
 Object.defineProperties(ClientStreamCall.prototype, surface);
 
 export class DuplexExchange implements GrpcServerEvents {
@@ -397,5 +394,4 @@ class DuplexCall extends Duplex {
     this.sender.drained();
   }
 }
-interface DuplexCall extends HasWire {}
 Object.defineProperties(DuplexCall.prototype, surface);

@@ -85,12 +85,17 @@ export class WireGrpcServer {
 
   /** Takes no new calls and calls back when those that run have ended. */
   tryShutdown(done: (error?: Error) => void): void {
-    this.shutDown(FOREVER_MS).then(() => done(), done);
+    void this.shutDownThen(done);
   }
 
   /** Ends everything now. */
   forceShutdown(): void {
     void this.shutDown(0);
+  }
+
+  private async shutDownThen(done: () => void): Promise<void> {
+    await this.shutDown(FOREVER_MS);
+    done();
   }
 
   private shutDown(graceMs: number): Promise<void> {

@@ -23,8 +23,8 @@ const FIXED = '/bench.Bench/Fixed';
 const STREAM = '/bench.Bench/Stream';
 const IN_FLIGHT = 50;
 const STREAM_MESSAGES = 1_000;
-const SMALL = Buffer.from('twenty bytes of text');
-const LARGE = Buffer.alloc(100_000, 'x');
+const SMALL: Buffer = Buffer.from('twenty bytes of text');
+const LARGE: Buffer = Buffer.alloc(100_000, 'x');
 const same = (bytes: Buffer): Buffer => bytes;
 const framed = (message: Buffer): Buffer => {
   const prefix = Buffer.alloc(5);

@@ -1,4 +1,5 @@
 /** The same calls by two clients: ours and grpc-js. */
+import { Writable } from 'node:stream';
 import { Client, credentials, Metadata, type ServiceError, type StatusObject } from '@grpc/grpc-js';
 import { Channel, type CallEvents, type Fields, type Outcome } from '@sluice/wire';
 
@@ -116,7 +117,7 @@ export function grpcJsClient(port: number): TestClient {
             }),
           ),
         );
-        if ('write' in call) {
+        if (call instanceof Writable) {
           for (const request of spec.requests) call.write(request);
           call.end();
         }

@@ -388,6 +388,38 @@ describe('backpressure and bounds', () => {
     expect(await peer.seeType(FrameType.RST_STREAM)).toMatchObject({ code: ErrorCode.CANCEL });
   });
 
+  it('sends what is written from within onDrain', async () => {
+    const channel = open();
+    const events = new Recorder();
+    const running = channel.start(channel.method('/a.B/C'), [], {}, events);
+    let left = 50;
+    events.onDrain = () => {
+      while (left > 0) {
+        left--;
+        if (!running.write(Buffer.alloc(20_000))) return;
+      }
+      running.end();
+    };
+    events.onDrain();
+    const peer = await servers[0]!.next();
+    peer.send(f.settings());
+    let answered = 0;
+    peer.socket.on('data', () => {
+      for (; answered < peer.frames.length; answered++) {
+        const { type, payload } = peer.frames[answered]!;
+        if (type === FrameType.DATA && payload.length > 0)
+          peer.send(f.windowUpdate(0, payload.length), f.windowUpdate(1, payload.length));
+      }
+    });
+    await peer.see(({ type, flags }) => type === FrameType.DATA && (flags & Flag.END_STREAM) !== 0);
+    const sent = peer.frames.reduce(
+      (sum, { type, payload }) => sum + (type === FrameType.DATA ? payload.length : 0),
+      0,
+    );
+    expect(sent).toBe(50 * 20_005);
+    running.cancel();
+  });
+
   it('refuses metadata that must not travel', async () => {
     const channel = open();
     const method = channel.method('/a.B/C');

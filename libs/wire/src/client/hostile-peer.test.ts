@@ -479,7 +479,7 @@ const ROWS: Row[] = [
 
 describe('a hostile peer', () => {
   for (const row of ROWS) {
-    it(row.name, async () => {
+    it(`${row.name}`, async () => {
       const { events, peer } = await exchange((to) => to.send(...row.sends));
       expect(await events.outcome).toMatchObject({ code: row.code });
       if (row.reset !== undefined)

@@ -193,7 +193,7 @@ const VECTORS: { name: string; tableSize?: number; blocks: string[]; lists: Fiel
 
 describe('RFC 7541 appendix C', () => {
   for (const { name, tableSize, blocks, lists } of VECTORS) {
-    it(name, () => {
+    it(`${name}`, () => {
       const decoder = new Decoder();
       // The appendix assumes a table of 256 from outside; here it is said by a size update of its own.
       if (tableSize !== undefined) {

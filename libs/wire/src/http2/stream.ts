@@ -267,7 +267,8 @@ export class Stream {
       this.drainDue = false;
       this.handler.onDrain();
     }
-    return Sent.EMPTY;
+    // The handler may have written more.
+    return this.queued > 0 ? Sent.MORE : Sent.EMPTY;
   }
 
   private sendTrailers(): void {

@@ -386,7 +386,7 @@ async function check(peer: PeerConnection, row: Row): Promise<void> {
 
 describe('RFC 9113 and RFC 7541, the server', () => {
   for (const [name, row] of Object.entries(RULES)) {
-    it(name, async () => {
+    it(`${name}`, async () => {
       // Requests that say so are not answered, so that their streams stay half-closed.
       await served.close();
       served = await Served.start(

@@ -210,9 +210,9 @@ const SLOW: Record<string, Row> = {
 };
 
 for (const [kind, rows] of Object.entries({ floods: FLOODS, 'slow clients': SLOW })) {
-  describe(kind, () => {
+  describe(`${kind}`, () => {
     for (const [name, row] of Object.entries(rows)) {
-      it(name, async () => {
+      it(`${name}`, async () => {
         served = await Served.start(row.handler ?? echo, row.options);
         const peer = served.connect(row.preface);
         await row.attack(peer);
