@@ -1,13 +1,14 @@
 import 'reflect-metadata';
 import { type DynamicModule, type INestApplication, Module, type Type } from '@nestjs/common';
 import { APP_INTERCEPTOR, NestFactory } from '@nestjs/core';
-import { type MicroserviceOptions, Transport } from '@nestjs/microservices';
+import type { MicroserviceOptions } from '@nestjs/microservices';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { Server } from '@grpc/grpc-js';
 import type { PackageDefinition } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { ConfigurationError } from '@sluice/config';
 import { protoRoot } from '@sluice/contract';
+import { grpcMicroservice } from '@sluice/nest-transport';
 import {
   AdminModule,
   createLogger,
@@ -29,6 +30,7 @@ interface CommonSettings {
   readonly SHUTDOWN_GRACE_SECONDS: number;
   readonly GATEWAY_SECRET: string | undefined;
   readonly GRPC_REFLECTION: boolean;
+  readonly GRPC_SERVER: 'wire' | 'grpc-js';
 }
 
 /** What makes a process a Sluice gRPC service. */
@@ -97,20 +99,17 @@ export async function startService(definition: ServiceDefinition, logger: Logger
     abortOnError: false,
   });
   app.connectMicroservice<MicroserviceOptions>(
-    {
-      transport: Transport.GRPC,
-      options: {
-        url: `${settings.SERVICE_HOST}:${definition.grpcPort}`,
-        package: definition.packages.map((served) => served.name),
-        protoPath: definition.packages.map((served) => served.file),
-        loader,
-        gracefulShutdown: true,
-        onLoadPackageDefinition: (served: PackageDefinition, server: Server) => {
-          health.addToServer(server);
-          if (settings.GRPC_REFLECTION) new ReflectionService(served).addToServer(server);
-        },
+    grpcMicroservice(settings.GRPC_SERVER, {
+      url: `${settings.SERVICE_HOST}:${definition.grpcPort}`,
+      package: definition.packages.map((served) => served.name),
+      protoPath: definition.packages.map((served) => served.file),
+      loader,
+      gracefulShutdown: true,
+      onLoadPackageDefinition: (served: PackageDefinition, server: Server) => {
+        health.addToServer(server);
+        if (settings.GRPC_REFLECTION) new ReflectionService(served).addToServer(server);
       },
-    },
+    }),
     { inheritAppConfig: true },
   );
   await app.startAllMicroservices();

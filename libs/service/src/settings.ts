@@ -1,4 +1,4 @@
-import { flag, integer, secret, text, type Setting } from '@sluice/config';
+import { choice, flag, integer, secret, text, type Setting } from '@sluice/config';
 import { processSettings } from '@sluice/telemetry';
 
 /** The settings that every gRPC service reads besides its own ports and database. */
@@ -9,6 +9,11 @@ export const serviceSettings = {
     'Shared by gateway and services: a service believes the identity metadata of a call only with this secret. ' +
       'Without it a service must listen on loopback.',
     16,
+  ),
+  GRPC_SERVER: choice(
+    'The gRPC server of the services: our own, or the one that Nest brings.',
+    ['wire', 'grpc-js'],
+    'wire',
   ),
   GRPC_REFLECTION: flag('Whether the services answer the reflection service, which grpcurl uses.', true),
   DB_POOL_SIZE: integer('Connections to Postgres that a process holds at most.', 10, { min: 1, max: 200 }),
