@@ -77,10 +77,11 @@ export abstract class ClientCall extends Timer implements StreamHandler {
       deadline === undefined ? undefined : (['grpc-timeout', encodeTimeout(deadline - Date.now())] as const);
     if (connection.open(stream, this.head, timeout, this.metadata, this.onlyMessage)) return;
     const chunks = this.onlyMessage === undefined ? this.replay : this.frame(this.onlyMessage);
-    if (chunks !== undefined) for (const chunk of chunks) stream.write(chunk);
+    let room = true;
+    if (chunks !== undefined) for (const chunk of chunks) room = stream.write(chunk);
     if (this.endWritten) stream.end();
     if (this.replayOctets > REPLAY_OCTETS_MAX) this.commit();
-    if (this.drainDue && stream.queuedOctets === 0) this.onDrain();
+    if (room) this.onDrain();
   }
 
   end(): void {
