@@ -52,9 +52,11 @@ export function findFaults(files, packages) {
       const fault = (sentence) => faults.push(`${path} imports ${target}: ${sentence}`);
       if (target.startsWith('.')) {
         const resolved = normalize(join(dirname(path), target)).replace(/\.js$/, '.ts');
-        if (packageOf(resolved) !== folder)
+        // Peers and data of tests are for every test.
+        const shared = isTest(path) && resolved.includes('/testdata/');
+        if (packageOf(resolved) !== folder && !shared)
           fault('a relative import stays in its package; import the package by its name');
-      } else if (!target.startsWith('node:')) {
+      } else if (!/^(node:|\/)/.test(target)) {
         checkPackage(path, folder, manifest, target, fault);
       }
       const pure = PURE.find(({ files: where }) => where.test(path) && !isTest(path));
