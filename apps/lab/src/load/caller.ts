@@ -41,18 +41,23 @@ export class Caller {
     private readonly originMs: number,
   ) {}
 
-  /** A call of a user who has a token. */
-  async asUser(user: User, wanted: WantedCall): Promise<EndedCall> {
+  /** A call of a user who has a token. Calls back instead of promising: it is the path of every call. */
+  asUser(user: User, wanted: WantedCall, ended: (call: EndedCall) => void): void {
     this.recorder.planned(wanted.kind);
-    if (user.expiresAtMs <= this.now()) await this.refresh(user, wanted.from);
+    if (user.expiresAtMs > this.now()) this.attempt(user, wanted, ended);
+    else void this.refresh(user, wanted.from).then(() => this.attempt(user, wanted, ended));
+  }
+
+  private attempt(user: User, wanted: WantedCall, ended: (call: EndedCall) => void): void {
     const used = user.accessToken;
     const sentMs = this.now();
     this.recorder.sent(wanted.kind, wanted.plannedMs, sentMs);
-    let answer = await this.exchange(user, wanted);
-    if (answer.status === 401 && (user.accessToken !== used || (await this.refresh(user, wanted.from)))) {
-      answer = await this.exchange(user, wanted);
-    }
-    return this.record(wanted, sentMs, answer, user);
+    const finish = (answer: Answer) => ended(this.record(wanted, sentMs, answer, user));
+    this.exchange(user, wanted, (answer) => {
+      if (answer.status !== 401) return finish(answer);
+      const refreshed = user.accessToken === used ? this.refresh(user, wanted.from) : Promise.resolve(true);
+      void refreshed.then((again) => (again ? this.exchange(user, wanted, finish) : finish(answer)));
+    });
   }
 
   /** Gets the first token of a user, as a guest or with an account; calls for the same user share it. */
@@ -98,35 +103,33 @@ export class Caller {
     this.recorder.planned(call.kind);
     const sentMs = this.now();
     this.recorder.sent(call.kind, call.plannedMs, sentMs);
-    const request: Request = {
-      method: 'POST',
-      path: call.path,
-      headers: {},
-      body: JSON.stringify(call.body),
-      keep: 'all',
-    };
+    const request: Request = { method: 'POST', path: call.path, body: JSON.stringify(call.body), keep: 'all' };
     const wanted = { ...call, from, request };
-    const ended = this.record(wanted, sentMs, await this.exchange(user, wanted, false), user);
-    const answer = parse(ended.answer.body);
-    if (ended.outcome.kind === 'ok' && typeof answer['access_token'] === 'string') {
-      user.accessToken = answer['access_token'];
-      if (typeof answer['refresh_token'] === 'string') user.refreshToken = answer['refresh_token'];
-      const seconds = typeof answer['expires_in'] === 'number' ? answer['expires_in'] : Number.POSITIVE_INFINITY;
+    const answer = await new Promise<Answer>((resolve) => this.exchange(user, wanted, resolve, false));
+    const ended = this.record(wanted, sentMs, answer, user);
+    const body = parse(answer.body);
+    if (ended.outcome.kind === 'ok' && typeof body['access_token'] === 'string') {
+      user.accessToken = body['access_token'];
+      if (typeof body['refresh_token'] === 'string') user.refreshToken = body['refresh_token'];
+      const seconds = typeof body['expires_in'] === 'number' ? body['expires_in'] : Number.POSITIVE_INFINITY;
       user.expiresAtMs = this.now() + seconds * 1000;
     }
     return ended;
   }
 
-  private async exchange(user: User, { from, request }: WantedCall, authorized = true): Promise<Answer> {
+  private exchange(
+    user: User,
+    { from, request }: WantedCall,
+    ended: (answer: Answer) => void,
+    authorized = true,
+  ): void {
+    const headers: Record<string, string> = authorized ? { authorization: `Bearer ${user.accessToken}` } : {};
+    Object.assign(headers, user.tenant.headers);
     this.inFlight++;
-    try {
-      const headers: Record<string, string> = { ...user.tenant.headers, ...request.headers };
-      if (request.body !== undefined) headers['content-type'] = 'application/json';
-      if (authorized) headers['authorization'] = `Bearer ${user.accessToken}`;
-      return await this.transport.send(from, { ...request, headers });
-    } finally {
+    this.transport.send(from, request, headers, (answer) => {
       this.inFlight--;
-    }
+      ended(answer);
+    });
   }
 
   private record(wanted: WantedCall, sentMs: number, answer: Answer, user: User): EndedCall {

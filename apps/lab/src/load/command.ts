@@ -10,7 +10,7 @@ import { type LoadRequest, readFlags, usage } from './options.js';
 import { planOf } from './plan.js';
 import { runLoad } from './run.js';
 import { readScenario, scenarioNames, UsageError } from './scenario.js';
-import { Transport } from './transport.js';
+import { type Answer, Transport } from './transport.js';
 
 const PASSED = 0;
 const FAILED = 1;
@@ -69,7 +69,8 @@ function list(): string {
 async function probe(baseUrl: string, mode: 'source' | 'forwarded'): Promise<string | undefined> {
   const transport = new Transport(baseUrl, mode, 5_000);
   const from = { index: 0, address: loopbackAddress(0), heldUntilMs: 0, refusalsInARow: 0 };
-  const answer = await transport.send(from, { method: 'GET', path: '/api/v1/health', headers: {}, keep: 'nothing' });
+  const request = { method: 'GET', path: '/api/v1/health', keep: 'nothing' } as const;
+  const answer = await new Promise<Answer>((resolve) => transport.send(from, request, {}, resolve));
   await transport.close();
   if (answer.fault === 'EADDRNOTAVAIL') {
     return `${from.address} is no address of this machine. Linux has all of 127.0.0.0/8; elsewhere add aliases to the loopback interface, or use --forwarded`;

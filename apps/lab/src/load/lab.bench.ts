@@ -39,7 +39,13 @@ const generators: Readonly<Record<string, Generator>> = {
       mix: { session: 1 },
       thresholds: { create_per_second_min: 100 },
     });
-    const options = { timeScale: 1, scaleAddresses: false, addressMode: 'forwarded', seed: 1, callTimeoutMs: 30_000 } as const;
+    const options = {
+      timeScale: 1,
+      scaleAddresses: false,
+      addressMode: 'forwarded',
+      seed: 1,
+      callTimeoutMs: 30_000,
+    } as const;
     const never = new AbortController().signal;
     const { recorder } = await runLoad(planOf(scenario, { ...options, baseUrl: url }), [], never, () => undefined);
     if (recorder.total.failed > 0) throw new Error(`calls failed: ${JSON.stringify(recorder.failures)}`);

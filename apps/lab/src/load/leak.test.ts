@@ -32,6 +32,11 @@ it('says that it does not know when there are too few readings', () => {
   expect(judgeLeak([]).verdict).toBe('unknown');
 });
 
+it('does not judge a run of a few minutes, in which caches still fill', () => {
+  const scaled = samples(100).map(({ atMs, bytes }) => ({ atMs: atMs / 60, bytes }));
+  expect(judgeLeak(scaled).verdict).toBe('unknown');
+});
+
 it('finds no leak in memory that never changes', () => {
   const flat = Array.from({ length: 100 }, (_, index) => ({ atMs: index * MINUTE, bytes: 100 * MB }));
   expect(judgeLeak(flat)).toMatchObject({ verdict: 'steady', bytesPerHour: 0 });

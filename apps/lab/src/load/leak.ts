@@ -12,7 +12,7 @@ export interface LeakVerdict {
   /** What the process held on average after the warm-up. */
   readonly meanBytes: number;
   readonly blocks: number;
-  /** `unknown`: too few readings. */
+  /** `unknown`: too few readings, or over too short a time to tell a leak from caches that fill. */
   readonly verdict: 'steady' | 'grows' | 'unknown';
 }
 
@@ -23,6 +23,8 @@ const BLOCKS_MIN = 8;
 /** Growth that is certain but slower than this share of the memory held, per hour, is not called a leak. */
 const TOLERATED_PER_HOUR = 0.02;
 const HOUR_MS = 3_600_000;
+/** What grows for less than this need not go on growing. */
+const SPAN_MS_MIN = 20 * 60_000;
 
 /**
  * Whether resident memory grows: the least-squares slope over the readings after the warm-up, with a t interval.
@@ -36,7 +38,7 @@ export function judgeLeak(samples: readonly MemorySample[]): LeakVerdict {
   const steady = samples.filter(({ atMs }) => atMs >= first + (last - first) * WARM_UP_SHARE);
   const blocks = blockMeans(steady, Math.min(BLOCKS, Math.floor(steady.length / 2)));
   const meanBytes = blocks.reduce((sum, { bytes }) => sum + bytes, 0) / Math.max(1, blocks.length);
-  if (blocks.length < BLOCKS_MIN) {
+  if (blocks.length < BLOCKS_MIN || last - first < SPAN_MS_MIN) {
     const nothing = { bytesPerHour: 0, bytesPerHourLow: 0, bytesPerHourHigh: 0 };
     return { ...nothing, meanBytes, blocks: blocks.length, verdict: 'unknown' };
   }

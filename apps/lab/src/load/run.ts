@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { AddressPool, forwardedAddress, loopbackAddress } from './address-pool.js';
-import { Caller } from './caller.js';
+import { AddressPool, type ClientAddress, forwardedAddress, loopbackAddress } from './address-pool.js';
+import { Caller, type EndedCall, type WantedCall } from './caller.js';
 import { GeneratorMonitor, type GeneratorSample, residentBytes, type WatchedService } from './monitor.js';
 import type { MemorySample } from './leak.js';
 import { parse } from './outcome.js';
@@ -134,10 +134,7 @@ class Run {
   async go(signal: AbortSignal): Promise<RunResult> {
     const { endMs } = this.plan.phases;
     try {
-      while (this.now() < endMs && !signal.aborted) {
-        this.tick(this.now());
-        await delay(TICK_MS);
-      }
+      await this.tickUntil(endMs, signal);
       await this.deleteInHurry(false);
       await this.drained(DRAIN_MS);
       // Sessions whose creation, or whose last call, was under way at the end.
@@ -152,6 +149,23 @@ class Run {
 
   private now(): number {
     return performance.now() - this.originMs;
+  }
+
+  /** A chain of plain timers: a promise a millisecond would cost more than the ticks. */
+  private tickUntil(endMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const next = () => {
+        const nowMs = this.now();
+        if (nowMs >= endMs || signal.aborted) return resolve();
+        try {
+          this.tick(nowMs);
+          setTimeout(next, TICK_MS);
+        } catch (error) {
+          reject(error as Error);
+        }
+      };
+      next();
+    });
   }
 
   private tick(nowMs: number): void {
@@ -189,25 +203,25 @@ class Run {
     });
   }
 
-  private async createSession(
-    user: User,
-    from: ReturnType<AddressPool['take']> & object,
-    plannedMs: number,
-  ): Promise<boolean> {
+  private async createSession(user: User, from: ClientAddress, plannedMs: number): Promise<boolean> {
     let plannedCreateMs = plannedMs;
     if (user.accessToken === '') {
       const { outcome } = await this.caller.acquire(user, from, plannedMs);
       if (outcome.kind !== 'ok' || user.accessToken === '') return false;
       plannedCreateMs = this.now();
     }
-    const request: Request = { method: 'POST', path: '/api/v1/sessions', headers: {}, body: '{}', keep: 'all' };
-    const ended = await this.caller.asUser(user, { kind: 'create', plannedMs: plannedCreateMs, from, request });
+    const request: Request = { method: 'POST', path: '/api/v1/sessions', body: '{}', keep: 'all' };
+    const ended = await this.call(user, { kind: 'create', plannedMs: plannedCreateMs, from, request });
     const id = ended.outcome.kind === 'ok' ? parse(ended.answer.body)['id'] : undefined;
     if (typeof id !== 'string') return false;
     this.lastCreatedMs = this.now();
     if (this.sessions.created === 0) this.firstCreatedMs = this.lastCreatedMs;
     this.sessions.add(id, user, this.lastCreatedMs);
     return true;
+  }
+
+  private call(user: User, wanted: WantedCall): Promise<EndedCall> {
+    return new Promise((resolve) => this.caller.asUser(user, wanted, resolve));
   }
 
   /** One planned call of a random live session. */
@@ -225,7 +239,7 @@ class Run {
     if (!from) return unsent('every address rests');
     const request = this.requestOf(kind, session);
     session.underWay++;
-    void this.caller.asUser(session.user, { kind, plannedMs, from, request }).then(({ answer }) => {
+    this.caller.asUser(session.user, { kind, plannedMs, from, request }, ({ answer }) => {
       session.underWay--;
       if (answer.status === 404) this.sessions.gone(session);
     });
@@ -233,14 +247,14 @@ class Run {
 
   private requestOf(kind: Action, session: LiveSession<User>): Request {
     const path = `/api/v1/sessions/${encodeURIComponent(session.id)}`;
-    if (kind === 'session') return { method: 'GET', path, headers: {}, keep: 'nothing' };
-    if (kind === 'history') return { method: 'GET', path: `${path}/messages`, headers: {}, keep: 'nothing' };
+    if (kind === 'session') return { method: 'GET', path, keep: 'nothing' };
+    if (kind === 'history') return { method: 'GET', path: `${path}/messages`, keep: 'nothing' };
     const { messages } = this.plan.scenario;
     const text = messages[Math.floor(this.random() * messages.length)]!;
     return {
       method: 'POST',
       path: `${path}/messages`,
-      headers: { accept: 'application/x-ndjson' },
+      accept: 'application/x-ndjson',
       body: JSON.stringify({ text }),
       keep: 'last line',
     };
@@ -271,14 +285,10 @@ class Run {
     void this.deleteSession(session, from, plannedMs);
   }
 
-  private async deleteSession(
-    session: LiveSession<User>,
-    from: ReturnType<AddressPool['take']> & object,
-    plannedMs: number,
-  ): Promise<void> {
+  private async deleteSession(session: LiveSession<User>, from: ClientAddress, plannedMs: number): Promise<void> {
     const path = `/api/v1/sessions/${encodeURIComponent(session.id)}`;
-    const request: Request = { method: 'DELETE', path, headers: {}, keep: 'nothing' };
-    const { outcome } = await this.caller.asUser(session.user, { kind: 'delete', plannedMs, from, request });
+    const request: Request = { method: 'DELETE', path, keep: 'nothing' };
+    const { outcome } = await this.call(session.user, { kind: 'delete', plannedMs, from, request });
     if (outcome.kind === 'ok') this.deleted++;
   }
 

@@ -5,7 +5,8 @@ import type { AddressMode } from './plan.js';
 export interface Request {
   readonly method: 'GET' | 'POST' | 'DELETE';
   readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly accept?: string;
+  /** JSON. */
   readonly body?: string;
   /** Whether the text of an answer of 2xx is of interest, not just its end. */
   readonly keep: 'all' | 'last line' | 'nothing';
@@ -55,31 +56,27 @@ export class Transport {
     private readonly callTimeoutMs: number,
   ) {}
 
-  send(from: ClientAddress, request: Request): Promise<Answer> {
+  /** Calls back instead of promising: it is the path of every call. */
+  send(from: ClientAddress, request: Request, headers: Record<string, string>, ended: (answer: Answer) => void): void {
     const pool = this.poolOf(from);
-    return new Promise((resolve) => {
-      const on = (client: Client) => {
-        const ended = (answer: Answer) => {
-          this.release(pool, client);
-          resolve(answer);
-        };
-        this.dispatch(client, from, request, new AnswerReader(request.keep, ended));
-      };
-      const client = pool.free.pop() ?? this.connect(pool, from);
-      if (client) on(client);
-      else pool.waiting.push(on);
-    });
-  }
-
-  private dispatch(client: Client, from: ClientAddress, request: Request, reader: AnswerReader): void {
-    const { method, path, body = null } = request;
-    const headers =
-      this.mode === 'forwarded' ? { ...request.headers, 'x-forwarded-for': from.address } : request.headers;
-    try {
-      client.dispatch({ method, path, headers, body }, reader);
-    } catch (error) {
-      reader.onResponseError(undefined, error as Error);
-    }
+    if (this.mode === 'forwarded') headers['x-forwarded-for'] = from.address;
+    if (request.accept !== undefined) headers['accept'] = request.accept;
+    if (request.body !== undefined) headers['content-type'] = 'application/json';
+    const on = (client: Client) => {
+      const reader = new AnswerReader(request.keep, (answer) => {
+        this.release(pool, client);
+        ended(answer);
+      });
+      const { method, path, body = null } = request;
+      try {
+        client.dispatch({ method, path, headers, body }, reader);
+      } catch (error) {
+        reader.onResponseError(undefined, error as Error);
+      }
+    };
+    const client = pool.free.pop() ?? this.connect(pool, from);
+    if (client) on(client);
+    else pool.waiting.push(on);
   }
 
   private release(pool: ConnectionPool, client: Client): void {

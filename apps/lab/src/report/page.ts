@@ -316,7 +316,7 @@ function memory({ memory }: Report): Html {
           leak.verdict === 'unknown'
             ? '–'
             : `${megabytes(leak.bytesPerHourLow)} to ${megabytes(leak.bytesPerHourHigh)}`,
-          leak.verdict === 'unknown' ? 'too few readings to say' : leak.verdict,
+          leak.verdict === 'unknown' ? 'too few readings, or over less than 20 minutes' : leak.verdict,
         ],
   );
   return table(
