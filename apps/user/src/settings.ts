@@ -38,6 +38,14 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
       10,
       { min: 0, max: 300 },
     ),
+    REFRESH_PER_MINUTE: integer(
+      'Rotations of one session within a minute; repeats within the grace do not count.',
+      60,
+      {
+        min: 1,
+        max: 1_000_000,
+      },
+    ),
     SESSION_IDLE_SECONDS: integer('A session ends when it is not refreshed for this long.', 14 * SECONDS_A_DAY, {
       min: 5,
       max: 400 * SECONDS_A_DAY,

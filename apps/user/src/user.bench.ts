@@ -102,6 +102,7 @@ async function startUser(url: string, folder: string): Promise<Replica> {
       ADMIN_PASSWORD_FILE: join(folder, 'admin-password'),
       USER_PORT: String(port),
       USER_ADMIN_PORT: '0',
+      REFRESH_PER_MINUTE: '1000000',
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   });

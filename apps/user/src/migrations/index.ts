@@ -1,5 +1,6 @@
 import { AccountsAndSessions1764000000001 } from './1-accounts-and-sessions.js';
 import { GuestsAndAudit1764000000002 } from './2-guests-and-audit.js';
+import { RefreshRate1764000000003 } from './3-refresh-rate.js';
 
 /** In the order in which they run. */
-export const migrations = [AccountsAndSessions1764000000001, GuestsAndAudit1764000000002];
+export const migrations = [AccountsAndSessions1764000000001, GuestsAndAudit1764000000002, RefreshRate1764000000003];

@@ -17,6 +17,14 @@ export interface SessionStanding extends SessionOwner {
   /** Not revoked, not expired, and its user not locked. */
   readonly alive: boolean;
   readonly within_grace: boolean;
+  /** How long until the session may rotate again, in milliseconds; not above 0 when it may. */
+  readonly rotation_wait_ms: number;
+}
+
+/** How rotations of one session are bounded, and how long it lives without one. */
+export interface RotationBounds {
+  readonly idleSeconds: number;
+  readonly perMinute: number;
 }
 
 const owner = `s.id as session_id, s.generation, s.absolute_until, s.user_id, s.tenant, u.roles, u.guest`;
@@ -32,13 +40,19 @@ const insertSession = statement<SessionOwner>(
    ) select ${owner} from s join users u on u.id = s.user_id`,
 );
 
+/** The pace of GCRA, and how far ahead of it a session may be. */
+const pace = (perMinute: string) => `interval '1 minute' / ${perMinute}`;
+const burst = (perMinute: string) => `(interval '1 minute' - ${pace(perMinute)})`;
+
 /** The one conditional update that is a rotation: of all who present a generation, one changes the row. */
 const rotateSession = statement<SessionOwner>(
   'session-rotate',
   `update sessions s
-   set generation = s.generation + 1, rotated_at = clock_timestamp(), idle_until = least(${later('$3')}, s.absolute_until)
+   set generation = s.generation + 1, rotated_at = clock_timestamp(), idle_until = least(${later('$3')}, s.absolute_until),
+     refresh_due = greatest(s.refresh_due, clock_timestamp()) + ${pace('$4::int')}
    from users u
    where s.id = $1 and s.generation = $2 and s.revoked_at is null and s.idle_until > clock_timestamp()
+     and s.refresh_due <= clock_timestamp() + ${burst('$4::int')}
      and u.id = s.user_id and u.locked_at is null
    returning ${owner}`,
 );
@@ -47,7 +61,8 @@ const findSession = statement<SessionStanding>(
   'session-find',
   `select ${owner},
      s.revoked_at is null and s.idle_until > clock_timestamp() and u.locked_at is null as alive,
-     clock_timestamp() <= s.rotated_at + $2 * interval '1 second' as within_grace
+     clock_timestamp() <= s.rotated_at + $2 * interval '1 second' as within_grace,
+     ceil(extract(epoch from s.refresh_due - ${burst('$3::int')} - clock_timestamp()) * 1000)::int as rotation_wait_ms
    from sessions s join users u on u.id = s.user_id where s.id = $1`,
 );
 
@@ -125,14 +140,15 @@ export const sessionStore = {
     return row;
   },
 
-  /** @returns undefined when the session is not alive, or not in this generation */
-  async rotate(dataSource: DataSource, call: Caller, id: string, generation: number, idleSeconds: number) {
-    const [row] = await execute(dataSource, call, rotateSession, [id, generation, idleSeconds]);
+  /** @returns undefined when the session is not alive, or not in this generation, or rotates too often */
+  async rotate(dataSource: DataSource, call: Caller, id: string, generation: number, bounds: RotationBounds) {
+    const values = [id, generation, bounds.idleSeconds, bounds.perMinute];
+    const [row] = await execute(dataSource, call, rotateSession, values);
     return row;
   },
 
-  async find(dataSource: DataSource, call: Caller, id: string, graceSeconds: number) {
-    const [row] = await execute(dataSource, call, findSession, [id, graceSeconds]);
+  async find(dataSource: DataSource, call: Caller, id: string, graceSeconds: number, perMinute: number) {
+    const [row] = await execute(dataSource, call, findSession, [id, graceSeconds, perMinute]);
     return row;
   },
 

@@ -83,6 +83,27 @@ describe('refresh', () => {
     expect(await refusal(refresh_token)).toBe('INVALID_GRANT');
   });
 
+  test('is limited by session: told how long to wait, and the wait suffices; other sessions are not touched', async () => {
+    const { tokens } = await signIn(system.first);
+    let latest = tokens.refresh_token;
+    for (let rotation = 0; rotation < 60; rotation++) latest = (await refresh(latest, rotation)).refresh_token;
+    // As if the sixty had taken no time at all.
+    await system.sql(`update sessions set refresh_due = clock_timestamp() + interval '60 s' where id = $1`, [
+      tokens.session_id,
+    ]);
+    const refused = await failure(refresh(latest));
+    expect(refused).toMatchObject({
+      code: 'RATE_LIMIT_EXCEEDED',
+      details: { blocked_by: 'user', limit: 60, window_seconds: 60 },
+    });
+    const waitMs = refused.details['retry_after_ms'] as number;
+    expect(waitMs).toBeLessThanOrEqual(1000);
+    await age(tokens.session_id, 'refresh_due', waitMs / 1000);
+    await expect(refresh(latest)).resolves.toBeDefined();
+    const other = await signIn(system.first);
+    await expect(refresh(other.tokens.refresh_token)).resolves.toBeDefined();
+  });
+
   test('is refused to a locked user', async () => {
     const { tokens, user } = await signIn(system.first);
     await system.sql('update users set locked_at = now() where id = $1', [user.id]);

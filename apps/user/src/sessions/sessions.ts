@@ -47,18 +47,23 @@ export class Sessions {
    * counted from the rotation by the database's clock, so it does not slide. Anything older, or later, is a stolen or
    * copied token: the session ends.
    *
-   * @throws Problem INVALID_GRANT
+   * @throws Problem INVALID_GRANT, RATE_LIMIT_EXCEEDED when the session rotates too often
    */
   async rotate(call: Call, text: string): Promise<userV1.TokenResponse> {
     const token = parseRefreshToken(this.keys.current.refreshSecret, text);
     if (!token) throw this.refused('refused', 'The refresh token is not one of this service.');
     const { sessionId, generation } = token;
-    const rotated = await sessionStore.rotate(this.dataSource, call, sessionId, generation, this.seconds.idle);
+    const { SESSION_IDLE_SECONDS: idleSeconds, REFRESH_PER_MINUTE: perMinute } = this.settings;
+    const bounds = { idleSeconds, perMinute };
+    const rotated = await sessionStore.rotate(this.dataSource, call, sessionId, generation, bounds);
     if (rotated) {
       this.metrics.refreshes.inc({ outcome: 'rotated' });
       return this.issuer.tokensOf(rotated);
     }
     const standing = await this.find(call, sessionId);
+    if (standing?.alive && standing.generation === generation && standing.rotation_wait_ms > 0) {
+      throw this.tooOften(standing.rotation_wait_ms);
+    }
     if (!standing?.alive || standing.generation <= generation) throw this.refused('refused', 'The session has ended.');
     if (standing.generation === generation + 1 && standing.within_grace) {
       this.metrics.refreshes.inc({ outcome: 'repeated' });
@@ -73,7 +78,8 @@ export class Sessions {
 
   /** @returns undefined when there is no such session any more */
   find(call: Call, sessionId: string): Promise<SessionStanding | undefined> {
-    return sessionStore.find(this.dataSource, call, sessionId, this.settings.REFRESH_GRACE_SECONDS);
+    const { REFRESH_GRACE_SECONDS, REFRESH_PER_MINUTE } = this.settings;
+    return sessionStore.find(this.dataSource, call, sessionId, REFRESH_GRACE_SECONDS, REFRESH_PER_MINUTE);
   }
 
   async end(call: Call, caller: Caller, everywhere: boolean): Promise<void> {
@@ -114,6 +120,19 @@ export class Sessions {
 
   private newSession(call: Call, userId: string, device: string): NewSession {
     return { id: randomUUID(), userId, device, address: call.clientAddress };
+  }
+
+  private tooOften(waitMs: number): Problem {
+    this.metrics.refreshes.inc({ outcome: 'limited' });
+    return new Problem('RATE_LIMIT_EXCEEDED', 'This session refreshes too often.', {
+      details: {
+        blocked_by: 'user',
+        policy: 'session-refresh',
+        limit: this.settings.REFRESH_PER_MINUTE,
+        window_seconds: 60,
+        retry_after_ms: waitMs,
+      },
+    });
   }
 
   private refused(outcome: string, detail: string): Problem {
