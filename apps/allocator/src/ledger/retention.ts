@@ -110,9 +110,9 @@ export class Retention implements OnModuleInit, OnApplicationShutdown {
   /** Whether more may be due. */
   private async pruneSlice(manager: EntityManager): Promise<boolean> {
     if (!(await tryLock(manager))) return false;
-    const [slice] = await manager.query<{ from: string; until: string; due: boolean }[]>(
+    const [slice] = await manager.query<{ from: string; until: string; due: boolean; last: boolean }[]>(
       `select pruned_until::text as from, least(pruned_until + make_interval(secs => $1), cutoff)::text as until,
-          pruned_until < cutoff as due
+          pruned_until < cutoff as due, pruned_until + make_interval(secs => $1) >= cutoff as last
          from settings, (select clock_timestamp() - make_interval(hours => $2) as cutoff) c`,
       [this.sliceSeconds, this.settings.ALLOCATION_HISTORY_HOURS],
     );
@@ -126,7 +126,7 @@ export class Retention implements OnModuleInit, OnApplicationShutdown {
     await manager.query('update settings set pruned_until = $1', [slice.until]);
     if (deleted < FEW) this.sliceSeconds = Math.min(this.sliceSeconds * 2, SLICE_SECONDS_MAX);
     if (deleted > MANY) this.sliceSeconds = Math.max(this.sliceSeconds / 2, 1);
-    return true;
+    return !slice.last;
   }
 }
 
