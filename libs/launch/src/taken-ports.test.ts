@@ -1,0 +1,29 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo } from 'node:net';
+import { expect, test } from 'vitest';
+import { describeTakenPorts } from './taken-ports.js';
+
+const planned = (port: number) => [{ setting: 'GATEWAY_PORT', host: '127.0.0.1', port }];
+
+test('a listener is named with its process; afterwards the port is free', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const [line] = await describeTakenPorts(planned(port));
+  expect(line).toContain(`port ${port} (GATEWAY_PORT) is taken`);
+  if (process.platform === 'linux') expect(line).toContain(`by process ${process.pid}: node`);
+  server.close();
+  await once(server, 'close');
+  expect(await describeTakenPorts(planned(port))).toEqual([]);
+});
+
+test('an outgoing connection that happens to use the port is told apart', async () => {
+  const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  await once(client, 'connect');
+  const lines = await describeTakenPorts(planned(client.localPort!));
+  client.destroy();
+  server.close();
+  if (process.platform === 'linux') expect(lines[0]).toContain('for an outgoing connection');
+});
