@@ -33,7 +33,7 @@ export const PROCESSES: readonly ProcessSpec[] = [
     adminPort: { setting: 'USER_ADMIN_PORT', usual: 9051, hostSetting: 'ADMIN_HOST' },
     addressSetting: 'USER_ADDRESS',
     database: { setting: 'USER_DATABASE_URL', role: 'sluice_identity', schema: 'identity' },
-    secrets: ['GATEWAY_SECRET', 'MASTER_KEY'],
+    secrets: ['GATEWAY_SECRET', 'MASTER_KEY', 'ADMIN_PASSWORD'],
     stopRank: 1,
   },
   {
