@@ -193,6 +193,27 @@ describe('against node:http2', () => {
   it('follows a dynamic table while its own setting is not acknowledged', () =>
     roundTrip(createServer({ settings: { headerTableSize: 4096 } }), {}));
 
+  it('does not flood a peer that has not said yet how many streams it takes', async () => {
+    const server = createServer({ settings: { maxConcurrentStreams: 100 } });
+    server.on('stream', respond);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const channel = new Channel(`127.0.0.1:${(server.address() as AddressInfo).port}`, {});
+    const method = channel.method('/a.B/C');
+    const outcomes = await Promise.all(
+      Array.from({ length: 900 }, () => {
+        const events = new Recorder();
+        channel.unary(method, [], Buffer.alloc(10), {}, events);
+        return events.outcome;
+      }),
+    );
+    expect(outcomes.filter(({ code }) => code !== 0)).toEqual([]);
+    expect(channel.stats).toMatchObject({ retries: 0, retriesRefused: 0 });
+    await channel.close(1_000);
+    server.close();
+    await once(server, 'close');
+  });
+
   it('refuses a certificate it does not know, and a peer without h2', async () => {
     const http1 = createHttps({ key: KEY, cert: CERTIFICATE });
     http1.listen(0, '127.0.0.1');

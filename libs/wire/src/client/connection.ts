@@ -38,6 +38,8 @@ export interface ConnectionOwner {
 
 /** The largest id of a stream (RFC 9113 §5.1.1). */
 const STREAM_ID_MAX = 2 ** 31 - 1;
+/** Streams opened at most before the peer has said how many it takes: it should take 100 at least (RFC 9113 §6.5.2). */
+const STREAMS_BEFORE_SETTINGS_MAX = 100;
 /** How long a socket may take to say what is left when it is being closed. */
 const LINGER_MS = 1_000;
 
@@ -85,7 +87,8 @@ export class ClientConnection extends Session {
   /** Streams that can be opened now. */
   get capacity(): number {
     if (!this.ready || this.draining || (this.options.cautious && !this.established)) return 0;
-    return Math.min(this.options.streamsMax, this.peer.maxConcurrentStreams) - this.streams.size;
+    const most = this.established ? this.peer.maxConcurrentStreams : STREAMS_BEFORE_SETTINGS_MAX;
+    return Math.min(this.options.streamsMax, most) - this.streams.size;
   }
 
   get bytesRead(): number {
