@@ -23,6 +23,7 @@ export function tableOf(report: ExpiryReport): string {
         .map(([name, ms]) => `${name} ${ms} ms`)
         .join('  '),
     ],
+    ...(Object.keys(report.failures).length > 0 ? [['5xx', countsOf(report.failures)] as [string, string]] : []),
     ...(Object.keys(report.faults).length > 0 ? [['no answer', countsOf(report.faults)] as [string, string]] : []),
     ...report.continuing_refusals.map(({ source, seconds, refusals }): [string, string] => [
       `after (${source})`,

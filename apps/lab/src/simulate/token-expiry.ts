@@ -26,6 +26,9 @@ export interface ExpiryReport extends Verdict {
   /** Refusals by dimension. */
   readonly blocked_by: Readonly<Record<string, number>>;
   readonly blocked: readonly Blocked[];
+  /** Answers of 5xx by the problem's code. */
+  readonly failures: Readonly<Record<string, number>>;
+  /** Requests without an answer, by the platform's code. */
   readonly faults: Readonly<Record<string, number>>;
   readonly latency_ms: Readonly<Record<'p50' | 'p95' | 'p99' | 'max', number>>;
   readonly continuing_refusals: readonly ContinuingRefusals[];
@@ -103,6 +106,7 @@ function report(
     refresh_status_counts: tap.refreshStatusCounts,
     blocked_by: blockedBy,
     blocked,
+    failures: tap.failures,
     faults: tap.faults,
     latency_ms: percentiles(tap.latenciesMs),
     continuing_refusals: continuing,

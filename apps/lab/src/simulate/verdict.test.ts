@@ -10,6 +10,7 @@ const good: Facts = {
   refresh_calls: 2,
   refresh_status_counts: { 200: 2 },
   blocked: [],
+  failures: {},
   faults: {},
   continuing_refusals: [],
 };
@@ -75,6 +76,7 @@ describe('the verdict', () => {
     [{ results: { REFRESH_FAILED: 12 } }, '12 calls ended because their refresh failed'],
     [{ status_counts: { 200: 12 } }, 'the token that should have expired was accepted'],
     [{ continuing_refusals: [{ source: 'log', seconds: 3, refusals: 7 }] }, 'still tell of 7 refusals'],
+    [{ failures: { OVERLOADED: 9 } }, '9 answers are 5xx, OVERLOADED'],
     [{ blocked: [{ ...blocked, policy: 'guess-guard' }] }, 'limits.guess_guard sets it'],
     [{ blocked: [{ ...blocked, blocked_by: 'unknown' }] }, 'something in front of the gateway'],
   ] as [Partial<Facts>, string][])('%j is explained', (change, sentence) => {

@@ -11,6 +11,7 @@ export interface Facts {
   readonly refresh_calls: number;
   readonly refresh_status_counts: Readonly<Record<string, number>>;
   readonly blocked: readonly Blocked[];
+  readonly failures: Readonly<Record<string, number>>;
   readonly faults: Readonly<Record<string, number>>;
   readonly continuing_refusals: readonly ContinuingRefusals[];
 }
@@ -45,6 +46,7 @@ export function judge(facts: Facts): Verdict {
     advice.push('Let everything that uses one session share a client, or its store and its lock.');
   }
   for (const blocked of facts.blocked) advice.push(adviceFor(blocked));
+  for (const [code, count] of Object.entries(facts.failures)) advice.push(failureAdvice(code, count));
   for (const { source, seconds, refusals } of facts.continuing_refusals) {
     if (refusals === 0) continue;
     advice.push(
@@ -74,6 +76,14 @@ function adviceFor({ blocked_by, policy, limit, window_seconds, count, retry_aft
     REMEDIES[blocked_by] ?? 'the answer does not say what refused: look for something in front of the gateway';
   const guard = policy === 'guess-guard' ? '; this policy counts refused tokens, limits.guess_guard sets it' : '';
   return `${count} × 429 by ${blocked_by}, policy ${policy}${declared}, wait up to ${retry_after_ms_max} ms: ${remedy}${guard}.`;
+}
+
+function failureAdvice(code: string, count: number): string {
+  const cause =
+    code === 'OVERLOADED'
+      ? 'the gateway or a service sheds load: more than it can queue came at once; add replicas, or lower CONCURRENCY'
+      : 'its trace is in the logs of the gateway and the services';
+  return `${count} answers are 5xx, ${code}: ${cause}.`;
 }
 
 function refreshTrouble(facts: Facts): string[] {

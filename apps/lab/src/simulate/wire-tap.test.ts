@@ -9,7 +9,8 @@ import { WireTap } from './wire-tap.js';
 test('counts answers, refreshes apart, and what each refusal was counted against', async () => {
   const answers: Record<string, () => Response> = {
     '/me': () => new Response('{}'),
-    '/auth/refresh': () => new Response('', { status: 503 }),
+    '/auth/refresh': () => Response.json({ code: 'OVERLOADED' }, { status: 503 }),
+    '/broken': () => new Response('<h1>', { status: 502 }),
     '/blocked': () =>
       Response.json(
         { details: { blocked_by: 'user', policy: 'messages', limit: 30, window_seconds: 60, retry_after_ms: 1200 } },
@@ -23,17 +24,18 @@ test('counts answers, refreshes apart, and what each refusal was counted against
     if (answer === undefined) throw Object.assign(new TypeError('fetch failed'), { cause: { code: 'ECONNRESET' } });
     return answer();
   });
-  for (const path of ['/me', '/me', '/auth/refresh', '/blocked', '/blocked', '/elsewhere'])
+  for (const path of ['/me', '/me', '/auth/refresh', '/blocked', '/blocked', '/elsewhere', '/broken'])
     await send(`http://a${path}`);
   await expect(send('http://a/gone')).rejects.toThrow('fetch failed');
-  expect(tap.statusCounts).toEqual({ 200: 2, 429: 3 });
+  expect(tap.statusCounts).toEqual({ 200: 2, 429: 3, 502: 1 });
+  expect(tap.failures).toEqual({ OVERLOADED: 1, unknown: 1 });
   expect([tap.refreshCalls, tap.refreshStatusCounts]).toEqual([1, { 503: 1 }]);
   expect(tap.faults).toEqual({ ECONNRESET: 1 });
   expect([...tap.blocked.values()]).toMatchObject([
     { blocked_by: 'user', policy: 'messages', limit: 30, count: 2, retry_after_ms_max: 1200 },
     { blocked_by: 'unknown', policy: 'unknown', count: 1 },
   ]);
-  expect(tap.latenciesMs).toHaveLength(6);
+  expect(tap.latenciesMs).toHaveLength(7);
 });
 
 test('an expired token keeps the claims of the live one', () => {

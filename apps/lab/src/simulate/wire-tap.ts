@@ -8,7 +8,8 @@ export interface Blocked {
   retry_after_ms_max: number;
 }
 
-interface RefusalDocument {
+interface ProblemDocument {
+  readonly code?: string;
   readonly details?: {
     readonly blocked_by?: string;
     readonly policy?: string;
@@ -23,6 +24,8 @@ export class WireTap {
   readonly statusCounts: Record<string, number> = {};
   readonly refreshStatusCounts: Record<string, number> = {};
   readonly blocked = new Map<string, Blocked>();
+  /** Answers of 5xx by the problem's code. */
+  readonly failures: Record<string, number> = {};
   /** Requests without an answer, by the platform's code. */
   readonly faults: Record<string, number> = {};
   readonly latenciesMs: number[] = [];
@@ -42,19 +45,13 @@ export class WireTap {
       }
       this.latenciesMs.push(performance.now() - start);
       count(isRefresh ? this.refreshStatusCounts : this.statusCounts, String(response.status));
-      if (response.status === 429) await this.#refused(response.clone());
+      if (response.status === 429) this.#refused(await problemOf(response));
+      else if (response.status >= 500) count(this.failures, (await problemOf(response)).code ?? 'unknown');
       return response;
     };
   }
 
-  async #refused(response: Response): Promise<void> {
-    const text = await response.text();
-    let details: RefusalDocument['details'];
-    try {
-      ({ details } = JSON.parse(text) as RefusalDocument);
-    } catch {
-      // Something else than the gateway refused.
-    }
+  #refused({ details }: ProblemDocument): void {
     const { blocked_by = 'unknown', policy = 'unknown', limit, window_seconds, retry_after_ms = 0 } = details ?? {};
     const key = `${blocked_by} ${policy}`;
     const known = this.blocked.get(key) ?? {
@@ -68,6 +65,15 @@ export class WireTap {
     known.count++;
     known.retry_after_ms_max = Math.max(known.retry_after_ms_max, retry_after_ms);
     this.blocked.set(key, known);
+  }
+}
+
+/** The problem that a response tells, which its receiver can still read; empty when something else answered. */
+async function problemOf(response: Response): Promise<ProblemDocument> {
+  try {
+    return (await response.clone().json()) as ProblemDocument;
+  } catch {
+    return {};
   }
 }
 
