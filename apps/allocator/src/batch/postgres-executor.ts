@@ -70,13 +70,33 @@ export class PostgresExecutor implements BatchExecutor {
     const allNew = this.lookUps === 0 && operations.every(({ kind }) => kind === 'allocate');
     if (this.lookUps > 0) this.lookUps--;
     try {
-      return await this.call(operations, wait, !allNew);
+      const result = await this.call(operations, wait, !allNew);
+      return allNew ? await this.lookUpRefused(operations, wait, result) : result;
     } catch (error) {
       if (!(allNew && error instanceof BatchFailure && error.kind === 'rolled back')) throw error;
       // One of them exists. Whoever repeats requests will do it more than once.
       this.lookUps = LOOK_UPS;
       return this.call(operations, wait, true);
     }
+  }
+
+  /**
+   * Without a look-up, a repeated request that finds no room looks like a new one. So those that were refused are asked once
+   * more, with it. Should that fail, the whole batch may be repeated: what was placed is found then.
+   */
+  private async lookUpRefused(
+    operations: readonly Operation[],
+    wait: boolean,
+    first: BatchResult,
+  ): Promise<BatchResult> {
+    const refused = operations.filter((_, index) => first.outcomes[index]?.result === 'exhausted');
+    if (refused.length === 0) return first;
+    const second = await this.call(refused, wait, true);
+    let next = 0;
+    const outcomes = first.outcomes.map((outcome) =>
+      outcome.result === 'exhausted' ? (second.outcomes[next++] as Outcome) : outcome,
+    );
+    return { outcomes, moreDue: second.moreDue };
   }
 
   async close(): Promise<void> {
