@@ -43,7 +43,7 @@ describe('REST over HTTP/1.1', () => {
     const response = await call(path, { method });
     expect(response.status).toBe(status);
     expect(response.headers.get('content-type')).toBe('application/problem+json');
-    const problem = await response.json();
+    const problem = (await response.json()) as { code: string };
     expect(problem.code).toBe(code);
     expect(JSON.stringify(problem)).not.toContain('inside');
   });
@@ -57,7 +57,10 @@ describe('REST over HTTP/1.1', () => {
         'x-other': '1',
       },
     });
-    const { metadata, deadlineMs } = await response.json();
+    const { metadata, deadlineMs } = (await response.json()) as {
+      metadata: Record<string, string>;
+      deadlineMs: string;
+    };
     expect(metadata['colour']).toBe('blue');
     expect(metadata['x-sluice-subject']).toBeUndefined();
     expect(metadata['x-other']).toBeUndefined();
