@@ -3,12 +3,10 @@
  * and the bounds on what a peer may make us do. A role adds what opens a stream and what a header section means.
  */
 import type { Socket } from 'node:net';
-import type { Field, Fields } from '../fields.js';
 import { CompressionError } from '../hpack/compression-error.js';
-import { FIELD_OCTETS_EXTRA, TABLE_SIZE_ZERO, writeField } from '../hpack/encoder.js';
 import { Allowance, type Rate } from './allowance.js';
 import { ConnectionError, ErrorCode, StreamError } from './errors.js';
-import { INITIAL_WINDOW, ReceiveWindow, SendWindow } from './flow-control.js';
+import { INITIAL_WINDOW, ReceiveWindow } from './flow-control.js';
 import {
   Flag,
   FRAME_HEADER_OCTETS,
@@ -18,14 +16,13 @@ import {
   readUint31,
   readUint32,
   writeFrameHeader,
-  writeUint32,
   type FrameSink,
 } from './frames.js';
+import { FrameSender } from './frame-sender.js';
 import { HeaderAssembly } from './header-assembly.js';
 import { HeaderBlockReader, type HeaderBlock } from './header-block.js';
-import { Outbox } from './outbox.js';
-import { applySettings, encodeSettings, initialSettings, SETTING_OCTETS, type Settings } from './settings.js';
-import { connectionLost, Sent, type Stream } from './stream.js';
+import { applySettings, encodeSettings, SETTING_OCTETS, type Settings } from './settings.js';
+import { connectionLost, type Stream } from './stream.js';
 import { mayReceive } from './stream-state.js';
 
 /** What a peer may make this side do and hold. */
@@ -53,15 +50,11 @@ export interface SessionLimits {
 type RatedFlood = 'resets' | 'errors' | 'pings' | 'settings' | 'emptyData' | 'windowUpdates' | 'idleFrames';
 export type Flood = RatedFlood | 'continuations' | 'unreadAnswers';
 
-export abstract class Session implements FrameSink {
-  readonly outbox: Outbox;
-  readonly peer: Settings = initialSettings();
+export abstract class Session extends FrameSender implements FrameSink {
   readonly streams = new Map<number, Stream>();
   /** No further streams are opened: GOAWAY was sent or received, or the connection is gone. */
   draining = false;
-  closed = false;
 
-  protected readonly sendWindow = new SendWindow(INITIAL_WINDOW);
   private readonly receiveWindow: ReceiveWindow;
   private readonly reader: FrameReader;
   private readonly blocks: HeaderBlockReader;
@@ -77,22 +70,14 @@ export abstract class Session implements FrameSink {
   /** When the header block being assembled was begun; 0 when there is none. */
   protected assemblyStartedAt = 0;
   private settingsUnacknowledged = 0;
-  private tableSizeDue = true;
-  /** Where the last DATA frame stands in the outbox. */
-  private lastDataStream = 0;
-  private lastDataEpoch = -1;
-  private lastDataStart = 0;
-  private lastDataEnd = 0;
-  private writers: Stream[] = [];
-  private pumping = false;
 
   constructor(
-    protected readonly socket: Socket,
+    socket: Socket,
     protected readonly limits: SessionLimits,
     /** Credit for the whole connection is given back on arrival (a stalled stream stalls no other), or when data is used. */
     private readonly creditOnArrival: boolean,
   ) {
-    this.outbox = new Outbox(socket, () => this.pump());
+    super(socket);
     this.reader = new FrameReader(this, INITIAL_MAX_FRAME_SIZE);
     this.blocks = new HeaderBlockReader(limits.headerListBytes);
     this.receiveWindow = new ReceiveWindow(limits.connectionWindowBytes);
@@ -117,6 +102,12 @@ export abstract class Session implements FrameSink {
   protected onClientReset(): void {}
   /** END_STREAM has left on a stream. */
   onEndSent(_stream: Stream): void {}
+  protected override onDataSent(): void {
+    // Data is answered by WINDOW_UPDATEs, and by PINGs of peers that measure the path.
+    this.allowances.get('windowUpdates')?.earn(4);
+    this.allowances.get('pings')?.earn(1);
+  }
+
   /** A bound was exceeded; the connection ends. */
   protected onFlood(_flood: Flood): void {}
 
@@ -425,157 +416,10 @@ export abstract class Session implements FrameSink {
     return this.settingsUnacknowledged > 0;
   }
 
-  /** Whether all of `octets` can leave in one DATA frame now. */
-  maySendNow(stream: Stream, octets: number): boolean {
-    return (
-      octets <= stream.sendWindow.available &&
-      octets <= this.sendWindow.available &&
-      octets <= this.peer.maxFrameSize &&
-      !this.outbox.full
-    );
-  }
-
-  /** How many of `octets` may leave in one DATA frame. */
-  sendable(stream: Stream, octets: number): number {
-    return Math.min(octets, stream.sendWindow.available, this.sendWindow.available, this.peer.maxFrameSize);
-  }
-
-  /** Writes one DATA frame, which the windows allow; a small one right after another of the stream extends that. */
-  sendData(stream: Stream, bytes: Uint8Array, from: number, to: number, endStream: boolean): void {
-    const octets = to - from;
-    const payload = from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to);
-    if (octets <= this.outbox.copyOctets) return this.sendJoined(stream, NOTHING, payload, endStream);
-    this.countSent(stream, octets);
-    this.writeFrame(octets, FrameType.DATA, endStream ? Flag.END_STREAM : 0, stream.id);
-    this.outbox.push(payload);
-  }
-
-  /** As `sendData`, for few octets in two pieces. */
-  sendJoined(stream: Stream, prefix: Uint8Array, bytes: Uint8Array, endStream: boolean): void {
-    const octets = prefix.length + bytes.length;
-    this.countSent(stream, octets);
-    const { outbox } = this;
-    const page = outbox.reserve(FRAME_HEADER_OCTETS + octets);
-    let at = outbox.offset;
-    const extending =
-      this.lastDataStream === stream.id &&
-      this.lastDataEpoch === outbox.epoch &&
-      this.lastDataEnd === at &&
-      at - this.lastDataStart + octets <= this.peer.maxFrameSize;
-    if (!extending) {
-      this.lastDataStart = at;
-      at += FRAME_HEADER_OCTETS;
-    }
-    for (let index = 0; index < prefix.length; index++) page[at++] = prefix[index]!;
-    page.set(bytes, at);
-    at += bytes.length;
-    const length = at - this.lastDataStart - FRAME_HEADER_OCTETS;
-    writeFrameHeader(page, this.lastDataStart, length, FrameType.DATA, endStream ? Flag.END_STREAM : 0, stream.id);
-    outbox.wrote(at);
-    this.lastDataStream = stream.id;
-    this.lastDataEpoch = outbox.epoch;
-    this.lastDataEnd = at;
-  }
-
-  private countSent(stream: Stream, octets: number): void {
-    stream.sendWindow.available -= octets;
-    this.sendWindow.available -= octets;
-    // Data is answered by WINDOW_UPDATEs, and by PINGs of peers that measure the path.
-    this.allowances.get('windowUpdates')?.earn(4);
-    this.allowances.get('pings')?.earn(1);
-  }
-
-  /** Writes a header block: an encoded beginning, one more field, then fields; in CONTINUATION frames when it is longer than a frame. */
-  sendFields(streamId: number, head: Uint8Array | undefined, fields: Fields, endStream: boolean, extra?: Field): void {
-    let room = FRAME_HEADER_OCTETS + 1 + (head === undefined ? 0 : head.length);
-    if (extra !== undefined) room += extra[0].length + extra[1].length + FIELD_OCTETS_EXTRA;
-    for (const field of fields) room += field[0].length + field[1].length + FIELD_OCTETS_EXTRA;
-    const page = this.outbox.reserve(room);
-    const start = this.outbox.offset;
-    const block = start + FRAME_HEADER_OCTETS;
-    let at = block;
-    if (this.tableSizeDue) {
-      page[at++] = TABLE_SIZE_ZERO;
-      this.tableSizeDue = false;
-    }
-    if (head !== undefined) {
-      page.set(head, at);
-      at += head.length;
-    }
-    if (extra !== undefined) at = writeField(page, at, extra[0], extra[1]);
-    for (const field of fields) at = writeField(page, at, field[0], field[1]);
-    const end = endStream ? Flag.END_STREAM : 0;
-    if (at - block <= this.peer.maxFrameSize) {
-      writeFrameHeader(page, start, at - block, FrameType.HEADERS, Flag.END_HEADERS | end, streamId);
-      this.outbox.wrote(at);
-    } else this.sendLongBlock(streamId, Buffer.from(page.subarray(block, at)), end);
-  }
-
-  private sendLongBlock(streamId: number, block: Buffer, endFlag: number): void {
-    const most = this.peer.maxFrameSize;
-    for (let at = 0; at < block.length; at += most) {
-      const part = block.subarray(at, at + most);
-      const last = at + most >= block.length ? Flag.END_HEADERS : 0;
-      if (at === 0) this.writeFrame(part.length, FrameType.HEADERS, endFlag | last, streamId);
-      else this.writeFrame(part.length, FrameType.CONTINUATION, last, streamId);
-      this.outbox.push(part);
-    }
-  }
-
   sendReset(streamId: number, code: number): void {
     this.reset[this.resetAt] = streamId;
     this.resetAt = (this.resetAt + 1) % RECENT_RESETS;
     this.writeFrameWithNumber(FrameType.RST_STREAM, streamId, code);
-  }
-
-  private sendWindowUpdate(streamId: number, increment: number): void {
-    this.writeFrameWithNumber(FrameType.WINDOW_UPDATE, streamId, increment);
-  }
-
-  protected sendPing(): void {
-    this.writeFrame(8, FrameType.PING, 0, 0);
-    this.outbox.push(PING_PAYLOAD);
-  }
-
-  protected sendGoaway(code: number, message: string, lastStreamId = this.lastPeerStreamId()): void {
-    const debug = Buffer.from(message, 'latin1');
-    this.writeFrame(8 + debug.length, FrameType.GOAWAY, 0, 0);
-    const page = this.outbox.reserve(8);
-    this.outbox.wrote(writeUint32(page, writeUint32(page, this.outbox.offset, lastStreamId), code));
-    this.outbox.push(debug);
-  }
-
-  private writeFrame(octets: number, type: number, flags: number, streamId: number): void {
-    const page = this.outbox.reserve(FRAME_HEADER_OCTETS);
-    this.outbox.wrote(writeFrameHeader(page, this.outbox.offset, octets, type, flags, streamId));
-  }
-
-  private writeFrameWithNumber(type: number, streamId: number, value: number): void {
-    if (this.closed) return;
-    const page = this.outbox.reserve(FRAME_HEADER_OCTETS + 4);
-    this.outbox.wrote(writeUint32(page, writeFrameHeader(page, this.outbox.offset, 4, type, 0, streamId), value));
-  }
-
-  /** The stream has something to send and waits its turn. */
-  schedule(stream: Stream): void {
-    if (stream.scheduled) return;
-    stream.scheduled = true;
-    this.writers.push(stream);
-  }
-
-  /** Sends what the windows and the socket allow, a frame from each stream in turn. */
-  pump(): void {
-    if (this.pumping) return;
-    this.pumping = true;
-    while (this.writers.length > 0 && !this.outbox.full && !this.closed) {
-      const stream = this.writers[0]!;
-      const sent = stream.sendSome();
-      if (sent === Sent.CONNECTION_BLOCKED) break;
-      this.writers.shift();
-      if (sent === Sent.MORE) this.writers.push(stream);
-      else stream.scheduled = false;
-    }
-    this.pumping = false;
   }
 
   // ---- ending -------------------------------------------------------------------------------------------------------
@@ -604,7 +448,7 @@ export abstract class Session implements FrameSink {
   /** §5.4.1: GOAWAY with the reason, then the connection is closed. */
   protected fail(code: number, message: string): void {
     if (this.closed) return;
-    this.sendGoaway(code, message);
+    this.sendGoaway(code, message, this.lastPeerStreamId());
     this.outbox.flush();
     // What the peer still sends is read and dropped for a while: closing at once could cost it our GOAWAY.
     this.socket.end();
@@ -615,7 +459,7 @@ export abstract class Session implements FrameSink {
   close(reason: string): void {
     if (this.closed) return;
     this.closed = this.draining = true;
-    this.writers = [];
+    this.dropWriters();
     for (const stream of [...this.streams.values()])
       stream.abort(connectionLost(reason, this.neverReachedPeer(stream)));
     this.onClosed(reason);
@@ -631,8 +475,6 @@ export abstract class Session implements FrameSink {
 const RECENT_STREAMS = 64;
 /** How many streams that we reset are remembered: the peer may have sent more before it knew. */
 const RECENT_RESETS = 256;
-const NOTHING = new Uint8Array(0);
-const PING_PAYLOAD = Buffer.alloc(8);
 const DEPENDS_ON_ITSELF = 'the stream depends on itself';
 const WINDOW_TOO_LARGE = 'a window above 2^31-1';
 const BODY_LENGTH = 'the body does not have the length that content-length gave';

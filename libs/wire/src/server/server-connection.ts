@@ -219,7 +219,7 @@ export class ServerConnection extends Session {
     if (this.closed || this.goneAwayAt >= 0) return;
     this.goneAwayAt = Date.now();
     if (this.streams.size === 0) this.finish('drained');
-    else this.sendGoaway(ErrorCode.NO_ERROR, 'closing');
+    else this.sendGoaway(ErrorCode.NO_ERROR, 'closing', this.lastId);
   }
 
   private finish(reason: string): void {
