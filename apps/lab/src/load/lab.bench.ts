@@ -6,6 +6,7 @@
  *
  *   npm run bench lab [rounds] [calls per second] [seconds]
  */
+/// <reference path="../../test-support/autocannon.d.ts" />
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -42,7 +43,7 @@ const generators: Readonly<Record<string, Generator>> = {
     const options = {
       timeScale: 1,
       scaleAddresses: false,
-      addressMode: 'forwarded',
+      addressMode: 'source',
       seed: 1,
       callTimeoutMs: 30_000,
     } as const;

@@ -35,7 +35,7 @@ const flags = {
   ],
   forwarded: [
     undefined,
-    'says the addresses in X-Forwarded-For (the gateway must trust this machine) instead of using them',
+    'says the addresses in X-Forwarded-For (the gateway must trust this machine) instead of using them; always so for other machines',
   ],
   'i-own-this-target': ['HOST', 'allows a target that is not loopback'],
   seed: ['N', 'seed of the random choices (default 1)'],
@@ -83,7 +83,8 @@ export function readFlags(args: readonly string[]): { list: boolean; help: boole
           baseUrl: origin,
           timeScale: number('time-scale', values['time-scale'], 1, 1, 100_000),
           scaleAddresses: values['scale-addresses'] === true,
-          addressMode: values.forwarded ? 'forwarded' : 'source',
+          // Source addresses of loopback reach this machine only.
+          addressMode: values.forwarded || !loopback ? 'forwarded' : 'source',
           seed: number('seed', values.seed, 1, 0, 2 ** 32 - 1),
           callTimeoutMs: number('timeout', values.timeout, 30, 0.1, 3600) * 1000,
         },
