@@ -20,7 +20,7 @@ export interface ClientOptions {
   readonly onSignedOut?: (error: SluiceError) => void;
   /** Called after each request for a guest token, with the counts that an alert needs. */
   readonly onAcquire?: (alert: GuestAlert) => void;
-  /** How long a refresh or a request for a guest token may take. Default 10 000. */
+  /** How long a refresh or a request for a guest token may take. Default 30 000. */
   readonly tokenTimeoutMs?: number;
   /** Sends the requests; the global `fetch` when absent. */
   readonly fetch?: typeof fetch;
@@ -100,7 +100,7 @@ class Client implements SluiceClient {
     if (!this.#base.pathname.endsWith('/')) this.#base.pathname += '/';
     const send = options.fetch ?? globalThis.fetch;
     this.#send = (input, init) => send(input, init);
-    this.#tokenTimeoutMs = options.tokenTimeoutMs ?? 10_000;
+    this.#tokenTimeoutMs = options.tokenTimeoutMs ?? 30_000;
     const store = options.store ?? memoryStore();
     this.#keeper = new SessionKeeper({
       store,
@@ -139,7 +139,8 @@ class Client implements SluiceClient {
     if (response.status !== 401) return response;
     const token = await this.#tokenInstead(session, signal);
     if (token === undefined || isStream(init.body)) return response;
-    await response.body?.cancel();
+    // Read rather than cancelled, so that its connection can take the call again.
+    await response.arrayBuffer().catch(() => undefined);
     return this.#sendWith(token, url, init, headers);
   }
 
