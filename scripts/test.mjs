@@ -23,13 +23,22 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const tool = (path) => join(root, 'node_modules', path);
 const node = (...args) => [process.execPath, args];
 
+/** What the slow checks remember of the last run. */
+const CACHE = {
+  format: ['--cache', '--cache-location', tool('.cache/sluice-format')],
+  types: ['--incremental', '--tsBuildInfoFile', tool('.cache/sluice-types.tsbuildinfo')],
+};
+
 /** Each counts as one; in the order of how fast they tell. `run` gives `{ passed, failed, skipped: [what and why] }`. */
 const CHECKS = [
-  { name: 'format', run: command(...node(tool('prettier/bin/prettier.cjs'), '--check', '--log-level=warn', '.')) },
+  {
+    name: 'format',
+    run: command(...node(tool('prettier/bin/prettier.cjs'), '--check', '--log-level=warn', ...CACHE.format, '.')),
+  },
   { name: 'lint', run: command(...node(tool('oxlint/bin/oxlint'))) },
   { name: 'imports', run: command(...node('scripts/check-imports.mjs')) },
   { name: 'build', run: compile },
-  { name: 'types', run: command(...node(tool('typescript/bin/tsc'), '-p', 'tsconfig.test.json')) },
+  { name: 'types', run: command(...node(tool('typescript/bin/tsc'), '-p', 'tsconfig.test.json', ...CACHE.types)) },
   { name: 'settings', run: command(...node('scripts/settings-reference.mjs', '--check')) },
   { name: 'generated', run: command(...node('scripts/generate.mjs', '--check')) },
   { name: 'proto-lint', run: command(...node(tool('@bufbuild/buf/bin/buf'), 'lint')) },
