@@ -11,14 +11,9 @@ import {
   type Http2ServerOptions,
   type ServerStream,
 } from '@sluice/wire';
-import {
-  ClientStreamExchange,
-  DuplexExchange,
-  ServerStreamExchange,
-  UnaryExchange,
-  type Handler,
-  type Method,
-} from './calls.js';
+import { ClientStreamExchange, DuplexExchange } from './request-stream.js';
+import { ServerStreamExchange, UnaryExchange } from './single-request.js';
+import type { Handler, Method } from './surface.js';
 
 export interface WireGrpcServerOptions {
   /** Bounds on what clients may do; every one has a default. */
