@@ -111,7 +111,8 @@ export class Invariant implements OnModuleInit, OnApplicationShutdown {
 }
 
 async function readCheckpoint(manager: EntityManager): Promise<Checkpoint> {
-  await manager.query(`set local lock_timeout = '5s'`);
+  // While it waits it holds nodes itself: better no check this time than calls that wait for it.
+  await manager.query(`set local lock_timeout = '250ms'`);
   const nodes = await manager.query<NodeState[]>(
     `select node_id, used::text, capacity::text, state::int from nodes order by node_id for no key update`,
   );
