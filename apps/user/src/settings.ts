@@ -38,6 +38,14 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
       10,
       { min: 0, max: 300 },
     ),
+    SESSIONS_PER_USER: integer(
+      'Sessions of a user that live at the same time; a further login ends the oldest.',
+      1000,
+      {
+        min: 1,
+        max: 100_000,
+      },
+    ),
     REFRESH_PER_MINUTE: integer(
       'Rotations of one session within a minute; repeats within the grace do not count.',
       60,

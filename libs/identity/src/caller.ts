@@ -39,6 +39,8 @@ const PRINTABLE = /^[\x21-\x7e]{1,255}$/;
 const ROLE = /^[\x21-\x2b\x2d-\x7e]{1,100}$/;
 const SCOPE = /^[\x20-\x7e]{0,2000}$/;
 const ROLES_MAX = 100;
+/** What the gateway is to the services; no token makes anybody that. */
+const RESERVED_ROLE = 'gateway';
 
 /** @returns undefined when a claim that says who is calling cannot be carried on */
 export function callerOf(claims: Claims, names: ClaimNames, defaultTenant: string): Caller | undefined {
@@ -62,7 +64,9 @@ export function callerOf(claims: Claims, names: ClaimNames, defaultTenant: strin
 
 function rolesOf(value: unknown): readonly string[] {
   const roles: readonly unknown[] = Array.isArray(value) ? value : typeof value === 'string' ? value.split(' ') : [];
-  return roles.filter((role): role is string => typeof role === 'string' && ROLE.test(role)).slice(0, ROLES_MAX);
+  return roles
+    .filter((role): role is string => typeof role === 'string' && ROLE.test(role) && role !== RESERVED_ROLE)
+    .slice(0, ROLES_MAX);
 }
 
 function claimOf(claims: Claims, name: string): unknown {

@@ -244,7 +244,7 @@ test.each(['RS256', 'PS256', 'EdDSA', 'ES256'] as const)('a foreign issuer that 
   });
   const token = signToken(
     foreign,
-    { ...claims, tid: 'ignored', realm_access: { roles: ['editor', 'bad,admin'] } },
+    { ...claims, tid: 'ignored', realm_access: { roles: ['editor', 'bad,admin', 'gateway'] } },
     { typ: 'JWT' },
   );
   await expect(verifier.verify(token, NOW)).resolves.toMatchObject({ tenant: 'acme', session: '', roles: ['editor'] });

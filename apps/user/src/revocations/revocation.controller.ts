@@ -1,7 +1,7 @@
 import { Controller, Inject } from '@nestjs/common';
 import { userV1 } from '@sluice/contract';
 import { DataSource } from 'typeorm';
-import { concat, defer, finalize, from, map, type Observable, ReplaySubject } from 'rxjs';
+import { map, Observable } from 'rxjs';
 import { invalid } from '../accounts/credentials.js';
 import { UserMetrics } from '../metrics.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
@@ -30,18 +30,25 @@ export class RevocationController implements userV1.RevocationServiceController 
   watchRevocations(request: userV1.WatchRevocationsRequest): Observable<userV1.RevocationBatch> {
     const sinceMs = Number(request.cursor || '0');
     if (!Number.isFinite(sinceMs) || sinceMs < 0) throw invalid('cursor', 'must be one of this service');
-    return defer(() => {
-      const live = new ReplaySubject<FeedMessage>();
-      const hearing = this.feed.messages.subscribe(live);
-      this.metrics.watchers.inc();
-      return concat(from(this.catchUp(sinceMs)), live).pipe(
-        map((message) => this.batchOf(message)),
-        finalize(() => {
-          hearing.unsubscribe();
-          this.metrics.watchers.dec();
-        }),
+    return new Observable<FeedMessage>((watcher) => {
+      let held: FeedMessage[] | undefined = [];
+      const hearing = this.feed.messages.subscribe({
+        next: (message) => (held ? held.push(message) : watcher.next(message)),
+        complete: () => watcher.complete(),
+      });
+      this.catchUp(sinceMs).then(
+        (missed) => {
+          for (const message of [missed, ...(held ?? [])]) watcher.next(message);
+          held = undefined;
+        },
+        (error: unknown) => watcher.error(error),
       );
-    });
+      this.metrics.watchers.inc();
+      return () => {
+        hearing.unsubscribe();
+        this.metrics.watchers.dec();
+      };
+    }).pipe(map((message) => this.batchOf(message)));
   }
 
   private async catchUp(sinceMs: number): Promise<FeedMessage> {

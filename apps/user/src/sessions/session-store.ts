@@ -82,6 +82,14 @@ const revokeAll = statement<{ id: string }>(
 export type RevocationCause =
   'logout' | 'logout-everywhere' | 'revoked' | 'refresh-reuse' | 'guest-upgrade' | 'account-locked' | 'roles-changed';
 
+const revokeOldest = statement(
+  'session-revoke-oldest',
+  `update sessions set revoked_at = clock_timestamp(), revoked_because = 'too-many'
+   where revoked_at is null and id in (
+     select id from sessions where user_id = $1 and revoked_at is null and idle_until > clock_timestamp()
+     order by created_at desc, id offset $2)`,
+);
+
 /** A session as its user sees it. */
 export interface SessionRow {
   readonly id: string;
@@ -138,6 +146,11 @@ export const sessionStore = {
   async insertWithin(manager: EntityManager, session: NewSession, seconds: SessionSeconds) {
     const [row] = await manager.query<SessionOwner[]>(insertSession.text, newSessionValues(session, seconds));
     return row;
+  },
+
+  /** Ends all of the user's sessions but the latest. */
+  async keepLatest(dataSource: DataSource, call: Caller, userId: string, count: number): Promise<void> {
+    await execute(dataSource, call, revokeOldest, [userId, count]);
   },
 
   /** @returns undefined when the session is not alive, or not in this generation, or rotates too often */

@@ -166,6 +166,16 @@ describe('own sessions', () => {
   });
 });
 
+test('a login beyond the number of sessions of a user ends the oldest', async () => {
+  const few = await UserSystem.join(system, { SESSIONS_PER_USER: '2' });
+  const { email, password, tokens, user } = await signIn(system.first);
+  for (let login = 0; login < 2; login++) await few.call('UserService/Login', { email, password });
+  await few.stop();
+  expect(await refusal(tokens.refresh_token)).toBe('INVALID_GRANT');
+  const alive = await system.sql('select from sessions where user_id = $1 and revoked_at is null', [user.id]);
+  expect(alive).toHaveLength(2);
+});
+
 describe('the refresh cookie', () => {
   const origin = 'http://localhost:8083';
 

@@ -30,6 +30,7 @@ export class Sessions {
   async open(call: Call, userId: string, device: string): Promise<userV1.TokenResponse> {
     const owner = await sessionStore.insert(this.dataSource, call, this.newSession(call, userId, device), this.seconds);
     if (!owner) throw new Problem('PERMISSION_DENIED', 'The account is locked.');
+    await sessionStore.keepLatest(this.dataSource, call, userId, this.settings.SESSIONS_PER_USER);
     return this.issuer.tokensOf(owner);
   }
 
