@@ -1,6 +1,7 @@
-import { Counter, Gauge, Histogram, type Logger, type Registry } from '@sluice/telemetry';
+import { Counter, Gauge, type Logger, type Registry } from '@sluice/telemetry';
 import type { Problem } from '@sluice/problem';
 import type { Decision, RedisStore } from '@sluice/limit';
+import { CallMetrics } from './call-metrics.js';
 import type { Listener } from './listener/listener.js';
 import { limitHits } from './listener/options.js';
 import type { Exchange } from './exchange.js';
@@ -14,12 +15,9 @@ export interface CallLog {
   ended(exchange: Exchange, status: number): void;
 }
 
-const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
-
 /** The metrics of the gateway, and the log of calls. Label values come from the configuration, never from a client. */
 export class Observer implements CallLog {
-  private readonly calls: Counter<'rpc' | 'form' | 'status'>;
-  private readonly duration: Histogram<'rpc'>;
+  private readonly calls: CallMetrics;
   private readonly refusals: Counter<'policy' | 'blocked_by' | 'shadow'>;
   private readonly reloads: Counter<'outcome'>;
 
@@ -31,19 +29,7 @@ export class Observer implements CallLog {
     listener: () => Listener | undefined,
   ) {
     const registers = [metrics];
-    this.calls = new Counter({
-      name: 'gateway_requests_total',
-      help: 'Calls by gRPC method (`none` when no route was found), form and HTTP status',
-      labelNames: ['rpc', 'form', 'status'],
-      registers,
-    });
-    this.duration = new Histogram({
-      name: 'gateway_request_seconds',
-      help: 'Time from the header fields of a call to the end of its answer',
-      labelNames: ['rpc'],
-      buckets: SECONDS,
-      registers,
-    });
+    this.calls = new CallMetrics(metrics);
     this.refusals = new Counter({
       name: 'gateway_limit_refusals_total',
       help: 'Calls that a policy refused, or would have refused in shadow mode',
@@ -139,8 +125,7 @@ export class Observer implements CallLog {
     const rpc = exchange.route?.target.method.path ?? 'none';
     const form = exchange.route?.form ?? 'rest';
     const ms = performance.now() - exchange.startedAt;
-    this.calls.inc({ rpc, form, status });
-    this.duration.observe({ rpc }, ms / 1000);
+    this.calls.count(rpc, form, status, ms);
     if (!this.accessLog) return;
     this.logger.info(
       {

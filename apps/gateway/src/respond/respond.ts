@@ -7,7 +7,7 @@ import { oauthError } from './oauth-error.js';
 import { grpcTrailers, trailerFrame } from './grpc-trailers.js';
 
 /** What every answer carries unless an upstream says otherwise: answers of an API belong in no shared cache. */
-const base: readonly Field[] = [['x-content-type-options', 'nosniff']];
+const nosniff: Field = ['x-content-type-options', 'nosniff'];
 const noStore: Field = ['cache-control', 'no-store'];
 
 /** A whole answer. */
@@ -35,9 +35,12 @@ export function begin(exchange: Exchange, status: number, fields: Field[]): void
 }
 
 function withCommonFields(exchange: Exchange, fields: Field[]): Field[] {
-  const all = [...fields, ...base, ...exchange.responseFields];
-  if (!fields.some(([name]) => name === 'cache-control')) all.push(noStore);
-  return all;
+  let cached = false;
+  for (const field of fields) cached ||= field[0] === 'cache-control';
+  fields.push(nosniff);
+  for (const field of exchange.responseFields) fields.push(field);
+  if (!cached) fields.push(noStore);
+  return fields;
 }
 
 /** The one place where a refusal or a failure becomes an answer. */

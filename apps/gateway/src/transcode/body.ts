@@ -23,10 +23,10 @@ export function readBody(
   const giveUp = (problem: Problem) => {
     over = true;
     chunks.length = 0;
-    clearTimeout(late);
+    arrived();
     fail(problem);
   };
-  const late = limitBodyTime(exchange, giveUp);
+  const arrived = limitBodyTime(exchange, giveUp);
   exchange.transport.readBody({
     onData(chunk) {
       if (over) return;
@@ -36,7 +36,7 @@ export function readBody(
     },
     onEnd() {
       if (over) return;
-      clearTimeout(late);
+      arrived();
       const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size);
       const coding = exchange.head.contentEncoding?.toLowerCase();
       if (coding === undefined || coding === 'identity') return take(body);
@@ -45,22 +45,48 @@ export function readBody(
   });
 }
 
+/** A body that is awaited. */
+class AwaitedBody {
+  constructor(
+    private readonly exchange: Exchange,
+    private readonly until: number,
+    private readonly fail: (problem: Problem) => void,
+  ) {}
+
+  /** @returns whether it is of no more interest */
+  check(now: number): boolean {
+    if (this.exchange.finished) return true;
+    if (now < this.until) return false;
+    this.fail(
+      now >= this.exchange.deadline
+        ? new Problem('DEADLINE_EXCEEDED', 'The body did not arrive before the deadline.')
+        : new Problem('REQUEST_TIMEOUT', 'The body did not arrive in time.'),
+    );
+    return true;
+  }
+}
+
+/** Bodies are late seldom, and awaited with every call: one look at all of them now and then is cheaper than a timer each. */
+const awaited = new Set<AwaitedBody>();
+const LOOK_MS = 50;
+let looking: NodeJS.Timeout | undefined;
+
+function look(): void {
+  const now = Date.now();
+  for (const body of awaited) if (body.check(now)) awaited.delete(body);
+}
+
 /**
  * Calls `fail` when the body has not ended within `timeouts.request`, or by the call's deadline if that comes first.
- * The caller clears the timer at the body's end.
+ *
+ * @returns to be called at the body's end
  */
-export function limitBodyTime(exchange: Exchange, fail: (problem: Problem) => void): NodeJS.Timeout {
-  const allowed = exchange.runtime.config.timeouts.request;
-  const left = exchange.deadline - Date.now();
-  const timer =
-    left < allowed
-      ? setTimeout(() => fail(new Problem('DEADLINE_EXCEEDED', 'The body did not arrive before the deadline.')), left)
-      : setTimeout(
-          () => fail(new Problem('REQUEST_TIMEOUT', `The body did not arrive within ${allowed} ms.`)),
-          allowed,
-        );
-  exchange.defer(() => clearTimeout(timer));
-  return timer;
+export function limitBodyTime(exchange: Exchange, fail: (problem: Problem) => void): () => void {
+  const until = Math.min(exchange.deadline, Date.now() + exchange.runtime.config.timeouts.request);
+  const body = new AwaitedBody(exchange, until, fail);
+  awaited.add(body);
+  looking ??= setInterval(look, LOOK_MS).unref();
+  return () => awaited.delete(body);
 }
 
 function decode(

@@ -69,11 +69,11 @@ class RelayCall implements RelayEvents {
     if (!transport.hasBody) return this.relay.end();
     const { kind } = exchange.route.target.method;
     const oneMessage = kind === 'unary' || kind === 'server_stream';
-    const late = oneMessage ? limitBodyTime(exchange, (problem) => this.refuse(problem)) : undefined;
+    const arrived = oneMessage ? limitBodyTime(exchange, (problem) => this.refuse(problem)) : undefined;
     transport.readBody({
       onData: (chunk) => this.send(chunk),
       onEnd: () => {
-        clearTimeout(late);
+        arrived?.();
         this.relay!.end();
       },
     });

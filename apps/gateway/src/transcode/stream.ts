@@ -142,7 +142,7 @@ class StreamCall implements CallEvents {
     const lone = this.lone;
     this.guarded(() => {
       const { body, contentType } = this.binding.decodeResponse(lone);
-      respond(exchange, 200, [['content-type', contentType], ...responseHeaders(this.metadata, this.upstream)], body);
+      respond(exchange, 200, responseHeaders(contentType, this.metadata, this.upstream), body);
     });
   }
 
@@ -150,11 +150,9 @@ class StreamCall implements CallEvents {
     if (this.begun) return;
     this.begun = true;
     const contentType = this.responses!.contentType ?? 'application/octet-stream';
-    begin(this.exchange, 200, [
-      ['content-type', contentType],
-      ['x-accel-buffering', 'no'],
-      ...responseHeaders(this.metadata, this.upstream),
-    ]);
+    const fields = responseHeaders(contentType, this.metadata, this.upstream);
+    fields.push(['x-accel-buffering', 'no']);
+    begin(this.exchange, 200, fields);
   }
 
   private guarded(work: () => void): void {

@@ -95,6 +95,6 @@ class UnaryCall implements CallEvents {
     } catch (error) {
       return respondProblem(exchange, transcodeProblem(error));
     }
-    respond(exchange, 200, [['content-type', contentType], ...responseHeaders(this.metadata, this.upstream)], body);
+    respond(exchange, 200, responseHeaders(contentType, this.metadata, this.upstream), body);
   }
 }

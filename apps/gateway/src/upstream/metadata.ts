@@ -1,3 +1,4 @@
+import type { Caller } from '@sluice/identity';
 import { formatTraceparent, newTraceContext } from '@sluice/telemetry';
 import type { Field } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
@@ -31,20 +32,14 @@ export function requestMetadata(exchange: Exchange, upstream: Upstream, secret: 
   const fields: Field[] = [
     ['traceparent', formatTraceparent(newTraceContext(exchange.trace))],
     ['x-forwarded-for', head.clientAddress],
-    ['x-forwarded-proto', head.scheme],
+    head.scheme === 'http' ? HTTP : ['x-forwarded-proto', head.scheme],
   ];
   if (head.host !== '') fields.push(['x-forwarded-host', head.host]);
   if (config.trusted) {
     if (secret !== undefined) fields.push(['x-sluice-gateway-secret', secret]);
     fields.push(['x-sluice-client-ip', head.clientAddress]);
   }
-  if (caller) {
-    fields.push(['x-sluice-subject', caller.subject], ['x-sluice-tenant', caller.tenant]);
-    if (caller.session !== '') fields.push(['x-sluice-session', caller.session]);
-    if (caller.roles.length > 0) fields.push(['x-sluice-roles', caller.roles.join(',')]);
-    if (caller.scope !== '') fields.push(['x-sluice-scope', caller.scope]);
-    if (caller.guest) fields.push(['x-sluice-guest', 'true']);
-  }
+  if (caller) for (const field of identityOf(caller)) fields.push(field);
   const { authorization } = head;
   if (upstream.forwardsAuthorization && authorization.kind === 'bearer' && (caller || !route.target.access.public)) {
     fields.push(['authorization', `Bearer ${authorization.token}`]);
@@ -60,6 +55,29 @@ export function requestMetadata(exchange: Exchange, upstream: Upstream, secret: 
   }
   if (head.cookie !== undefined && listed.includes('cookie')) fields.push(['cookie', head.cookie]);
   if (head.origin !== undefined && listed.includes('origin')) fields.push(['origin', head.origin]);
+  return fields;
+}
+
+const HTTP: Field = ['x-forwarded-proto', 'http'];
+
+/** A caller stays the same object from one call to the next, as long as the verdict on the token is kept. */
+const identities = new WeakMap<Caller, readonly Field[]>();
+
+function identityOf(caller: Caller): readonly Field[] {
+  let fields = identities.get(caller);
+  if (!fields) identities.set(caller, (fields = identityFields(caller)));
+  return fields;
+}
+
+function identityFields(caller: Caller): Field[] {
+  const fields: Field[] = [
+    ['x-sluice-subject', caller.subject],
+    ['x-sluice-tenant', caller.tenant],
+  ];
+  if (caller.session !== '') fields.push(['x-sluice-session', caller.session]);
+  if (caller.roles.length > 0) fields.push(['x-sluice-roles', caller.roles.join(',')]);
+  if (caller.scope !== '') fields.push(['x-sluice-scope', caller.scope]);
+  if (caller.guest) fields.push(['x-sluice-guest', 'true']);
   return fields;
 }
 
@@ -87,9 +105,13 @@ const passed = new Set([
   'www-authenticate',
 ]);
 
-/** The metadata of a REST answer that the client gets: the usual header fields and those the configuration lists. */
-export function responseHeaders(metadata: readonly Field[], upstream: Upstream): Field[] {
-  if (metadata.length === 0) return [];
+/** The header fields of a REST answer: its type, and of the metadata the usual ones and those the configuration lists. */
+export function responseHeaders(contentType: string, metadata: readonly Field[], upstream: Upstream): Field[] {
+  const fields: Field[] = [contentType === JSON_TYPE[1] ? JSON_TYPE : ['content-type', contentType]];
+  if (metadata.length === 0) return fields;
   const listed = upstream.config.response_headers;
-  return metadata.filter(([name]) => passed.has(name) || listed.includes(name));
+  for (const field of metadata) if (passed.has(field[0]) || listed.includes(field[0])) fields.push(field);
+  return fields;
 }
+
+const JSON_TYPE: Field = ['content-type', 'application/json'];
