@@ -48,6 +48,7 @@ export class Grants {
   }
 }
 
-function missing(field: string): Problem {
+/** `invalid_request` of RFC 6749 section 5.2. */
+export function missing(field: string): Problem {
   return new Problem('INVALID_ARGUMENT', `${field} is missing.`, { details: { field } });
 }

@@ -4,7 +4,7 @@ import { userV1 } from '@sluice/contract';
 import { currentCall, currentCaller } from '@sluice/service';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { sendHeaders, type TokenCall } from '../tokens/refresh-cookie.js';
-import { Grants, GRANTS } from './grants.js';
+import { Grants, GRANTS, missing } from './grants.js';
 import { ShownTokens } from './shown-tokens.js';
 
 /** The OAuth endpoints, over the same sessions as the JSON methods. */
@@ -24,11 +24,13 @@ export class OAuthController implements userV1.OAuthServiceController {
   }
 
   async revoke(request: userV1.RevokeRequest): Promise<userV1.RevokeResponse> {
+    if (request.token === '') throw missing('token');
     await this.tokens.revoke(currentCall(), request.token);
     return {};
   }
 
-  introspect(request: userV1.IntrospectRequest): Promise<userV1.IntrospectResponse> {
+  async introspect(request: userV1.IntrospectRequest): Promise<userV1.IntrospectResponse> {
+    if (request.token === '') throw missing('token');
     return this.tokens.introspect(currentCall(), currentCaller(), request.token);
   }
 

@@ -50,7 +50,8 @@ describe('revocation endpoint', () => {
     expect(refused.code).toBe('INVALID_GRANT');
   });
 
-  test('takes text that is no token', async () => {
+  test('takes text that is no token, but not nothing', async () => {
+    expect((await failure(revoke(''))).details).toEqual({ field: 'token' });
     await expect(revoke('nonsense')).resolves.toEqual({});
     const { tokens } = await signIn(system.first);
     await expect(revoke(`${tokens.access_token.slice(0, -4)}AAAA`)).resolves.toEqual({});
