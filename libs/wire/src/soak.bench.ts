@@ -38,12 +38,12 @@ function serve(): void {
   const listener = createServer((socket) => server.accept(socket));
   listener.listen(0, '127.0.0.1', () => process.send!({ port: (listener.address() as AddressInfo).port }));
   setInterval(() => {
-    const { rss, heapUsed } = process.memoryUsage();
+    const { rss, heapUsed, arrayBuffers } = process.memoryUsage();
     const megabytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(0);
     const { open, streams, requests, connections, connectionErrors, writeTimeouts, headersTimeouts } = server.counters;
     const handles = process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
     console.log(
-      `rss ${megabytes(rss)} MB, heap ${megabytes(heapUsed)} MB, sockets ${handles}, open ${open}, streams ${streams}; ` +
+      `rss ${megabytes(rss)} MB, heap ${megabytes(heapUsed)} MB, buffers ${megabytes(arrayBuffers)} MB, sockets ${handles}, open ${open}, streams ${streams}; ` +
         `${requests} requests, ${connections} connections, ${connectionErrors} errors, ${writeTimeouts + headersTimeouts} timeouts`,
     );
   }, REPORT_MS);

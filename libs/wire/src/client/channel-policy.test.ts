@@ -217,6 +217,23 @@ describe('several addresses', () => {
     expect((await call(channel).outcome).message).toContain('ECONNREFUSED');
   });
 
+  it('does not hammer a peer that ends every connection at once', async () => {
+    const channel = open();
+    const server = servers[0]!;
+    const end = (): void =>
+      void server.next().then((peer) => {
+        peer.send(f.settings());
+        peer.socket.end();
+        end();
+      });
+    end();
+    await call(channel).outcome;
+    await expect.poll(() => channel.state).toBe('failing');
+    const before = server.connections.length;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(server.connections.length - before).toBeLessThan(10);
+  });
+
   it('says so when a name cannot be resolved', async () => {
     const channel = new Channel('no-such-host.invalid:1');
     channels.push(channel);

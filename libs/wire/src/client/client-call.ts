@@ -90,6 +90,11 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     this.stream?.end();
   }
 
+  pause(): void {
+    this.paused = true;
+    this.stream?.pause();
+  }
+
   cancel(code: number = Status.CANCELLED, reason = 'the caller cancelled the call'): void {
     this.finish(failure(code, reason));
   }

@@ -50,6 +50,8 @@ export class ClientConnection extends Session {
   established = false;
   /** It was closed with nothing left to do. */
   drained = false;
+  /** When it was begun, as `Date.now()` counts. */
+  readonly openedAt = Date.now();
   /** Reads so far; tells whether anything has arrived since. */
   received = 0;
   private nextId = 1;

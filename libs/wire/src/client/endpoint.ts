@@ -32,6 +32,9 @@ export interface EndpointOwner {
 
 const BACKOFF_FIRST_MS = 100;
 const BACKOFF_GROWTH = 1.6;
+/** A peer that ends so many connections in a row so soon is not asked again at once. */
+const SHORT_LIFE_MS = 1_000;
+const SHORT_LIVES_MAX = 2;
 /** The share of picks that an address gets when it begins to return. */
 const RETURN_SHARE_FIRST = 0.1;
 
@@ -48,6 +51,8 @@ export class Endpoint implements ConnectionOwner {
 
   private attemptsFailed = 0;
   private retryAt = 0;
+  /** Connections in a row that were lost right after they had been made. */
+  private shortLives = 0;
   private failuresInRow = 0;
   private ejections = 0;
   private ejectedUntil = 0;
@@ -206,7 +211,8 @@ export class Endpoint implements ConnectionOwner {
     this.bytesWrittenBefore += connection.bytesWritten;
     this.socketsClosing++;
     if (this.removed) return;
-    if (connection.established) {
+    this.shortLives = Date.now() - connection.openedAt < SHORT_LIFE_MS ? this.shortLives + 1 : 0;
+    if (connection.established && this.shortLives <= SHORT_LIVES_MAX) {
       // A connection that had worked: try again at once, and only then begin to wait.
       if (this.connections.length === 0 && !this.owner.closing) this.connect();
     } else {

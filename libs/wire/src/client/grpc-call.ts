@@ -50,11 +50,6 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
     return this.send(frameMessage(message, this.outgoing));
   }
 
-  pause(): void {
-    this.paused = true;
-    this.stream?.pause();
-  }
-
   resume(): void {
     if (!this.paused || this.ended) return;
     this.paused = false;

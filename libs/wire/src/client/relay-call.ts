@@ -22,11 +22,6 @@ export class RelayCall extends ClientCall implements Relay {
     return this.send([bytes]);
   }
 
-  pause(): void {
-    this.paused = true;
-    this.stream?.pause();
-  }
-
   resume(): void {
     if (!this.paused || this.ended) return;
     this.paused = false;

@@ -170,6 +170,7 @@ export abstract class Session extends FrameSender implements FrameSink {
       case FrameType.GOAWAY:
         requireConnection(streamId);
         if (end - start < 8) throw new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, 'GOAWAY is shorter than 8 octets');
+        this.allow('idleFrames');
         return this.onGoaway(readUint31(bytes, start), readUint32(bytes, start + 4), bytes.subarray(start + 8, end));
       case FrameType.WINDOW_UPDATE:
         return this.onWindowUpdate(streamId, bytes, start, end);
@@ -272,7 +273,8 @@ export abstract class Session extends FrameSender implements FrameSink {
     requireConnection(streamId);
     if ((flags & Flag.ACK) !== 0) {
       if (end !== start) throw new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, 'SETTINGS with ACK is not empty');
-      if (this.settingsUnacknowledged > 0 && --this.settingsUnacknowledged === 0) this.blocks.acknowledge();
+      if (this.settingsUnacknowledged === 0) this.allow('idleFrames');
+      else if (--this.settingsUnacknowledged === 0) this.blocks.acknowledge();
       return;
     }
     if ((end - start) % SETTING_OCTETS !== 0) {
@@ -297,7 +299,10 @@ export abstract class Session extends FrameSender implements FrameSink {
   private onPing(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
     requireConnection(streamId);
     if (end - start !== 8) throw new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, 'PING is not 8 octets');
-    if ((flags & Flag.ACK) !== 0) return this.onPingAck();
+    if ((flags & Flag.ACK) !== 0) {
+      this.allow('idleFrames');
+      return this.onPingAck();
+    }
     this.allow('pings');
     const page = this.outbox.reserve(FRAME_HEADER_OCTETS + 8);
     const at = writeFrameHeader(page, this.outbox.offset, 8, FrameType.PING, Flag.ACK, 0);

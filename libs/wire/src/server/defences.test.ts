@@ -113,6 +113,21 @@ const FLOODS: Record<string, Row> = {
     counter: 'idleFrameFloods',
     goaway: CALM,
   },
+  'acknowledgements of nothing': {
+    attack: (peer) => peer.send(many(1_000, () => Buffer.concat([f.ping(true), f.settingsAck]))),
+    counter: 'idleFrameFloods',
+    goaway: CALM,
+  },
+  'GOAWAY again and again': {
+    attack: (peer) =>
+      peer.send(
+        f.headers(1, POST),
+        many(2_000, () => f.goaway(0, 0)),
+      ),
+    handler: hold,
+    counter: 'idleFrameFloods',
+    goaway: CALM,
+  },
   'unknown frames': {
     attack: (peer) => peer.send(many(2_000, () => f.frame(0xbe, 0, 0))),
     counter: 'idleFrameFloods',

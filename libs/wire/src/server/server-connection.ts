@@ -115,7 +115,7 @@ export class ServerConnection extends Session {
       return this.onMissingStream(streamId, 'HEADERS');
     }
     // §6.8: requests after the last one that GOAWAY named are not processed; the client knows.
-    if (this.goneAwayAt >= 0) return;
+    if (this.goneAwayAt >= 0) return this.allow('idleFrames');
     this.lastId = streamId;
     const { counters, settings } = this.owner;
     if (this.streams.size >= settings.maxConcurrentStreams) {

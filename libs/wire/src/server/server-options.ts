@@ -37,7 +37,7 @@ export interface Http2ServerOptions {
   emptyData?: Rate;
   /** WINDOW_UPDATE; every DATA frame we send earns four. */
   windowUpdates?: Rate;
-  /** PRIORITY, unknown types, frames for streams that are gone. */
+  /** PRIORITY, GOAWAY, acknowledgements, unknown types, frames for streams that are gone. */
   idleFrames?: Rate;
 }
 
