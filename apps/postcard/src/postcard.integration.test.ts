@@ -112,6 +112,8 @@ describe('a message', () => {
       status: 429,
       details: { blocked_by: 'budget', retry_after_ms: 1500 },
     });
+    system.allocator.retryAfterMs = undefined;
+    expect((await system.send(id, 'hello')).problem?.details).toEqual({ blocked_by: 'budget', retry_after_ms: 30_000 });
     const { messages } = await system.call<postcardV1.ListMessagesResponse>('ListMessages', { session_id: id });
     expect(messages).toEqual([]);
   });

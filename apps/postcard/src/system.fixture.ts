@@ -37,6 +37,8 @@ export class AllocatorPeer {
   readonly settled = new Map<string, number>();
   readonly calls: { method: string; metadata: Metadata; request: object }[] = [];
   capacity = Number.POSITIVE_INFINITY;
+  /** What a refusal says of the wait; undefined: nothing. */
+  retryAfterMs: number | undefined = 1500;
   /** Answers the next calls of a method with UNAVAILABLE. */
   readonly failNext = new Map<string, number>();
   private readonly server = new Server();
@@ -67,7 +69,9 @@ export class AllocatorPeer {
   private allocate({ request_id, token_count }: allocatorV1.AllocateRequest): void {
     const used = [...this.held.values(), ...this.settled.values()].reduce((sum, tokens) => sum + tokens, 0);
     if (used + Number(token_count) > this.capacity) {
-      throw new Problem('BUDGET_EXHAUSTED', '', { details: { blocked_by: 'budget', retry_after_ms: 1500 } });
+      const wait = this.retryAfterMs;
+      const details = { blocked_by: 'budget', ...(wait !== undefined && { retry_after_ms: wait }) };
+      throw new Problem('BUDGET_EXHAUSTED', '', { details });
     }
     this.held.set(request_id, Number(token_count));
   }
@@ -105,7 +109,7 @@ export class PostcardSystem {
     private service: StartedService,
     private client: GrpcClient,
     private readonly settings: Readonly<Record<string, string>>,
-    private readonly pool: pg.Pool,
+    private readonly database: pg.Client,
   ) {}
 
   static async start(settings: Readonly<Record<string, string>> = {}): Promise<PostcardSystem> {
@@ -119,10 +123,9 @@ export class PostcardSystem {
       ...settings,
     };
     const { service, client } = await start(all);
-    const pool = new pg.Pool({ connectionString: postgres.url, max: 2, options: '-c search_path=postcard' });
-    // The server may go before the last connection has noticed that it is closed.
-    pool.on('connect', (client) => client.on('error', () => undefined));
-    return new PostcardSystem(postgres, allocator, service, client, all, pool);
+    const database = new pg.Client({ connectionString: postgres.url, options: '-c search_path=postcard' });
+    await database.connect();
+    return new PostcardSystem(postgres, allocator, service, client, all, database);
   }
 
   async restart(changes: Readonly<Record<string, string>> = {}): Promise<void> {
@@ -176,7 +179,7 @@ export class PostcardSystem {
   }
 
   async sql<Row>(text: string, values: unknown[] = []): Promise<Row[]> {
-    return (await this.pool.query(text, values)).rows as Row[];
+    return (await this.database.query(text, values)).rows as Row[];
   }
 
   /** A pool ends before its connections do; what the server says to those would be an error that nobody listens for. */
@@ -190,7 +193,7 @@ export class PostcardSystem {
     await this.service.stop();
     this.allocator.stop();
     await this.connectionsClosed();
-    await this.pool.end();
+    await this.database.end();
     await this.postgres.stop();
   }
 }

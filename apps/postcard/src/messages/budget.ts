@@ -4,7 +4,7 @@ import { type Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { ClientGrpcProxy } from '@nestjs/microservices';
 import { type allocatorV1, protoRoot } from '@sluice/contract';
-import { problemFromStatus } from '@sluice/problem';
+import { Problem, problemFromStatus } from '@sluice/problem';
 import { type Call, outgoingMetadata } from '@sluice/service';
 import type { Logger } from '@sluice/telemetry';
 import type { Observable } from 'rxjs';
@@ -45,6 +45,9 @@ const RESERVE_MS = 5_000;
 const END_MS = 3_000;
 const END_WAITS_MS = [100, 400, 1600] as const;
 
+/** When to ask again, where the allocator knows of no lease that ends: somebody may free tokens or add a node. */
+const WAIT_UNKNOWN_MS = 30_000;
+
 /** Reserves tokens at the allocator for the caller of a message, and settles or frees them. */
 @Injectable()
 export class Budget implements OnApplicationShutdown {
@@ -79,7 +82,7 @@ export class Budget implements OnApplicationShutdown {
       if (code !== status.RESOURCE_EXHAUSTED)
         void this.end(request_id, (client, options) => client.free({ request_id }, metadata, options));
       const [bytes] = trailers?.get('grpc-status-details-bin') ?? [];
-      throw problemFromStatus(code, details, bytes instanceof Buffer ? bytes : undefined);
+      throw withWait(problemFromStatus(code, details, bytes instanceof Buffer ? bytes : undefined));
     }
     return {
       tokens,
@@ -125,4 +128,11 @@ export class Budget implements OnApplicationShutdown {
       }
     }
   }
+}
+
+/** A spent budget always says when to ask again. */
+function withWait(problem: Problem): Problem {
+  const { code, details, message } = problem;
+  if (code !== 'BUDGET_EXHAUSTED' || details['retry_after_ms'] !== undefined) return problem;
+  return new Problem(code, message, { details: { ...details, retry_after_ms: WAIT_UNKNOWN_MS } });
 }
