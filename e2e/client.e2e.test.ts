@@ -4,7 +4,16 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createClient, fileLock, fileStore, retryAfterMs, SluiceError, type SluiceClient } from '@sluice/client';
+import {
+  createClient,
+  fileLock,
+  fileStore,
+  memoryStore,
+  retryAfterMs,
+  SluiceError,
+  type GuestAlert,
+  type SluiceClient,
+} from '@sluice/client';
 import { startSystem, type TestSystem } from '@sluice/testing';
 import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -107,6 +116,28 @@ test('an identity service that is down is no sign-out', async () => {
       { timeout: 20_000 },
     )
     .toBe(200);
+});
+
+test('a guest: one token for all calls at once, kept over a restart, and the id survives becoming a user', async () => {
+  const alerts: GuestAlert[] = [];
+  const store = memoryStore();
+  const options = { baseUrl: apiUrl(), store, guest: true, onAcquire: (alert: GuestAlert) => alerts.push(alert) };
+  const guest = createClient(options);
+  const responses = await Promise.all(Array.from({ length: 30 }, () => guest.fetch('/me')));
+  expect(responses.map(({ status }) => status)).toEqual(Array(30).fill(200));
+  const { id } = await guest.call('GET /me', {});
+  expect(alerts).toMatchObject([{ inLastHour: 1, record: { cause: 'no_token', outcome: 'issued' } }]);
+
+  const restarted = createClient(options);
+  await expired(restarted);
+  expect(await restarted.call('GET /me', {})).toMatchObject({ id, guest: true });
+  expect(await restarted.guest.canAcquire()).toMatchObject({ allowed: false, reason: 'live_token' });
+
+  const account = { email: `${crypto.randomUUID()}@example.com`, password: 'correct horse battery staple' };
+  await restarted.guest.upgrade(account);
+  expect(await restarted.call('GET /me', {})).toMatchObject({ id, email: account.email, guest: false });
+  expect(await restarted.guest.canAcquire()).toEqual({ allowed: false, reason: 'signed_in' });
+  expect(alerts).toHaveLength(1);
 });
 
 test('processes that share a folder refresh once', async () => {
