@@ -7,7 +7,7 @@ import { connectRedis, type RedisClient } from './connect.js';
 import { limitScript } from './script.js';
 
 export interface RedisStoreOptions {
-  /** How long one question may take before the declared mode answers. Default 40. */
+  /** How long one question may take before the declared mode answers. Default 30: 50 with what a busy process adds. */
   readonly answerTimeoutMs?: number;
   /** How often a lost server is looked for. Default 100. */
   readonly probeEveryMs?: number;
@@ -100,7 +100,7 @@ class SharedBuckets implements RedisStore {
     private readonly client: ScriptClient,
     private readonly options: RedisStoreOptions,
   ) {
-    this.#answerTimeoutMs = options.answerTimeoutMs ?? 40;
+    this.#answerTimeoutMs = options.answerTimeoutMs ?? 30;
     this.#prefix = options.keyPrefix ?? '{sluice:limit}';
     this.#clock = options.clock;
     this.#nowMs =
