@@ -146,14 +146,23 @@ export class GatewayService implements OnApplicationShutdown {
     };
   }
 
-  /** What keeps the gateway from serving, by name. */
+  /**
+   * What keeps the gateway from serving, by name. An upstream that is down does not: the others are served. The ended sessions
+   * must have been known once, so that a gateway that starts does not let them in.
+   */
   async missing(): Promise<Record<string, string>> {
     if (this.draining) return { gateway: 'shutting down' };
     if (!this.runtime || !this.listener) return { gateway: 'starting' };
-    const states = await this.runtime.health();
-    const missing = Object.fromEntries(Object.entries(states).filter(([, state]) => state !== 'SERVING'));
     const { revocations } = this.runtime;
-    return revocations && !revocations.fresh ? { ...missing, revocations: 'the stream is lost' } : missing;
+    return revocations && revocations.ageSeconds === Infinity ? { revocations: 'not known yet' } : {};
+  }
+
+  /** What does not work at present although the gateway serves, by name. */
+  async degraded(): Promise<Record<string, string>> {
+    if (!this.runtime) return {};
+    const states = Object.entries(await this.runtime.health()).filter(([, state]) => state !== 'SERVING');
+    const stale = this.runtime.revocations && !this.runtime.revocations.fresh;
+    return { ...Object.fromEntries(states), ...(stale && { revocations: 'the stream is lost' }) };
   }
 
   drain(): void {

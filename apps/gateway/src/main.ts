@@ -11,7 +11,10 @@ await runProcess(async () => {
   const values = readSettings(settings);
   const logger = createLogger('gateway', values.LOG_LEVEL);
   let gateway: GatewayService | undefined;
-  const readiness = { check: async () => gateway?.missing() ?? { gateway: 'starting' } };
+  const readiness = {
+    check: async () => gateway?.missing() ?? { gateway: 'starting' },
+    degraded: async () => gateway?.degraded() ?? {},
+  };
   const app = await NestFactory.create(GatewayModule.with(values, logger, readiness), new FastifyAdapter(), {
     logger: nestLogger(logger),
     abortOnError: false,

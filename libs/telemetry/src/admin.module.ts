@@ -5,6 +5,8 @@ import { collectDefaultMetrics, type Registry } from 'prom-client';
 export interface Readiness {
   /** The names of the things that are not ready, with the reason; empty when the process can serve. */
   check(): Promise<Readonly<Record<string, string>>>;
+  /** What does not work although the process can serve: told by `/readyz`, whose answer stays 200. */
+  degraded?(): Promise<Readonly<Record<string, string>>>;
 }
 
 export const READINESS = Symbol('readiness');
@@ -30,12 +32,14 @@ class AdminController {
     return { status: 'ok' };
   }
 
-  /** The process can serve: 200, or 503 with what is missing. */
+  /** The process can serve: 200, with what does not work all the same; or 503 with what is missing. */
   @Get('readyz')
   async readyz(@Res() reply: Reply) {
     const missing = await this.readiness.check();
-    const ready = Object.keys(missing).length === 0;
-    return reply.status(ready ? 200 : 503).send(ready ? { status: 'ok' } : { status: 'not ready', missing });
+    if (Object.keys(missing).length > 0) return reply.status(503).send({ status: 'not ready', missing });
+    const degraded = (await this.readiness.degraded?.()) ?? {};
+    const whole = Object.keys(degraded).length === 0;
+    return reply.status(200).send(whole ? { status: 'ok' } : { status: 'ok', degraded });
   }
 
   /** Prometheus text format. */
