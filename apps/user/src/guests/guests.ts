@@ -12,6 +12,7 @@ import { Keys } from '../keys/keys.js';
 import { seal, unseal } from '../keys/seal.js';
 import { UserMetrics } from '../metrics.js';
 import { networkOf } from '../protection/network.js';
+import { Turns } from '../protection/turns.js';
 import { Sessions } from '../sessions/sessions.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { TokenIssuer } from '../tokens/token-issuer.js';
@@ -42,6 +43,7 @@ export class Guests {
   private readonly limits: GuestLimits;
   /** Requests of one device that are decided together, so that a device that asks a hundred times at once takes one connection. */
   private readonly deciding = new Map<string, Promise<Outcome>>();
+  private readonly turns = new Turns();
 
   constructor(
     private readonly dataSource: DataSource,
@@ -76,7 +78,8 @@ export class Guests {
 
     const flight = `${tenant} ${device} ${network}`;
     const shared = this.deciding.get(flight);
-    const deciding = shared ?? this.decide(call, key, cause).finally(() => this.deciding.delete(flight));
+    const deciding =
+      shared ?? this.inTurn(key, () => this.decide(call, key, cause)).finally(() => this.deciding.delete(flight));
     if (!shared) this.deciding.set(flight, deciding);
     const outcome = await deciding;
     const name = outcome.kind === 'refused' ? `refused:${outcome.refusal.limit.name}` : outcome.kind;
@@ -84,6 +87,11 @@ export class Guests {
     this.metrics.guests.inc({ outcome: shared && name === 'issued' ? 'returned' : name });
     if (outcome.kind === 'refused') throw refusalProblem(outcome.refusal);
     return outcome.tokens;
+  }
+
+  /** Devices of one address are decided one after another, as the lock of the address asks for anyway. */
+  private inTurn(key: GuestKey, decide: () => Promise<Outcome>): Promise<Outcome> {
+    return key.network === '' ? decide() : this.turns.take(key.network, decide);
   }
 
   private decide(call: Call, key: GuestKey, cause: string): Promise<Outcome> {
