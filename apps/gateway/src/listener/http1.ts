@@ -71,7 +71,8 @@ export class Http1Transport implements Transport {
     this.closeWhenDue(flat);
     this.response.writeHead(status, flat);
     // Text leaves with the header section in one string, and Node makes one plain write of it.
-    if (body !== undefined && body.byteLength <= SMALL_BODY) this.response.end(asBuffer(body).toString('latin1'), 'latin1');
+    if (body !== undefined && body.byteLength <= SMALL_BODY)
+      this.response.end(asBuffer(body).toString('latin1'), 'latin1');
     else this.response.end(body);
     this.watch();
   }

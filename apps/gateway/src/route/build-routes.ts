@@ -82,7 +82,7 @@ function addLocalRoutes(
   }
 }
 
-function compileOptions(config: UpstreamConfig): Parameters<typeof compileBindings>[1] {
+export function compileOptions(config: UpstreamConfig): Parameters<typeof compileBindings>[1] {
   return {
     overrides: config.http.rules,
     pathPrefix: config.path_prefix,
