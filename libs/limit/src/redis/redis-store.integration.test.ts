@@ -50,7 +50,9 @@ describe.skipIf(redisMissing)(`on a Redis${redisMissing ? ` (${redisMissing})` :
   });
 
   async function start(options: RedisStoreOptions = {}): Promise<RedisStore> {
-    const store = await openRedisStore(redis.url, { keyPrefix: `{test${prefixes++}}`, ...options });
+    // A busy machine does not decide a test: only what is lost for long is lost.
+    const patient = { keyPrefix: `{test${prefixes++}}`, answerTimeoutMs: 10_000 };
+    const store = await openRedisStore(redis.url, { ...patient, ...options });
     open.push(store);
     return store;
   }
@@ -59,7 +61,7 @@ describe.skipIf(redisMissing)(`on a Redis${redisMissing ? ` (${redisMissing})` :
     const time = { us: 1_700_000_000_000_000 };
     const clock = () => time.us;
     let run = 0;
-    const shared = await start({ clock, answerTimeoutMs: 5_000 });
+    const shared = await start({ clock });
     await fc.assert(
       fc.asyncProperty(
         policies().chain((policy) => fc.tuple(fc.constant(policy), calls(policy))),
@@ -100,7 +102,7 @@ describe.skipIf(redisMissing)(`on a Redis${redisMissing ? ` (${redisMissing})` :
   test('a clock that goes back: both stores still agree, and nothing is blocked for longer than a window', async () => {
     const time = { us: 1_700_000_000_000_000 };
     const clock = () => time.us;
-    const shared = await start({ clock, answerTimeoutMs: 5_000 });
+    const shared = await start({ clock });
     const memory = createMemoryStore({ clock });
     const asks = (['sliding_window', 'token_bucket'] as const).map((algorithm) =>
       ask(compiled({ name: algorithm, algorithm })),
