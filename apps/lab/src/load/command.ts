@@ -34,7 +34,8 @@ export async function load(args: readonly string[]): Promise<number> {
 
 async function execute(request: LoadRequest): Promise<number> {
   const plan = planOf(request.scenario, request.options);
-  const baseline = request.baseline === undefined ? undefined : readBaseline(request.baseline);
+  const { name } = request.scenario;
+  const baseline = request.baseline === undefined ? undefined : readBaseline(request.baseline, name, plan.timeScale);
   const unreachable = await probe(plan.baseUrl, plan.addressMode);
   if (unreachable) {
     process.stderr.write(`${plan.baseUrl} does not answer: ${unreachable}\n`);

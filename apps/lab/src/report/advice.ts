@@ -82,8 +82,8 @@ const rules: readonly Rule[] = [
       figures: `${calls.planned - calls.sent} of ${calls.planned} unsent; most often: ${reason} (${count})`,
     };
   },
-  ({ sessions, scenario }) =>
-    sessions.created >= sessions.wanted
+  ({ sessions, scenario, interrupted }) =>
+    interrupted || sessions.created >= sessions.wanted
       ? undefined
       : {
           text: 'Not every session was created before the clean-up. Limits on guests and sessions are per address: use more addresses, more sessions_per_user, or a longer run.',

@@ -17,8 +17,8 @@ export interface Comparison {
 const LATENCY_NOISE_MS = 5;
 const SHARE_NOISE = 0.005;
 
-/** @throws UsageError when the file is not a report of this lab */
-export function readBaseline(path: string): Report {
+/** @throws UsageError when the file is not a report of this lab, or is of another scenario or time scale */
+export function readBaseline(path: string, scenario: string, timeScale: number): Report {
   let content: Partial<Report>;
   try {
     content = JSON.parse(readFileSync(path, 'utf8')) as Partial<Report>;
@@ -26,7 +26,14 @@ export function readBaseline(path: string): Report {
     throw new UsageError(`--baseline ${path}: ${(error as Error).message}`);
   }
   if (content?.format !== REPORT_FORMAT) throw new UsageError(`--baseline ${path}: expected a report.json of this lab`);
-  return content as Report;
+  const baseline = content as Report;
+  const { time_scale } = baseline.configuration;
+  if (baseline.scenario.name !== scenario || time_scale !== timeScale) {
+    throw new UsageError(
+      `--baseline ${path} is of ${baseline.scenario.name} at time scale ${time_scale}: expected ${scenario} at ${timeScale}`,
+    );
+  }
+  return baseline;
 }
 
 /**

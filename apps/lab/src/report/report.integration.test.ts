@@ -76,10 +76,15 @@ describe('the baseline', () => {
     expect(regressed.map(({ name }) => name)).toEqual(['latency, 95th percentile', 'successful calls']);
   });
 
-  it('is refused when it is no report', () => {
+  it('is refused when it is no report, or of another scenario or time scale', () => {
     const path = join(folder, 'other.json');
     writeFileSync(path, '{"format":"other"}');
-    expect(() => readBaseline(path)).toThrow(/expected a report.json/);
+    expect(() => readBaseline(path, 'light_load', 300)).toThrow(/expected a report.json/);
+    const own = join(folder, 'report.json');
+    writeFileSync(own, JSON.stringify(report));
+    expect(readBaseline(own, 'light_load', 300).scenario.name).toBe('light_load');
+    expect(() => readBaseline(own, 'heavy_load', 300)).toThrow(/is of light_load at time scale 300/);
+    expect(() => readBaseline(own, 'light_load', 1)).toThrow(/expected light_load at 1/);
   });
 });
 
