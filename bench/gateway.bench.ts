@@ -1,78 +1,123 @@
 /**
- * A REST call of echo size through the gateway, against the same route written by hand with NestJS and grpc-js.
- * CPU time per call; one gRPC service (grpc-js) stands behind both.
+ * The gateway against what one would use or write instead: NestJS with grpc-js, and grpc-gateway in Go where Go is installed.
+ * CPU time of the gateway's process per call, medians of alternating rounds; one gRPC service (grpc-js) stands behind all of them.
+ * h2load makes the calls, on a core of its own.
  *
- *   npm run bench gateway [rounds] [calls per round]
+ *   npm run bench gateway [rounds] [calls per round] [part of a title, to run one table]
  */
-import { execFileSync, fork, type ChildProcess } from 'node:child_process';
+import { execFileSync, fork, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { contest, contestTable, freePort, httpLoad, type Contestant } from '@sluice/testing';
+import { contest, contestTable, freePort, type Contestant } from '@sluice/testing';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const bench = join(root, 'bench');
-const proto = join(root, 'proto');
 const rounds = Number(process.argv[2] ?? 5);
 const calls = Number(process.argv[3] ?? 10_000);
+const only = process.argv[4] ?? '';
 
 const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-'));
 const children: ChildProcess[] = [];
+if (missing('h2load')) throw new Error('h2load is missing: apt-get install nghttp2-client');
+
+interface Running {
+  child: ChildProcess;
+  port: number;
+}
+type Protocol = 'HTTP/1.1' | 'h2c';
+
 try {
   const descriptors = join(folder, 'echo.binpb');
-  const modules = JSON.stringify({ version: 'v2', modules: [{ path: 'bench' }, { path: 'proto' }] });
-  execFileSync(
-    process.execPath,
-    [
-      join(root, 'node_modules/@bufbuild/buf/bin/buf'),
-      'build',
-      '--config',
-      modules,
-      '--path',
-      'bench/echo.proto',
-      '-o',
-      descriptors,
-    ],
-    {
-      cwd: root,
-    },
-  );
-  const echo = await peer('echo-server', [bench, proto]);
-  const nest = await peer('nest-gateway', [bench, proto, `127.0.0.1:${echo.port}`]);
-  const gateway = await startGateway(echo.port, descriptors);
+  buildDescriptors(descriptors);
+  const proto = join(root, 'proto');
+  const { child: echo, port: echoPort } = await peer('echo-server', [bench, proto]);
+  const address = `127.0.0.1:${echoPort}`;
+  const { token, port: keyPort } = await keyServer();
+  const settings = { ECHO_ADDRESS: address, ECHO_DESCRIPTORS: descriptors, KEYS_URL: `http://127.0.0.1:${keyPort}/` };
+  const full = await startGateway('gateway-full.yaml', settings);
+  const bare = await startGateway('gateway.yaml', settings);
+  await idleConnections(bare);
+  const nest = await peer('nest-gateway', [bench, proto, address]);
+  const go = await startGo(address);
 
-  const contestant = (name: string, { child, port }: Running): Contestant => ({
+  const contestant = (
+    name: string,
+    { child, port }: Running,
+    protocol: Protocol,
+    path: string,
+    more: string[],
+  ): Contestant => ({
     name,
-    processes: { gateway: child.pid!, service: echo.child.pid! },
-    run: (count) =>
-      httpLoad(
-        {
-          port,
-          method: 'POST',
-          path: '/echo/postcard',
-          headers: { 'content-type': 'application/json' },
-          body: '{"text":"twenty bytes of text","number":"42"}',
-          connections: 32,
-        },
-        count,
-      ),
+    processes: { gateway: child.pid!, service: echo.pid! },
+    run: (count) => load(port, protocol, path, [...more, '-H', `authorization: Bearer ${token}`], count),
   });
-  const results = await contest([contestant('Sluice', gateway), contestant('NestJS + grpc-js', nest)], {
-    rounds,
-    calls,
-  });
-  console.log(`POST /echo/{name}, HTTP/1.1, 32 connections; medians of ${rounds} rounds of ${calls} calls`);
-  console.log(contestTable(results));
+  for (const [size, share] of [
+    [50, 1],
+    [1024, 1],
+    [100 * 1024, 0.05],
+  ] as const) {
+    const file = join(folder, `body-${size}`);
+    writeFileSync(file, JSON.stringify({ text: 'x'.repeat(Math.max(1, size - 27)), number: '42' }));
+    const json = ['-d', file, '-H', 'content-type: application/json'];
+    const path = '/echo/postcard';
+    await table(`POST /echo/{name}, ${size} octets`, share, [
+      contestant('Sluice, HTTP/1.1, every stage', full, 'HTTP/1.1', path, json),
+      contestant('Sluice, HTTP/1.1, no auth or limits', bare, 'HTTP/1.1', path, json),
+      contestant('Sluice, h2c, every stage', full, 'h2c', path, json),
+      contestant('Sluice, h2c, no auth or limits', bare, 'h2c', path, json),
+      contestant('NestJS + grpc-js, HTTP/1.1', nest, 'HTTP/1.1', path, json),
+      ...(go ? [contestant('grpc-gateway (Go), HTTP/1.1', go, 'HTTP/1.1', path, json)] : []),
+    ]);
+  }
+  await table('GET /count/1000, a stream of 1000 messages', 0.005, [
+    contestant('Sluice, HTTP/1.1, every stage', full, 'HTTP/1.1', '/count/1000', []),
+    contestant('Sluice, h2c, every stage', full, 'h2c', '/count/1000', []),
+    ...(go ? [contestant('grpc-gateway (Go), HTTP/1.1', go, 'HTTP/1.1', '/count/1000', [])] : []),
+  ]);
+  const grpcBody = join(folder, 'message');
+  const message = Buffer.from([0x0a, 3, 0x61, 0x6e, 0x6e]);
+  writeFileSync(grpcBody, Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]));
+  const grpc = ['-d', grpcBody, '-H', 'content-type: application/grpc', '-H', 'te: trailers'];
+  await table('gRPC passed through, unary', 1, [
+    contestant('Sluice, h2c, every stage', full, 'h2c', '/sluice.bench.v1.EchoService/Echo', grpc),
+    contestant('Sluice, h2c, no auth or limits', bare, 'h2c', '/sluice.bench.v1.EchoService/Echo', grpc),
+  ]);
 } finally {
   for (const child of children) child.kill();
   rmSync(folder, { recursive: true, force: true });
 }
 
-interface Running {
-  child: ChildProcess;
-  port: number;
+async function table(title: string, share: number, contestants: Contestant[]): Promise<void> {
+  if (!title.includes(only)) return;
+  const count = Math.max(20, Math.round(calls * share));
+  const results = await contest(contestants, { rounds, calls: count });
+  console.log(`\n${title}; medians of ${rounds} rounds of ${count} calls\n${contestTable(results)}`);
+}
+
+/** @throws when not every answer is 200 */
+async function load(port: number, protocol: Protocol, path: string, more: string[], count: number): Promise<void> {
+  const shape = protocol === 'HTTP/1.1' ? ['--h1', '-c', '16', '-m', '1'] : ['-c', '2', '-m', '8'];
+  const args = [...shape, '-n', String(count), ...more, `http://127.0.0.1:${port}${path}`];
+  const child = spawn('taskset', ['-c', '1', 'h2load', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let printed = '';
+  child.stdout.on('data', (chunk: Buffer) => (printed += chunk.toString()));
+  await once(child, 'exit');
+  if (!printed.includes(`status codes: ${count} 2xx`)) throw new Error(printed);
+}
+
+function missing(program: string): boolean {
+  return spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0;
+}
+
+function buildDescriptors(file: string): void {
+  const modules = JSON.stringify({ version: 'v2', modules: [{ path: 'bench' }, { path: 'proto' }] });
+  const buf = join(root, 'node_modules/@bufbuild/buf/bin/buf');
+  const args = [buf, 'build', '--config', modules, '--path', 'bench/echo.proto', '-o', file];
+  execFileSync(process.execPath, args, { cwd: root });
 }
 
 /** Starts one of `peers/`, which tells its port when it listens. */
@@ -83,19 +128,45 @@ async function peer(name: string, args: string[]): Promise<Running> {
   return { child, port };
 }
 
-async function startGateway(echoPort: number, descriptors: string): Promise<Running> {
+async function keyServer(): Promise<{ port: number; token: string }> {
+  const child = fork(fileURLToPath(new URL('./peers/key-server.js', import.meta.url)));
+  children.push(child);
+  const [told] = (await once(child, 'message')) as [{ port: number; token: string }];
+  return told;
+}
+
+/** grpc-gateway on one core of Go's, or undefined with the reason on the terminal. */
+async function startGo(address: string): Promise<Running | undefined> {
+  const needed = ['go', 'protoc', 'protoc-gen-grpc-gateway'].filter(missing);
+  if (needed.length > 0) {
+    console.log(
+      `Without grpc-gateway (Go): ${needed.join(', ')} missing; bench/peers/go-gateway/build.sh says what to install.`,
+    );
+    return undefined;
+  }
+  const program = join(folder, 'go-gateway');
+  execFileSync('sh', [join(bench, 'peers/go-gateway/build.sh'), join(folder, 'go'), program], { cwd: root });
+  const child = spawn(program, [address], {
+    env: { ...process.env, GOMAXPROCS: '1' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  children.push(child);
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  return { child, port: Number(line.toString()) };
+}
+
+async function startGateway(config: string, settings: Record<string, string>): Promise<Running> {
   const [port, adminPort] = [await freePort(), await freePort()];
   const child = fork(join(root, 'apps/gateway/dist/main.js'), [], {
     cwd: root,
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     env: {
       ...process.env,
+      ...settings,
       NODE_ENV: 'production',
-      GATEWAY_CONFIG: join(bench, 'gateway.yaml'),
+      GATEWAY_CONFIG: join(bench, config),
       GATEWAY_PORT: String(port),
       GATEWAY_ADMIN_PORT: String(adminPort),
-      ECHO_ADDRESS: `127.0.0.1:${echoPort}`,
-      ECHO_DESCRIPTORS: descriptors,
       ACCESS_LOG: 'false',
     },
   });
@@ -111,4 +182,23 @@ async function startGateway(echoPort: number, descriptors: string): Promise<Runn
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return { child, port };
+}
+
+/** Resident memory before and with idle connections of HTTP/1.1, each of which has had one answer. */
+async function idleConnections({ child, port }: Running): Promise<void> {
+  const resident = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))![1]) / 1024;
+  const before = resident();
+  const sockets: Socket[] = [];
+  for (let index = 0; index < 10_000; index++) {
+    const socket = connect(port, '127.0.0.1');
+    sockets.push(socket);
+    socket.on('error', (error) => console.error(error.message));
+    socket.write('GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n');
+    if (index % 50 === 49) await once(socket, 'data');
+  }
+  const open = readdirSync(`/proc/${child.pid}/fd`).length;
+  console.log(
+    `\n10 000 idle connections (${open} descriptors): ${Math.round(before)} MB before, ${Math.round(resident())} MB with them`,
+  );
+  for (const socket of sockets) socket.destroy();
 }
