@@ -6,6 +6,8 @@ import { states, type Operation, type Outcome } from './operation.js';
 import type { PostgresExecutor } from './postgres-executor.js';
 
 const THRESHOLD = 60;
+/** The unit of the model's time: so long that the time which really passes never decides. */
+const UNIT_SECONDS = 10_000;
 const ids = ['k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7', 'k8', 'k9', 'k10', 'k11', 'k12'];
 
 const anOperation = fc
@@ -25,7 +27,7 @@ const anOperation = fc
   })
   .map(({ kind, id, count, ttl, subject, privileged }) =>
     operation(kind, id, kind === 'allocate' || kind === 'settle' ? count : 0, {
-      ttlSeconds: kind === 'extend' ? ttl + 5 : kind === 'allocate' ? ttl : 0,
+      ttlSeconds: (kind === 'extend' ? ttl + 5 : kind === 'allocate' ? ttl : 0) * UNIT_SECONDS,
       subject,
       privileged,
     }),
@@ -44,7 +46,7 @@ const aStep = fc.oneof(
       .tuple(fc.constantFrom('a', 'b', 'c', 'd'), fc.integer({ min: 1, max: 200 }))
       .map((resize) => ({ resize })),
   },
-  { weight: 1, arbitrary: fc.integer({ min: 1, max: 60 }).map((seconds) => ({ seconds })) },
+  { weight: 1, arbitrary: fc.integer({ min: 1, max: 60 }).map((units) => ({ seconds: units * UNIT_SECONDS })) },
 );
 type Step = typeof aStep extends fc.Arbitrary<infer T> ? T : never;
 
