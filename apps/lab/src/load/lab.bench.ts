@@ -6,15 +6,23 @@
  *
  *   npm run bench lab [rounds] [calls per second] [seconds]
  */
-/// <reference path="../../test-support/autocannon.d.ts" />
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
-import autocannon from 'autocannon';
 import { planOf } from '../../dist/load/plan.js';
 import { runLoad } from '../../dist/load/run.js';
 import { parseScenario } from '../../dist/load/scenario.js';
+
+/** The package brings no types. */
+const autocannon = createRequire(import.meta.url)('autocannon') as (options: {
+  readonly url: string;
+  readonly connections: number;
+  readonly amount?: number;
+  readonly duration?: number;
+  readonly overallRate?: number;
+}) => Promise<{ readonly '2xx': number }>;
 
 const CONNECTIONS = 50;
 /** Serves as every answer that the lab wants: a token, a session. */
