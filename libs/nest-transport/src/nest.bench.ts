@@ -7,6 +7,7 @@
 import 'reflect-metadata';
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { Controller, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -84,6 +85,15 @@ async function run(channel: Channel, message: Buffer, calls: number): Promise<vo
   });
 }
 
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 async function cpuOf(child: ChildProcess): Promise<number> {
   child.send('cpu');
   return ((await once(child, 'message')) as [number])[0];
@@ -96,8 +106,8 @@ async function main(rounds: number, calls: number): Promise<void> {
   )['Echo']!;
   const message = echo.requestSerialize({ text: 'twenty bytes of text', count: 7 });
   const peers = await Promise.all(
-    KINDS.map(async (kind, at) => {
-      const port = 40_000 + at + (process.pid % 10_000);
+    KINDS.map(async (kind) => {
+      const port = await freePort();
       const child = fork(process.argv[1]!, ['serve', kind, String(port)], { execArgv: process.execArgv });
       await once(child, 'message');
       return {

@@ -61,7 +61,8 @@ export abstract class Session extends FrameSender implements FrameSink {
   private readonly allowances = new Map<RatedFlood, Allowance>();
   private readonly ended = new Int32Array(RECENT_STREAMS);
   private endedAt = 0;
-  private readonly reset = new Int32Array(RECENT_RESETS);
+  /** Made with the first reset: most connections have none. */
+  private reset: Int32Array | undefined;
   private resetAt = 0;
   private assembly: HeaderAssembly | undefined;
   /** The peer's first SETTINGS have arrived. */
@@ -336,13 +337,18 @@ export abstract class Session extends FrameSender implements FrameSink {
     if (this.isIdle(streamId)) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, `${what} on an idle stream`);
     if (this.ended.includes(streamId))
       throw new ConnectionError(ErrorCode.STREAM_CLOSED, `${what} on a stream the peer ended`);
-    // We reset it, or it is long gone: the peer may not have known when it sent this.
+    // We have just reset it, perhaps because its answer was complete: the peer did not know when it sent this.
+    if (this.wasReset(streamId)) return;
     this.allow('idleFrames');
+  }
+
+  private wasReset(streamId: number): boolean {
+    return this.reset?.includes(streamId) === true;
   }
 
   /** Whether the stream existed, as far as is remembered: we reset it, or the peer ended it. */
   protected existed(streamId: number): boolean {
-    return this.reset.includes(streamId) || this.ended.includes(streamId);
+    return this.wasReset(streamId) || this.ended.includes(streamId);
   }
 
   /** A 1xx response: read and passed over (§8.1), though not without end. */
@@ -422,6 +428,7 @@ export abstract class Session extends FrameSender implements FrameSink {
   }
 
   sendReset(streamId: number, code: number): void {
+    this.reset ??= new Int32Array(RECENT_RESETS);
     this.reset[this.resetAt] = streamId;
     this.resetAt = (this.resetAt + 1) % RECENT_RESETS;
     this.writeFrameWithNumber(FrameType.RST_STREAM, streamId, code);
@@ -479,7 +486,7 @@ export abstract class Session extends FrameSender implements FrameSink {
 /** How many streams that the peer ended are remembered, to tell late frames of its own from broken ones (§5.1). */
 const RECENT_STREAMS = 64;
 /** How many streams that we reset are remembered: the peer may have sent more before it knew. */
-const RECENT_RESETS = 256;
+const RECENT_RESETS = 1_024;
 const DEPENDS_ON_ITSELF = 'the stream depends on itself';
 const WINDOW_TOO_LARGE = 'a window above 2^31-1';
 const BODY_LENGTH = 'the body does not have the length that content-length gave';

@@ -277,6 +277,17 @@ describe('what is not an attack', () => {
     expect(served.server.counters).toMatchObject({ windowUpdateFloods: 0, pingFloods: 0, connectionErrors: 0 });
   });
 
+  it('bodies of requests that were answered at once', async () => {
+    served = await Served.start((stream) => stream.respond(401, [], true));
+    const peer = served.connect();
+    const count = 3_000;
+    for (let at = 0; at < count; at++) {
+      peer.send(f.headers(at * 2 + 1, POST), f.data(at * 2 + 1, 'a'), f.data(at * 2 + 1, 'b', true));
+    }
+    await peer.seeType(FrameType.HEADERS, count * 2 - 1);
+    expect(served.server.counters).toMatchObject({ requests: count, connectionErrors: 0, idleFrameFloods: 0 });
+  });
+
   it('a slow body whose handler has lifted the bound', async () => {
     served = await Served.start(
       (stream) => {
