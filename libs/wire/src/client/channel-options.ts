@@ -103,7 +103,8 @@ export function clientLimits(options: { maxHeaderListBytes: number; streamWindow
     streamWindowBytes: options.streamWindowBytes,
     connectionWindowBytes: CONNECTION_WINDOW_BYTES,
     heldBytes: HELD_BYTES_MAX,
-    resets: { burst: 10_000, perSecond: 10_000 },
+    // Servers end the rest of every request that they answered early with one.
+    resets: { burst: 100_000, perSecond: 100_000 },
     errors: { burst: 1_000, perSecond: 100 },
     pings: { burst: 1_000, perSecond: 1_000 },
     settings: { burst: 100, perSecond: 10 },
