@@ -42,10 +42,13 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
   const counts: Partial<Record<LimitHit, number>> = {};
   const counted = (limit: LimitHit) => (counts[limit] = (counts[limit] ?? 0) + 1);
 
+  function onSocketClose(this: Socket) {
+    sockets.delete(this);
+  }
   const keep = (socket: Socket) => {
     sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-    socket.on('error', () => socket.destroy());
+    socket.on('close', onSocketClose);
+    socket.on('error', onSocketError);
   };
   const byPreface = (socket: Socket) => {
     keep(socket);
@@ -59,12 +62,15 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
       const compared = Math.min(seen.length, PREFACE_START.length);
       const isHttp2 = seen.subarray(0, compared).equals(PREFACE_START.subarray(0, compared));
       if (isHttp2 && compared < PREFACE_START.length) return;
+      // Nothing of this moment is kept for as long as the connection lives.
       clearTimeout(timer);
       socket.off('data', onData);
+      socket.off('close', onClose);
       (isHttp2 ? http2 : http1).accept(socket, seen);
     };
+    const onClose = () => clearTimeout(timer);
     socket.on('data', onData);
-    socket.on('close', () => clearTimeout(timer));
+    socket.on('close', onClose);
   };
   const byAlpn = (socket: TLSSocket) => {
     keep(socket);
@@ -121,6 +127,10 @@ function tlsOptions({ certFile, keyFile }: { certFile: string; keyFile: string }
       `GATEWAY_TLS_CERT_FILE=${certFile}, GATEWAY_TLS_KEY_FILE=${keyFile}: expected PEM files (${(error as Error).message})`,
     ]);
   }
+}
+
+function onSocketError(this: Socket) {
+  this.destroy();
 }
 
 async function bind(server: ReturnType<typeof createTcpServer>, host: string, port: number, key: string) {
