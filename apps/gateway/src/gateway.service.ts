@@ -57,6 +57,7 @@ export class GatewayService implements OnApplicationShutdown {
     };
     this.runtime = buildRuntime(config, parts);
     this.runtime.revocations?.start();
+    this.runtime.verifier?.ready();
     this.listener = await listen(
       {
         host: values.GATEWAY_HOST,
@@ -148,13 +149,16 @@ export class GatewayService implements OnApplicationShutdown {
 
   /**
    * What keeps the gateway from serving, by name. An upstream that is down does not: the others are served. The ended sessions
-   * must have been known once, so that a gateway that starts does not let them in.
+   * must have been known once, so that a gateway that starts does not let them in; and keys, so that the first call finds them.
    */
   async missing(): Promise<Record<string, string>> {
     if (this.draining) return { gateway: 'shutting down' };
     if (!this.runtime || !this.listener) return { gateway: 'starting' };
-    const { revocations } = this.runtime;
-    return revocations && revocations.ageSeconds === Infinity ? { revocations: 'not known yet' } : {};
+    const { revocations, verifier } = this.runtime;
+    return {
+      ...(verifier && !verifier.ready() && { keys: 'not known yet' }),
+      ...(revocations && revocations.ageSeconds === Infinity && { revocations: 'not known yet' }),
+    };
   }
 
   /** What does not work at present although the gateway serves, by name. */

@@ -42,6 +42,8 @@ export class Observer implements CallLog {
       labelNames: ['outcome'],
       registers,
     });
+    // An alert on a series that is not there yet would miss its first increase.
+    for (const outcome of ['taken', 'refused'] as const) this.reloads.inc({ outcome }, 0);
     upstreamGauges(registers, runtime);
     authenticationMetrics(registers, runtime);
     listenerMetrics(registers, listener);

@@ -54,6 +54,8 @@ export interface TokenVerifier {
    *   OVERLOADED when too many new tokens come at once
    */
   verify(token: string, nowMs?: number, endedSessions?: boolean): Caller | Promise<Caller>;
+  /** Whether keys are there; asks for them when they are not, without waiting. */
+  ready(nowMs?: number): boolean;
   /** Refuses the session's tokens from now on until they have expired. */
   revoke(sessionId: string, untilMs: number): void;
   readonly revocations: RevocationList;
@@ -120,6 +122,11 @@ class JwtVerifier implements TokenVerifier {
       this.underWay.set(token, verifying);
     }
     return verifying.then(({ caller }) => this.stillValid(caller, nowMs, endedSessions));
+  }
+
+  ready(nowMs = Date.now()): boolean {
+    if (this.keys.isEmpty) void this.keys.refresh(nowMs);
+    return !this.keys.isEmpty;
   }
 
   revoke(sessionId: string, untilMs: number): void {

@@ -23,6 +23,8 @@ export interface RouteOptions {
   pathPrefix?: string;
   /** Leave out query parameters that name no field, instead of refusing the request. */
   ignoreUnknownQuery?: boolean;
+  /** Methods whose query and form leave out parameters that name no field, as RFC 6749 section 3.2 asks of OAuth endpoints. */
+  lenientParams?: (method: MethodInfo) => boolean;
   /** What methods without a rule get: nothing, or `POST /pkg.Service/Method` with body `*`. `none` by default. */
   unannotated?: 'none' | 'post';
   /** Full names of the services to compile; all of them by default. */
@@ -133,8 +135,13 @@ function compileBinding(
   const template = templateOf(rule, options.pathPrefix ?? '');
   const { input, output } = method.desc;
   const depthMax = options.maxDepth ?? defaultDepthMax;
-  const ignoreUnknownQuery = options.ignoreUnknownQuery ?? false;
-  const encoder = new RequestEncoder(input, rule, template, readers, { ignoreUnknownQuery, depthMax });
+  const ignoreUnknownForm = options.lenientParams?.(method) ?? false;
+  const ignoreUnknownQuery = ignoreUnknownForm || (options.ignoreUnknownQuery ?? false);
+  const encoder = new RequestEncoder(input, rule, template, readers, {
+    ignoreUnknownQuery,
+    ignoreUnknownForm,
+    depthMax,
+  });
   const decoder = new ResponseDecoder(output, rule, printers, depthMax);
   const errorName = output.fields.some((field) => field.jsonName === 'error') ? '@error' : 'error';
   return {

@@ -95,10 +95,12 @@ const upstream = z.strictObject({
     .prefault({}),
   http: z.strictObject({ rules: z.array(httpRule).default([]) }).prefault({}),
   access: z.array(accessRule).default([]),
-  oauth_errors: z
+  oauth: z
     .array(z.string())
     .default([])
-    .describe('selectors of methods that refuse as RFC 6749 section 5.2 says'),
+    .describe(
+      'selectors of methods that behave as RFC 6749 says: refusals (section 5.2), unknown parameters (section 3.2)',
+    ),
   max_message: size.default(4 * 1024 ** 2),
   connections: z.number().int().min(1).max(64).default(2).describe('to each address'),
   max_concurrent: z.number().int().min(1).default(1000).describe('calls in flight at once'),

@@ -1,4 +1,4 @@
-import type { Caller } from '@sluice/identity';
+import { type Caller, networkOf } from '@sluice/identity';
 import {
   type Ask,
   compilePolicies,
@@ -12,7 +12,6 @@ import {
 } from '@sluice/limit';
 import type { GatewayConfig } from '../config/schema.js';
 import type { Exchange } from '../exchange.js';
-import { addressKey } from '../preflight/address.js';
 import type { Target } from '../route/route.js';
 import { type MatchedPolicy, matchedPolicies } from './policies.js';
 
@@ -62,14 +61,19 @@ export class Limiter {
   check(exchange: Exchange): void | Promise<void> {
     if (!this.enforced) return undefined;
     const asks = this.asksOf(exchange);
-    return asks.length === 0 ? undefined : this.settle(exchange, this.store.decide(asks));
+    if (asks.length === 0) return undefined;
+    exchange.defer(() => {
+      // The call was let in and then found no room behind the gateway: it costs its caller nothing.
+      if (exchange.problem?.code === 'OVERLOADED') this.store.refund(asks);
+    });
+    return this.settle(exchange, this.store.decide(asks));
   }
 
   /** Counts a refused token against the address it came from. */
   countGuess(exchange: Exchange): void | Promise<void> {
     const policy = this.guessGuard;
     if (!this.enforced || !policy) return undefined;
-    const ask = { policy, key: addressKey(exchange.head.clientAddress), cost: 1, shadow: false };
+    const ask = { policy, key: networkOf(exchange.head.clientAddress), cost: 1, shadow: false };
     return this.settle(exchange, this.store.decide([ask]));
   }
 
@@ -140,7 +144,7 @@ function guessGuard(limitOfWindow: number, windowMs: number): CompiledPolicy | u
 
 const values: Readonly<Record<Dimension, (call: LimitedCall) => string>> = {
   user: ({ caller }) => `${caller?.tenant ?? ''}/${caller?.subject ?? ''}`,
-  ip: ({ head }) => addressKey(head.clientAddress),
+  ip: ({ head }) => networkOf(head.clientAddress),
   endpoint: ({ route }) => route.target.method.path,
   tenant: ({ caller }) => caller?.tenant ?? '',
   global: () => '',

@@ -57,15 +57,3 @@ function hopAddress(text: string): string | undefined {
   const [address, portNumber, ...rest] = hop.split(':') as [string, string?, ...string[]];
   return rest.length === 0 && portNumber !== undefined && isIPv4(address) ? address : undefined;
 }
-
-/** What limits count an address by: the address itself, or the /64 network of an IPv6 address. */
-export function addressKey(address: string): string {
-  if (!address.includes(':')) return address;
-  const [head = '', tail] = address.split('%')[0]!.split('::') as [string, string?];
-  const left = head === '' ? [] : head.split(':');
-  const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const embedded = right.at(-1)?.includes('.') || left.at(-1)?.includes('.') ? 1 : 0;
-  const zeros = tail === undefined ? 0 : 8 - left.length - right.length - embedded;
-  const groups = [...left, ...Array.from({ length: zeros }, () => '0'), ...right].slice(0, 4);
-  return `${groups.map((group) => Number.parseInt(group, 16).toString(16)).join(':')}::/64`;
-}

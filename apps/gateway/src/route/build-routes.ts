@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { descriptorSetPath } from '@sluice/contract';
 import { ConfigurationError } from '@sluice/config';
-import { compileBindings, loadSchema, methodOption, RouteTable, SchemaError } from '@sluice/transcode';
+import { compileBindings, loadSchema, methodOption, type MethodInfo, RouteTable, SchemaError } from '@sluice/transcode';
 import type { UpstreamConfig } from '../config/schema.js';
 import type { LocalMethod } from '../local/local.js';
 import { servedMethods, timeoutOf, type Upstream } from '../upstream/upstream.js';
@@ -39,10 +39,9 @@ export function buildRoutes(
       const of = (form: 'grpc' | 'grpc-web' | 'grpc-web-text'): Route => ({ form, target, binding: undefined });
       grpc.set(path, { grpc: of('grpc'), 'grpc-web': of('grpc-web'), 'grpc-web-text': of('grpc-web-text') });
     }
-    const { oauth_errors: oauth } = upstream.config;
     for (const binding of compileBindings(upstream.schema, compileOptions(upstream.config))) {
       const target = targets.get(binding.method.path);
-      const oauthErrors = oauth.some((selector) => selectorRank(selector, binding.method) !== undefined);
+      const oauthErrors = isOAuth(upstream.config, binding.method);
       if (target) rest.add(binding, { form: 'rest', target, binding, oauthErrors });
     }
   }
@@ -82,11 +81,17 @@ function addLocalRoutes(
   }
 }
 
+/** Whether the method behaves as RFC 6749 says. */
+function isOAuth(config: UpstreamConfig, method: MethodInfo): boolean {
+  return config.oauth.some((selector) => selectorRank(selector, method) !== undefined);
+}
+
 export function compileOptions(config: UpstreamConfig): Parameters<typeof compileBindings>[1] {
   return {
     overrides: config.http.rules,
     pathPrefix: config.path_prefix,
     ignoreUnknownQuery: config.ignore_unknown_query,
+    lenientParams: (method) => isOAuth(config, method),
     unannotated: config.unannotated,
     services: config.services,
     json: {

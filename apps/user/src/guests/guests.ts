@@ -11,7 +11,7 @@ import { AuditLog } from '../audit/audit-log.js';
 import { Keys } from '../keys/keys.js';
 import { seal, unseal } from '../keys/seal.js';
 import { UserMetrics } from '../metrics.js';
-import { networkOf } from '../protection/network.js';
+import { networkOf } from '@sluice/identity';
 import { Turns } from '../protection/turns.js';
 import { Sessions } from '../sessions/sessions.js';
 import { SETTINGS, type UserSettings } from '../settings.js';

@@ -4,7 +4,7 @@ import { type BlockedBy, Problem } from '@sluice/problem';
 import { type Caller, execute, statement } from '@sluice/storage';
 import { DataSource } from 'typeorm';
 import { SETTINGS, type UserSettings } from '../settings.js';
-import { networkOf } from './network.js';
+import { networkOf } from '@sluice/identity';
 
 /** Failures after which waiting begins, in multiples of LOGIN_FAILURES_FREE, and the longest wait. */
 interface Dimension {

@@ -47,9 +47,9 @@ export class RequestEncoder {
     rule: FlatRule,
     template: PathTemplate,
     readers: MessageReaders,
-    private readonly options: { ignoreUnknownQuery: boolean; depthMax: number },
+    private readonly options: { ignoreUnknownQuery: boolean; ignoreUnknownForm: boolean; depthMax: number },
   ) {
-    this.target = bodyTarget(input, rule, readers);
+    this.target = bodyTarget(input, rule, readers, options.ignoreUnknownForm);
     this.variables = template.variables.map((variable) => ({
       variable,
       field: variableField(input, variable, rule, readers),
@@ -161,18 +161,18 @@ function targetField(target: BodyTarget): DescField | undefined {
   return target.kind === 'field' || target.kind === 'raw' ? target.desc : undefined;
 }
 
-function bodyTarget(input: DescMessage, rule: FlatRule, readers: MessageReaders): BodyTarget {
+function bodyTarget(input: DescMessage, rule: FlatRule, readers: MessageReaders, ignoreUnknown: boolean): BodyTarget {
   if (rule.body === '') return { kind: 'none' };
   if (rule.body === '*') {
     if (input.typeName === httpBody) return { kind: 'raw', desc: undefined };
-    const form = new Params(input, readers, { ignoreUnknown: false });
+    const form = new Params(input, readers, { ignoreUnknown });
     return { kind: 'message', reader: readers.of(input), form };
   }
   const desc = input.fields.find((field) => field.name === rule.body || field.jsonName === rule.body);
   if (!desc) throw new SchemaError(`${rule.source}: body "${rule.body}" is no field of ${input.typeName}`);
   if (desc.fieldKind === 'message' && desc.message.typeName === httpBody) return { kind: 'raw', desc };
   const hasFields = desc.fieldKind === 'message' && !hasOwnJsonForm(desc.message);
-  const form = hasFields ? new Params(desc.message, readers, { within: desc, ignoreUnknown: false }) : undefined;
+  const form = hasFields ? new Params(desc.message, readers, { within: desc, ignoreUnknown }) : undefined;
   return { kind: 'field', desc, reader: compileFieldReader(desc, readers), form };
 }
 

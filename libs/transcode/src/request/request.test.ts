@@ -193,6 +193,15 @@ describe('bodies', () => {
     expect(received('PATCH /v1/shelves/1/books/2?update_mask=isbn', body)).toMatchObject({ update_mask: 'isbn' });
   });
 
+  test('parameters that name no field are left out of the query and the form of lenient methods alone', () => {
+    const type = 'application/x-www-form-urlencoded';
+    const target = 'POST /v1/shelves/1/books/2:move?state=x';
+    const lenient = gateway({ lenientParams: ({ name }) => name === 'MoveBook' });
+    const message = lenient.encode(target, 'destination=a&client_id=b', type);
+    expect(message).toEqual(encode('POST /v1/shelves/1/books/2:move', 'destination=a', type));
+    expect(() => lenient.encode('POST /v1/shelves/1/books', 'title=T&client_id=b', type)).toThrow('client_id');
+  });
+
   test('forms', () => {
     const type = 'application/x-www-form-urlencoded; charset=UTF-8';
     expect(received('POST /v1/shelves/1/books/2:move', 'destination=a+b%26&by.given_name=Ada', type)).toEqual({

@@ -5,6 +5,7 @@ import { isIPv4, isIPv6 } from 'node:net';
  * since one subscriber has at least that many (RFC 6177). Text that is no address stands for itself.
  */
 export function networkOf(address: string): string {
+  if (!address.includes(':')) return address;
   const bare = address.split('%')[0] as string;
   const embedded = bare.slice(bare.lastIndexOf(':') + 1);
   if (/^::ffff:/i.test(bare) && isIPv4(embedded)) return embedded;
