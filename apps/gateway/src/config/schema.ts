@@ -104,7 +104,7 @@ const upstream = z.strictObject({
   max_message: size.default(4 * 1024 ** 2),
   connections: z.number().int().min(1).max(64).default(2).describe('to each address'),
   max_concurrent: z.number().int().min(1).default(1000).describe('calls in flight at once'),
-  max_queued: z.number().int().min(0).default(1000),
+  max_queued: z.number().int().min(0).default(10_000).describe('calls that wait for one in flight to end'),
 });
 
 const keySource = z.union([
