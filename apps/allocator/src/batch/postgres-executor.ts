@@ -176,11 +176,14 @@ const TRANSIENT = new Set(['40001', '40P01', '23505']);
 /** lock_not_available, query_canceled. */
 const BLOCKED = new Set(['55P03', '57014']);
 
+/** check_violation: of the ledger's default partition, when a month got its own while this batch wrote. */
+const CHECK_VIOLATION = '23514';
+
 function failureKind(error: unknown): FailureKind {
-  const { code, severity } = error as { code?: string; severity?: string };
+  const { code, severity, table } = error as { code?: string; severity?: string; table?: string };
   // FATAL and PANIC end the connection, and with it the knowledge of what happened.
   if (code === undefined || severity !== 'ERROR') return 'unknown';
-  if (TRANSIENT.has(code)) return 'rolled back';
+  if (TRANSIENT.has(code) || (code === CHECK_VIOLATION && table === 'ledger_default')) return 'rolled back';
   return BLOCKED.has(code) ? 'blocked' : 'refused';
 }
 
