@@ -73,6 +73,8 @@ export class Exchange {
   private readonly afterwards: ((status: number) => void)[] = [];
   /** Why the call was refused or failed, when it was. */
   problem: Problem | undefined;
+  /** The policy in shadow mode that would have refused the call. */
+  shadowRefusal: string | undefined;
   /** The HTTP status of the answer, once there is one. */
   status = 0;
   private over = false;

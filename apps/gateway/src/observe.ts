@@ -20,6 +20,8 @@ export class Observer implements CallLog {
   private readonly calls: CallMetrics;
   private readonly refusals: Counter<'policy' | 'blocked_by' | 'shadow'>;
   private readonly reloads: Counter<'outcome'>;
+  /** Decisions by policy; with the refusals they give the share that a policy in shadow mode would refuse. */
+  private readonly decisions = new Map<string, number>();
 
   constructor(
     private readonly logger: Logger,
@@ -36,6 +38,17 @@ export class Observer implements CallLog {
       labelNames: ['policy', 'blocked_by', 'shadow'],
       registers,
     });
+    const { decisions } = this;
+    new Counter({
+      name: 'gateway_limit_decisions_total',
+      help: 'Decisions by policy, in shadow mode too; gateway_limit_refusals_total over this is the share refused',
+      labelNames: ['policy'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [policy, count] of decisions) this.inc({ policy }, count);
+      },
+    });
     this.reloads = new Counter({
       name: 'gateway_config_reloads_total',
       help: 'Changed configurations that were taken over or refused',
@@ -49,9 +62,12 @@ export class Observer implements CallLog {
     listenerMetrics(registers, listener);
   }
 
-  decided(decision: Decision): void {
+  decided(exchange: Exchange, decision: Decision): void {
     for (const verdict of decision.verdicts) {
+      const { name } = verdict.policy;
+      this.decisions.set(name, (this.decisions.get(name) ?? 0) + 1);
       if (!verdict.refused) continue;
+      if (verdict.shadow) exchange.shadowRefusal = name;
       this.refusals.inc({
         policy: verdict.policy.name,
         blocked_by: verdict.policy.blockedBy,
@@ -143,6 +159,7 @@ export class Observer implements CallLog {
         tenant: exchange.caller?.tenant,
         problem: exchange.problem?.code,
         blocked_by: exchange.problem?.details['blocked_by'],
+        shadow_refusal: exchange.shadowRefusal,
       },
       'call',
     );

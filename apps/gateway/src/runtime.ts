@@ -77,8 +77,8 @@ function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
     grpcRoutes: routes.grpc,
     upstreams,
     ...authentication(config.auth, upstreams, parts),
-    limiter: new Limiter(config.limits, parts.store, parts.limitsEnabled, (decision) =>
-      parts.observer.decided(decision),
+    limiter: new Limiter(config.limits, parts.store, parts.limitsEnabled, (exchange, decision) =>
+      parts.observer.decided(exchange, decision),
     ),
     preflight: { trusted: trustedProxies(config.trusted_proxies), fieldsMax: config.sizes.header_count },
     secret: parts.secret,

@@ -31,7 +31,7 @@ export interface BucketState {
 }
 
 /** Told of every decision, for metrics. */
-export type DecisionObserver = (decision: Decision) => void;
+export type DecisionObserver = (exchange: Exchange, decision: Decision) => void;
 
 /** Buckets of one policy that are shown at most. */
 const SHOWN_MAX = 20;
@@ -123,7 +123,7 @@ export class Limiter {
   }
 
   private apply(exchange: Exchange, decision: Decision): void {
-    this.observe(decision);
+    this.observe(exchange, decision);
     const options = { legacy: this.config.legacy_headers };
     if (!decision.allowed) throw limitProblem(decision, options);
     const fields = limitFields(decision, options);

@@ -1,0 +1,43 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startEchoServer, type EchoServer } from '../../testdata/echo-server.js';
+import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
+
+let echo: EchoServer;
+let gateway: TestGateway;
+const policy = { dimensions: ['ip'], algorithm: 'sliding_window', window: '1m' };
+beforeAll(async () => {
+  echo = await startEchoServer();
+  gateway = await startTestGateway(`127.0.0.1:${echo.port}`, {
+    limits: {
+      policies: [
+        { ...policy, name: 'tried', limit: 1, shadow: true },
+        { ...policy, name: 'real', limit: 4 },
+        { ...policy, name: 'elsewhere', limit: 1, match: { paths: ['/v1/count/*'] } },
+      ],
+    },
+  });
+});
+afterAll(async () => {
+  await gateway?.stop();
+  echo?.stop();
+});
+
+it('counts what a policy in shadow mode would refuse, refuses by the others, and says which', async () => {
+  const answers = [];
+  for (let call = 0; call < 5; call++) answers.push(await fetch(`${gateway.origin}/v1/metadata`));
+  expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 429]);
+  const [first, , , , last] = answers as [Response, Response, Response, Response, Response];
+  expect(first.headers.get('ratelimit-policy')).toBe('"real";q=4;w=60');
+  expect(first.headers.get('ratelimit')).toContain('"real";r=3');
+  expect(Number(last.headers.get('retry-after'))).toBeGreaterThan(0);
+  expect(await last.json()).toMatchObject({
+    code: 'RATE_LIMIT_EXCEEDED',
+    details: { blocked_by: 'ip', policy: 'real', limit: 4, window_seconds: 60 },
+  });
+
+  const metrics = await gateway.metrics.metrics();
+  expect(metrics).toContain('gateway_limit_decisions_total{policy="tried"} 5');
+  expect(metrics).toContain('gateway_limit_refusals_total{policy="tried",blocked_by="ip",shadow="true"} 4');
+  expect(metrics).toContain('gateway_limit_refusals_total{policy="real",blocked_by="ip",shadow="false"} 1');
+  expect(metrics).not.toContain('policy="elsewhere"');
+});
