@@ -44,7 +44,7 @@ describe('a caller that leaves', () => {
     await expect.poll(sleepers).toBe(1);
     leaving.abort();
     await expect(running).rejects.toBeInstanceOf(DeadlineError);
-    expect(await sleepers()).toBe(0);
+    await expect.poll(sleepers).toBe(0);
   });
 
   it('cancels the statement of a transaction, and the connection stays usable', async () => {
@@ -66,7 +66,7 @@ describe('a caller that leaves', () => {
     await expect.poll(sleepers).toBe(POOL);
     leaving.abort();
     for (const end of await ends) expect(end).toMatchObject({ status: 'rejected', reason: { name: 'DeadlineError' } });
-    expect(await sleepers()).toBe(0);
+    await expect.poll(sleepers).toBe(0);
   });
 });
 
@@ -94,6 +94,8 @@ describe('a connection that breaks', () => {
     await expect.poll(sleepers).toBe(1);
     await watcher.query(`select pg_terminate_backend(pid) from pg_stat_activity where query = 'select pg_sleep(30)'`);
     await broken;
-    await expect(execute(dataSource, {}, statement('one', 'select 1 as one'), [])).resolves.toEqual([{ one: 1 }]);
+    // Idle connections may have run the same statement before, and hear of their end a moment later.
+    const one = () => execute(dataSource, {}, statement('one', 'select 1 as one'), []).catch(() => 'broken');
+    await expect.poll(one).toEqual([{ one: 1 }]);
   });
 });

@@ -75,6 +75,10 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
     return page;
   }
 
+  /** Another tab's process sees what was stored a moment later. */
+  const seen = (page: Page, token: string) =>
+    page.waitForFunction(async (wanted) => (await globalThis.client.session())?.access_token === wanted, token);
+
   const call = (page: Page, times: number) =>
     page.evaluate(
       (count) => Promise.all(Array.from({ length: count }, async () => (await globalThis.client.fetch('/me')).status)),
@@ -83,7 +87,9 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
 
   test('two tabs refresh once, and the session outlives them', async () => {
     const [first, second] = [await tab(), await tab()];
-    await first.evaluate((session) => globalThis.client.setSession(session), gateway.open());
+    const session = gateway.open();
+    await first.evaluate((opened) => globalThis.client.setSession(opened), session);
+    await seen(second, session.access_token);
     gateway.expireAll();
     const statuses = await Promise.all([call(first, 10), call(second, 10)]);
     expect(statuses.flat()).toEqual(Array(20).fill(200));
@@ -105,7 +111,9 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
 
   test('a tab closed while it refreshes does not hold the other up', async () => {
     const [first, second] = [await tab(), await tab()];
-    await first.evaluate((session) => globalThis.client.setSession(session), gateway.open());
+    const session = gateway.open();
+    await first.evaluate((opened) => globalThis.client.setSession(opened), session);
+    await seen(second, session.access_token);
     gateway.expireAll();
     const asked = new Promise<void>((resolve) => {
       gateway.answer('POST /auth/refresh', () => {
