@@ -1,5 +1,5 @@
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
-import type { SessionLimits } from '../http2/session.js';
+import type { SessionLimits } from '../http2/bounds.js';
 
 /** Settings of a channel; every one has a default (README, "Settings"). */
 export interface ChannelOptions {

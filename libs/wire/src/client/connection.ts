@@ -2,10 +2,11 @@
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { Field, Fields } from '../fields.js';
+import type { SessionLimits } from '../http2/bounds.js';
 import { ConnectionError, ErrorCode, StreamError } from '../http2/errors.js';
+import { FrameReceiver } from '../http2/frame-receiver.js';
 import { PREFACE } from '../http2/frames.js';
 import type { HeaderBlock } from '../http2/header-block.js';
-import { Session, type SessionLimits } from '../http2/session.js';
 import { Stream, type StreamHandler } from '../http2/stream.js';
 import { mayReceive } from '../http2/stream-state.js';
 import { MESSAGE_PREFIX_OCTETS, writeMessagePrefix } from '../grpc/message-reader.js';
@@ -43,7 +44,7 @@ const STREAMS_BEFORE_SETTINGS_MAX = 100;
 /** How long a socket may take to say what is left when it is being closed. */
 const LINGER_MS = 1_000;
 
-export class ClientConnection extends Session {
+export class ClientConnection extends FrameReceiver {
   /** The socket is connected: streams may be opened. */
   ready = false;
   /** The peer has sent its SETTINGS: it speaks HTTP/2. */
@@ -124,7 +125,7 @@ export class ClientConnection extends Session {
     const id = this.nextId;
     this.nextId += 2;
     if (this.nextId > STREAM_ID_MAX) this.draining = true;
-    return new Stream(id, this, handler, this.peer.initialWindowSize, this.limits.streamWindowBytes);
+    return new Stream(id, this, handler, this.peer.initialWindowSize, this.bounds.limits.streamWindowBytes);
   }
 
   /** Something is overdue: asks the peer for a sign of life, unless one is already awaited. */
@@ -147,8 +148,8 @@ export class ClientConnection extends Session {
     this.outbox.push(PREFACE);
     this.sendPreface({
       enablePush: false,
-      initialWindowSize: this.limits.streamWindowBytes,
-      maxHeaderListSize: this.limits.headerListBytes,
+      initialWindowSize: this.bounds.limits.streamWindowBytes,
+      maxHeaderListSize: this.bounds.limits.headerListBytes,
     });
     if (this.options.keepaliveMs > 0) this.keepaliveAlarm.setTimer(this.options.keepaliveMs);
     this.owner.onReady(this);
@@ -206,7 +207,8 @@ export class ClientConnection extends Session {
     if (status < 200) {
       if (endStream || status === 101)
         throw new StreamError(ErrorCode.PROTOCOL_ERROR, 'an interim response that cannot be one');
-      return this.onInterimResponse();
+      // §8.1: read and passed over, though not without end.
+      return this.bounds.count('idleFrames');
     }
     stream.headReceived = true;
     if (!endStream) stream.bodyExpected = block.bodyLength;

@@ -1,10 +1,11 @@
 /** Header blocks that span frames (RFC 9113 §4.3 and §6.10): HEADERS without END_HEADERS, then CONTINUATION. */
-import { ConnectionError, ErrorCode } from './errors.js';
+import type { Bounds } from './bounds.js';
 
 /** CONTINUATION frames of one block at most, whatever they hold: empty ones cost work too. */
 const CONTINUATIONS_MAX = 32;
 
 export class HeaderAssembly {
+  readonly startedAt = Date.now();
   private readonly parts: Buffer[] = [];
   private octets = 0;
   private continuations = 0;
@@ -12,25 +13,23 @@ export class HeaderAssembly {
   constructor(
     readonly streamId: number,
     readonly endStream: boolean,
-    private readonly blockOctetsMax: number,
-    /** Told before the connection ends because the block is out of all proportion. */
-    private readonly onFlood: () => void,
+    /** The priority of HEADERS makes the stream depend on itself. */
+    readonly dependsOnItself: boolean,
+    private readonly bounds: Bounds,
   ) {}
 
   /** @throws ConnectionError ENHANCE_YOUR_CALM when the block is too long to be meant well. */
   add(fragment: Buffer): void {
     this.octets += fragment.length;
-    if (this.octets > this.blockOctetsMax) {
-      this.onFlood();
-      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block above the limit');
+    if (this.octets > this.bounds.limits.headerBlockBytes) {
+      this.bounds.exceeded('continuations', 'a header block above the limit');
     }
     this.parts.push(fragment);
   }
 
   continue(fragment: Buffer): void {
     if (++this.continuations > CONTINUATIONS_MAX) {
-      this.onFlood();
-      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block of too many CONTINUATION frames');
+      this.bounds.exceeded('continuations', 'a header block of too many CONTINUATION frames');
     }
     this.add(fragment);
   }

@@ -1,5 +1,4 @@
 import type { HeaderBlock } from './header-block.js';
-import { ErrorCode } from './errors.js';
 import { ReceiveWindow, SendWindow } from './flow-control.js';
 import type { Session } from './session.js';
 import { afterEndReceived, afterEndSent, maySend, mayReceive, StreamState } from './stream-state.js';
@@ -308,8 +307,3 @@ export class Stream {
 }
 
 const NOTHING = new Uint8Array(0);
-
-/** A stream that ended because the connection did. */
-export function connectionLost(message: string, unprocessed: boolean): Abort {
-  return { code: ErrorCode.INTERNAL_ERROR, message, byPeer: false, lost: true, unprocessed };
-}

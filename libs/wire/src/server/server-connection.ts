@@ -1,9 +1,10 @@
 /** The server's end of one HTTP/2 connection: it accepts requests, and sheds clients that misbehave (RFC 9113 §§3–8). */
 import type { Socket } from 'node:net';
+import type { Flood } from '../http2/bounds.js';
 import { ConnectionError, ErrorCode, StreamError } from '../http2/errors.js';
+import { FrameReceiver } from '../http2/frame-receiver.js';
 import { PREFACE } from '../http2/frames.js';
 import type { HeaderBlock } from '../http2/header-block.js';
-import { Session, type Flood } from '../http2/session.js';
 import { Stream } from '../http2/stream.js';
 import { mayReceive } from '../http2/stream-state.js';
 import { Alarm } from '../timers/wheel.js';
@@ -36,7 +37,7 @@ const FLOOD_COUNTERS: Readonly<Record<Flood, keyof Http2ServerCounters>> = {
   unreadAnswers: 'unreadAnswers',
 };
 
-export class ServerConnection extends Session {
+export class ServerConnection extends FrameReceiver {
   private prefaceAt = 0;
   private lastId = 0;
   /** After GOAWAY with the true last id: further requests are not looked at. */
@@ -110,12 +111,12 @@ export class ServerConnection extends Session {
     if (streamId % 2 === 0) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a request on a stream of the server');
     if (streamId <= this.lastId) {
       // §5.1.1: identifiers only grow; those passed over are closed without ever having existed.
-      if (!this.existed(streamId))
+      if (!this.recent.resetByUs(streamId) && !this.recent.endedByPeer(streamId))
         throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a stream number lower than before');
       return this.onMissingStream(streamId, 'HEADERS');
     }
     // §6.8: requests after the last one that GOAWAY named are not processed; the client knows.
-    if (this.goneAwayAt >= 0) return this.allow('idleFrames');
+    if (this.goneAwayAt >= 0) return this.bounds.count('idleFrames');
     this.lastId = streamId;
     const { counters, settings } = this.owner;
     if (this.streams.size >= settings.maxConcurrentStreams) {
@@ -182,11 +183,11 @@ export class ServerConnection extends Session {
     if (this.goneAwayAt >= 0 && !this.closed) this.finish('drained');
   }
 
-  protected override onClientReset(): void {
+  protected override onPeerReset(): void {
     this.owner.counters.clientResets++;
   }
 
-  protected override onFlood(flood: Flood): void {
+  override onFlood(flood: Flood): void {
     this.owner.counters[FLOOD_COUNTERS[flood]]++;
   }
 
@@ -262,7 +263,7 @@ export class ServerConnection extends Session {
       return this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'a frame or header block was not completed in time');
     }
     if (this.streams.size > 0) return this.patrolStreams(now);
-    this.forgetBlocks();
+    this.blocks.forget();
     if (now - this.activeAt >= settings.idleTimeoutMs) {
       counters.idleTimeouts++;
       this.finish('idle');
@@ -271,8 +272,8 @@ export class ServerConnection extends Session {
 
   private headersOverdue(now: number): boolean {
     // A frame that is not whole, with no other completed since the last look; or a header block without its end.
-    if (this.assemblyStartedAt > 0) return now - this.assemblyStartedAt >= this.owner.settings.headersTimeoutMs;
-    if (this.partialOctets === 0) this.partialFrames = -1;
+    if (this.assembly !== undefined) return now - this.assembly.startedAt >= this.owner.settings.headersTimeoutMs;
+    if (this.reader.keptBytes === 0) this.partialFrames = -1;
     else if (this.partialFrames !== this.framesReceived) {
       this.partialFrames = this.framesReceived;
       this.partialAt = now;

@@ -1,5 +1,5 @@
 import type { Rate } from '../http2/allowance.js';
-import type { SessionLimits } from '../http2/session.js';
+import type { SessionLimits } from '../http2/bounds.js';
 
 /** What a client may do and make the server hold. Every bound has a default, a counter and a test (README, "Defences"). */
 export interface Http2ServerOptions {
