@@ -195,7 +195,7 @@ describe('HTTP/1.1 alone', () => {
     ['no Host', `GET /v1/metadata HTTP/1.1\r\n\r\n`, 400],
     ['two Hosts', `GET /v1/metadata HTTP/1.1\r\n${host}Host: b\r\n\r\n`, 400],
     ['an absolute target', `GET http://localhost/v1/metadata HTTP/1.1\r\n${host}\r\n`, 200],
-    ['an absolute target of another host', `GET http://other/v1/metadata HTTP/1.1\r\n${host}\r\n`, 400],
+    ['an absolute target of another host', `GET http://other/v1/metadata HTTP/1.1\r\n${host}\r\n`, 200],
     ['an absolute target without a path', `GET http://localhost?a=b HTTP/1.1\r\n${host}\r\n`, 404],
     ['CONNECT', `CONNECT localhost:80 HTTP/1.1\r\n${host}\r\n`, 405],
     ['a header of 1 MB', `GET /v1/metadata HTTP/1.1\r\n${host}X-A: ${'a'.repeat(1024 * 1024)}\r\n\r\n`, 431],

@@ -56,8 +56,13 @@ describe('fields', () => {
 
   it.each<[string, string[], Partial<RawRequest>, string]>([
     ['two hosts', ['Host', 'a', 'host', 'a'], {}, 'MALFORMED_REQUEST'],
-    ['host against :authority', ['host', 'a'], { authority: 'b' }, 'AUTHORITY_MISMATCH'],
-    ['host like :authority', ['host', 'EXAMPLE.org'], { authority: 'example.ORG' }, 'none'],
+    ['host against :authority', ['host', 'a'], { protocol: 'HTTP/2', authority: 'b' }, 'AUTHORITY_MISMATCH'],
+    ['host like :authority', ['host', 'EXAMPLE.org'], { protocol: 'HTTP/2', authority: 'example.ORG' }, 'none'],
+    ['host against an absolute target', ['host', 'a'], { authority: 'b' }, 'none'],
+    ['a host that is none', ['host', 'a/b'], {}, 'MALFORMED_REQUEST'],
+    ['a user before the host', [], { authority: 'root@a' }, 'MALFORMED_REQUEST'],
+    ['an absolute target without a host', ['host', 'a'], { authority: '' }, 'MALFORMED_REQUEST'],
+    ['an IPv6 address', ['host', '[2001:db8::1]:8083'], {}, 'none'],
     ['two content types', ['content-type', 'a', 'content-type', 'b'], {}, 'MALFORMED_REQUEST'],
     ['NUL', ['x-a', 'a\u0000b'], {}, 'MALFORMED_REQUEST'],
     ['LF', ['x-a', 'a\nb'], {}, 'MALFORMED_REQUEST'],

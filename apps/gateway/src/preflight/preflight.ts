@@ -34,6 +34,8 @@ export interface RequestHead {
   readonly acceptEncoding: string | undefined;
   readonly contentEncoding: string | undefined;
   readonly origin: string | undefined;
+  /** Bytes of the body as announced; the listener has made sure that it is a number. */
+  readonly contentLength: number | undefined;
   readonly cookie: string | undefined;
   /** The time that the client asked for, in milliseconds. */
   readonly timeoutMs: number | undefined;
@@ -56,6 +58,7 @@ type Kind =
   | 'forwarded-for'
   | 'forwarded-proto'
   | 'connection'
+  | 'length'
   | 'once'
   | 'cookie'
   | 'trace';
@@ -85,7 +88,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   'transfer-encoding': 'connection',
   upgrade: 'connection',
   'http2-settings': 'connection',
-  'content-length': 'connection',
+  'content-length': 'length',
   expect: 'connection',
   'content-type': 'once',
   accept: 'once',
@@ -114,6 +117,7 @@ export function preflight(request: RawRequest, rules: PreflightRules): RequestHe
   let forwardedProto = '';
   let cookie: string | undefined;
   let traceparent: string | undefined;
+  let contentLength: number | undefined;
   let once: Record<string, string> | undefined;
   let listed: ReadonlySet<string> | undefined;
   const passable: Field[] = [];
@@ -142,6 +146,9 @@ export function preflight(request: RawRequest, rules: PreflightRules): RequestHe
         break;
       case 'connection':
         if (name === 'connection') listed = connectionOptions(value, listed);
+        break;
+      case 'length':
+        contentLength = Number(value);
         break;
       case 'once':
         once ??= {};
@@ -172,6 +179,7 @@ export function preflight(request: RawRequest, rules: PreflightRules): RequestHe
     acceptEncoding: once?.['accept-encoding'],
     contentEncoding: once?.['content-encoding'],
     origin: once?.['origin'],
+    contentLength,
     cookie,
     timeoutMs: timeoutOf(once),
     trace: parseTraceparent(traceparent),
@@ -179,13 +187,26 @@ export function preflight(request: RawRequest, rules: PreflightRules): RequestHe
   };
 }
 
-/** `:authority` and `Host` must agree when both are there (RFC 9113 section 8.3.1). */
+/** `uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986 section 3.2.2), without a user (RFC 9110 section 4.2.4). */
+const HOST = /^(?:[\w\-.~!$&'()*+,;=%]*|\[[0-9a-f:.]+\])(?::\d*)?$/i;
+
+/**
+ * The host that was asked for. On HTTP/2 `:authority` and `Host` must agree when both are there (RFC 9113 section 8.3.1);
+ * on HTTP/1.1 the host of an absolute target counts and `Host` does not (RFC 9112 section 3.2.2).
+ */
 function agreedHost(request: RawRequest, host: string | undefined): string {
   const { authority } = request;
-  if (authority !== undefined && host !== undefined && authority.toLowerCase() !== host.toLowerCase()) {
+  if (host !== undefined && !HOST.test(host)) {
+    throw new Problem('MALFORMED_REQUEST', 'The Host header is not a host with an optional port.');
+  }
+  if (authority === undefined) return host ?? '';
+  if (authority === '' || !HOST.test(authority)) {
+    throw new Problem('MALFORMED_REQUEST', 'The request target does not name a host with an optional port.');
+  }
+  if (request.protocol === 'HTTP/2' && host !== undefined && authority.toLowerCase() !== host.toLowerCase()) {
     throw new Problem('AUTHORITY_MISMATCH', 'The Host header and :authority name different hosts. Send one of them.');
   }
-  return authority ?? host ?? '';
+  return authority;
 }
 
 function timeoutOf(once: Record<string, string> | undefined): number | undefined {

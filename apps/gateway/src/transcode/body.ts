@@ -17,6 +17,8 @@ export function readBody(
 ): void {
   if (!exchange.transport.hasBody) return take(undefined);
   const most = exchange.runtime.config.sizes.body;
+  // Refused before it is read: a client that waits for leave to send it never does.
+  if (exchange.head.contentLength !== undefined && exchange.head.contentLength > most) return fail(tooLarge(most));
   const chunks: Buffer[] = [];
   let size = 0;
   let over = false;
