@@ -147,6 +147,7 @@ export class ClientConnection extends FrameReceiver {
     this.openAlarm.setTimer(this.options.connectTimeoutMs);
     this.outbox.push(PREFACE);
     this.sendPreface({
+      headerTableSize: 0,
       enablePush: false,
       initialWindowSize: this.bounds.limits.streamWindowBytes,
       maxHeaderListSize: this.bounds.limits.headerListBytes,

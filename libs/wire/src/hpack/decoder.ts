@@ -27,15 +27,27 @@ export class Decoder implements Cursor {
   end = 0;
 
   private readonly table = new DynamicTable(INITIAL_TABLE_SIZE);
+  /** The block being decoded refers to the dynamic table. */
+  private dynamic = false;
   /** What our acknowledged SETTINGS_HEADER_TABLE_SIZE allows the peer. */
   private allowed = INITIAL_TABLE_SIZE;
   /** Our acknowledged setting is below the table's size: the next block must start with a size update (RFC 9113 §4.3.1). */
   private updateDue = false;
   private skipped = false;
 
-  /** True when a block's meaning depends on nothing but its octets: the table is empty and stays so. */
-  get contextFree(): boolean {
-    return this.table.maxSize === 0 && !this.updateDue;
+  /** Changes whenever the same octets may mean other fields than before. */
+  get generation(): number {
+    return this.table.generation;
+  }
+
+  /** Whether the meaning of the last block depends on the dynamic table. */
+  get usedTable(): boolean {
+    return this.dynamic;
+  }
+
+  /** The next block must begin with a size update. */
+  get awaitsUpdate(): boolean {
+    return this.updateDue;
   }
 
   /** The peer has acknowledged our SETTINGS_HEADER_TABLE_SIZE. */
@@ -54,6 +66,7 @@ export class Decoder implements Cursor {
     this.bytes = bytes;
     this.at = start;
     this.end = end;
+    this.dynamic = false;
     this.readSizeUpdates();
     let size = 0;
     while (this.at < end) {
@@ -91,7 +104,9 @@ export class Decoder implements Cursor {
 
   private entry(index: number): Field {
     if (index === 0) throw new CompressionError('index 0');
-    const field = index <= STATIC_COUNT ? STATIC_TABLE[index - 1] : this.table.get(index - STATIC_COUNT - 1);
+    if (index <= STATIC_COUNT) return STATIC_TABLE[index - 1]!;
+    this.dynamic = true;
+    const field = this.table.get(index - STATIC_COUNT - 1);
     if (field === undefined) throw new CompressionError('an index beyond the tables');
     return field;
   }

@@ -13,6 +13,8 @@ export class DynamicTable {
   private head = 0;
   private count = 0;
   private size = 0;
+  /** Changes whenever an index may mean another entry than before. */
+  generation = 0;
 
   constructor(private max: number) {}
 
@@ -32,12 +34,15 @@ export class DynamicTable {
 
   /** §4.3: entries are evicted from the end until they fit. */
   resize(max: number): void {
+    if (max === this.max) return;
+    this.generation++;
     this.max = max;
     while (this.size > max) this.evict();
   }
 
   /** §4.4: room is made first; an entry larger than the table empties it. */
   insert(field: Field): void {
+    this.generation++;
     const size = field[0].length + field[1].length + FIELD_OVERHEAD;
     while (this.count > 0 && this.size + size > this.max) this.evict();
     if (size > this.max) return;

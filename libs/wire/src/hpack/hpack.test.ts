@@ -247,10 +247,10 @@ describe('the decoder', () => {
     const decoder = new Decoder();
     expect(decode(decoder, bytes('400161017a'))).toEqual([['a', 'z']]);
     decoder.acknowledge(0);
-    expect(decoder.contextFree).toBe(false);
+    expect(decoder.awaitsUpdate).toBe(true);
     expect(() => decode(decoder, bytes('82'))).toThrow(CompressionError);
     expect(decode(decoder, bytes('2082'))).toEqual([[':method', 'GET']]);
-    expect(decoder.contextFree).toBe(true);
+    expect(decoder.awaitsUpdate).toBe(false);
     expect(() => decode(decoder, bytes('be'))).toThrow(CompressionError);
     expect(() => decode(decoder, bytes('3fe11f82'))).toThrow(CompressionError);
   });

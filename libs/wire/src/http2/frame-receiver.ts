@@ -211,7 +211,8 @@ export abstract class FrameReceiver extends Session implements FrameSink {
   private onSettingsFrame(flags: number, bytes: Buffer, start: number, end: number): void {
     if ((flags & Flag.ACK) !== 0) {
       if (this.settingsUnacknowledged === 0) this.bounds.count('idleFrames');
-      else if (--this.settingsUnacknowledged === 0) this.blocks.acknowledge();
+      else if (--this.settingsUnacknowledged === 0 && this.headerTableSize !== undefined)
+        this.blocks.acknowledge(this.headerTableSize);
       return;
     }
     this.bounds.count('settings');

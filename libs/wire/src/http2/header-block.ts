@@ -19,15 +19,18 @@ export interface HeaderBlock {
 /** A block seen before on this connection, and what it means. */
 interface Remembered {
   readonly octets: Buffer;
+  /** As long as the decoder has this generation; ALWAYS when the block does not refer to the dynamic table. */
+  readonly generation: number;
   readonly block: HeaderBlock;
 }
 
+const ALWAYS = -1;
 const REMEMBERED_BLOCKS = 16;
 const REMEMBERED_OCTETS_MAX = 512;
 
 /**
- * Decodes the header blocks of one connection. As we ask for a dynamic table of 0, equal octets have equal meanings once
- * the peer has complied; most blocks repeat (a method's response headers, `grpc-status: 0`), so the last ones are kept.
+ * Decodes the header blocks of one connection. Equal octets have equal meanings as long as the dynamic table stays as it is,
+ * or is not referred to; most blocks repeat (a method's headers, `grpc-status: 0`), so the last ones are kept.
  */
 export class HeaderBlockReader {
   private readonly decoder = new Decoder();
@@ -35,9 +38,9 @@ export class HeaderBlockReader {
 
   constructor(private readonly listBytesMax: number) {}
 
-  /** The peer has acknowledged our SETTINGS_HEADER_TABLE_SIZE of 0. */
-  acknowledge(): void {
-    this.decoder.acknowledge(0);
+  /** The peer has acknowledged our SETTINGS_HEADER_TABLE_SIZE. */
+  acknowledge(tableSize: number): void {
+    this.decoder.acknowledge(tableSize);
   }
 
   /** Lets go of what was remembered: an idle connection holds nothing. */
@@ -47,14 +50,25 @@ export class HeaderBlockReader {
 
   /** @throws CompressionError; the connection cannot go on. */
   read(bytes: Buffer, start: number, end: number): HeaderBlock {
+    const { decoder } = this;
     const length = end - start;
-    if (!this.decoder.contextFree || length === 0 || length > REMEMBERED_OCTETS_MAX)
-      return this.decode(bytes, start, end);
+    if (decoder.awaitsUpdate || length === 0 || length > REMEMBERED_OCTETS_MAX) return this.decode(bytes, start, end);
     const slot = (length * 5 + bytes[end - 1]! + bytes[start + (length >>> 1)]! * 3) & (REMEMBERED_BLOCKS - 1);
     const known = this.remembered[slot];
-    if (known !== undefined && sameOctets(known.octets, bytes, start, length)) return known.block;
+    const { generation } = decoder;
+    if (
+      known !== undefined &&
+      (known.generation === ALWAYS || known.generation === generation) &&
+      sameOctets(known.octets, bytes, start, length)
+    ) {
+      return known.block;
+    }
     const block = this.decode(bytes, start, end);
-    this.remembered[slot] = { octets: Buffer.from(bytes.subarray(start, end)), block };
+    // A block that changes the table must be decoded each time.
+    if (decoder.generation === generation) {
+      const octets = Buffer.from(bytes.subarray(start, end));
+      this.remembered[slot] = { octets, generation: decoder.usedTable ? generation : ALWAYS, block };
+    }
     return block;
   }
 

@@ -9,7 +9,7 @@ import { INITIAL_WINDOW, ReceiveWindow } from './flow-control.js';
 import { FrameSender } from './frame-sender.js';
 import { FrameType } from './frames.js';
 import { RecentStreams } from './recent-streams.js';
-import { encodeSettings, type Settings } from './settings.js';
+import { encodeSettings, type OwnSettings } from './settings.js';
 import type { Stream } from './stream.js';
 
 export abstract class Session extends FrameSender {
@@ -20,6 +20,8 @@ export abstract class Session extends FrameSender {
   protected readonly bounds: Bounds;
   protected readonly recent = new RecentStreams();
   protected readonly receiveWindow: ReceiveWindow;
+  /** What our SETTINGS say of the peer's encoder, if they do. */
+  protected headerTableSize: number | undefined;
   /** SETTINGS of ours that the peer has not acknowledged. */
   protected settingsUnacknowledged = 0;
 
@@ -50,7 +52,8 @@ export abstract class Session extends FrameSender {
   }
 
   /** Our SETTINGS and the connection's window. A client's preface goes before. */
-  protected sendPreface(ours: Partial<Settings>): void {
+  protected sendPreface(ours: OwnSettings): void {
+    this.headerTableSize = ours.headerTableSize;
     const settings = encodeSettings(ours);
     this.writeFrame(settings.length, FrameType.SETTINGS, 0, 0);
     this.outbox.push(settings);

@@ -15,7 +15,7 @@ const Id = {
 export const SETTING_OCTETS = 6;
 const MAX_FRAME_SIZE_MAX = 2 ** 24 - 1;
 
-/** One side's settings. `HEADER_TABLE_SIZE` of the peer is not kept: our encoder uses no table. */
+/** What the peer may say. `HEADER_TABLE_SIZE` is not kept: our encoder uses no table. */
 export interface Settings {
   maxConcurrentStreams: number;
   initialWindowSize: number;
@@ -72,9 +72,15 @@ export function applySettings(settings: Settings, bytes: Uint8Array, start: numb
   }
 }
 
-/** The SETTINGS payload that we send; a dynamic table of 0 always (ADR 0010). */
-export function encodeSettings(ours: Partial<Settings>): Buffer {
-  const pairs: [number, number][] = [[Id.HEADER_TABLE_SIZE, 0]];
+/** What we say; what is left out keeps the protocol's initial value. */
+export interface OwnSettings extends Partial<Settings> {
+  readonly headerTableSize?: number;
+}
+
+/** The SETTINGS payload that we send. */
+export function encodeSettings(ours: OwnSettings): Buffer {
+  const pairs: [number, number][] = [];
+  if (ours.headerTableSize !== undefined) pairs.push([Id.HEADER_TABLE_SIZE, ours.headerTableSize]);
   if (ours.enablePush === false) pairs.push([Id.ENABLE_PUSH, 0]);
   if (ours.maxConcurrentStreams !== undefined) pairs.push([Id.MAX_CONCURRENT_STREAMS, ours.maxConcurrentStreams]);
   if (ours.initialWindowSize !== undefined) pairs.push([Id.INITIAL_WINDOW_SIZE, ours.initialWindowSize]);

@@ -360,10 +360,6 @@ const RULES: Record<string, Row> = {
     sends: [f.frame(FrameType.HEADERS, 0x5, 1, Buffer.concat([Buffer.from([0x3f, 0xe2, 0x1f]), f.block(GET)]))],
     goaway: ErrorCode.COMPRESSION_ERROR,
   },
-  'RFC 9113 §4.3.1 no size update after the acknowledgement': {
-    sends: [f.settingsAck, get()],
-    goaway: ErrorCode.COMPRESSION_ERROR,
-  },
 };
 
 function reserved(bytes: Buffer): Buffer {
