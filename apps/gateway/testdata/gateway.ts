@@ -3,6 +3,7 @@ import { createLogger, Registry } from '@sluice/telemetry';
 import { gatewayConfigSchema } from '../src/config/schema.js';
 import type { Exchange } from '../src/exchange.js';
 import { listen, type Listener } from '../src/listener/listener.js';
+import type { ListenerOptions } from '../src/listener/options.js';
 import { Observer } from '../src/observe.js';
 import { handle } from '../src/pipeline.js';
 import { buildRuntime, type Runtime } from '../src/runtime.js';
@@ -17,9 +18,12 @@ export interface TestGateway {
   stop(): Promise<void>;
 }
 
-/** The gateway in this process, before the echo service at `address`, on a free port. `over` is laid over the configuration. */
+/**
+ * The gateway in this process, before the echo service at `address`, on a free port. `over` is laid over the configuration,
+ * but for `listener`, which is laid over the options of the listener.
+ */
 export async function startTestGateway(address: string, over: Record<string, unknown> = {}): Promise<TestGateway> {
-  const { upstream, ...rest } = over;
+  const { upstream, listener: options, ...rest } = over;
   const config = gatewayConfigSchema.parse({
     upstreams: [{ name: 'echo', address, descriptor_set: echoDescriptorSet, ...(upstream as object | undefined) }],
     ...rest,
@@ -52,6 +56,7 @@ export async function startTestGateway(address: string, over: Record<string, unk
       tls: undefined,
       connectionsMax: 1000,
       limits: config,
+      ...(options as Partial<ListenerOptions> | undefined),
     },
     (transport) => handle(transport, built),
   );

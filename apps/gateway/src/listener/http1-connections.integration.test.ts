@@ -1,0 +1,429 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type EchoServer, startEchoServer } from '../../testdata/echo-server.js';
+import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
+import { type Conversation, converse } from '../../testdata/conversation.js';
+import { parseAnswers, sendRaw } from '../../testdata/raw-http1.js';
+import { ECHO, GRPC, message, type ScriptedUpstream, startScriptedUpstream } from '../../testdata/scripted-upstream.js';
+
+/** How connections of HTTP/1.1 are kept, shared and ended (RFC 9112 sections 7 to 9), and what answers carry (RFC 9110). */
+
+let echo: EchoServer;
+let gateway: TestGateway;
+let client: Conversation;
+beforeAll(async () => {
+  echo = await startEchoServer();
+  gateway = await startTestGateway(`127.0.0.1:${echo.port}`, {
+    sizes: { body: '1MiB' },
+    timeouts: { send: '1s', headers: '2s' },
+    cors: { origins: ['https://app.example'] },
+    upstream: { request_headers: ['x-hop', 'upgrade', 'te', 'keep-alive', 'http2-settings', 'connection'] },
+  });
+});
+afterAll(async () => {
+  await gateway?.stop();
+  echo?.stop();
+});
+beforeEach(() => (client = converse(gateway.port)));
+afterEach(async () => {
+  client.socket.destroy();
+  await expect.poll(() => gateway.runtime.inFlight.size).toBe(0);
+  await expect.poll(() => echo.hanging()).toBe(0);
+});
+
+const get = (path: string, fields = '') => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${fields}\r\n`;
+const echoOf = (name: string, fields?: string) => get(`/v1/echo/${name}`, fields);
+const CLOSE = 'Connection: close\r\n';
+const nameOf = (body: string) => (JSON.parse(body) as { name: string }).name;
+
+describe('RFC 9112 §9.3 persistence', () => {
+  it('one request after the other', async () => {
+    for (const name of ['a', 'b', 'c']) {
+      client.send(echoOf(name));
+      expect(nameOf((await client.answer()).body)).toBe(name);
+    }
+    expect(client.closed()).toBe(false);
+  });
+
+  it.each(['close', 'Close', 'x-a, CLOSE', 'keep-alive, close'])('Connection: %s is the last', async (value) => {
+    client.send(echoOf('a', `Connection: ${value}\r\n`) + echoOf('b'));
+    expect((await client.answer()).fields).toContainEqual(['connection', 'close']);
+    expect(await client.ended()).toBe(true);
+    expect(client.answers()).toHaveLength(1);
+  });
+
+  it('HTTP/1.0 ends after one answer', async () => {
+    client.send('GET /v1/echo/a HTTP/1.0\r\n\r\n');
+    expect((await client.answer()).status).toBe(200);
+    expect(await client.ended()).toBe(true);
+  });
+
+  it('HTTP/1.0 with keep-alive lives on, and is told so', async () => {
+    for (const name of ['a', 'b']) {
+      client.send(`GET /v1/echo/${name} HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n`);
+      const { fields, body } = await client.answer();
+      expect(nameOf(body)).toBe(name);
+      expect(fields.find(([field]) => field === 'connection')?.[1].toLowerCase()).toBe('keep-alive');
+    }
+  });
+
+  it('a refusal of the gateway leaves the connection open', async () => {
+    for (const [path, status] of [
+      ['/v1/nothing', 404],
+      ['/v1/fail-unary/13', 500],
+      ['/v1/echo/%zz', 400],
+      ['/v1/echo/a', 200],
+    ] as const) {
+      client.send(get(path));
+      expect((await client.answer()).status).toBe(status);
+    }
+  });
+});
+
+describe('RFC 9112 §9.3.2 pipelining', () => {
+  it.each([2, 100])('%i requests in one segment, answered in order', async (count) => {
+    const names = Array.from({ length: count }, (_, index) => `n${index}`);
+    client.send(names.map((name) => echoOf(name)).join(''));
+    await expect.poll(() => client.answers().length).toBe(count);
+    expect(client.answers().map(({ body }) => nameOf(body))).toEqual(names);
+  });
+
+  it('a slow answer holds the next ones back', async () => {
+    client.send(get('/v1/hang', 'X-Request-Timeout: 300ms\r\n') + echoOf('a') + get('/v1/count/3') + echoOf('b'));
+    await expect.poll(() => client.answers().length).toBe(4);
+    expect(client.answers().map(({ status }) => status)).toEqual([504, 200, 200, 200]);
+    expect(client.answers()[2]!.body.trim().split('\n')).toHaveLength(3);
+  });
+
+  it('bodies between requests', async () => {
+    const post = (name: string) =>
+      `POST /v1/echo/${name} HTTP/1.1\r\nHost: a\r\nContent-Length: 15\r\n\r\n{"text":"body"}`;
+    client.send(post('a') + echoOf('b') + post('c'));
+    await expect.poll(() => client.answers().length).toBe(3);
+    expect(client.answers().map(({ body }) => (JSON.parse(body) as { text: string }).text)).toEqual([
+      'body',
+      '',
+      'body',
+    ]);
+  });
+
+  it('a client that leaves takes all its requests with it', async () => {
+    client.send(get('/v1/hang') + get('/v1/hang') + get('/v1/hang'));
+    await expect.poll(() => echo.hanging()).toBeGreaterThan(0);
+    client.socket.resetAndDestroy();
+  });
+
+  // Node's server, which is replaced, works on thousands at once.
+  it.fails('without end and without reading is shed, and few of the requests are taken', async () => {
+    client.socket.pause();
+    let most = 0;
+    let lines = 0;
+    const many = echoOf('x').repeat(1000);
+    while (!client.closed() && lines < 2_000_000) {
+      lines += 1000;
+      const room = client.socket.write(many);
+      await new Promise((resolve) => (room ? setImmediate(resolve) : setTimeout(resolve, 20)));
+      most = Math.max(most, gateway.runtime.inFlight.size);
+      if (!room && client.socket.writableLength > 16 * 1024 * 1024) {
+        // The gateway reads no more: it may hold its breath until the client's patience or its own ends.
+        await expect.poll(() => client.closed(), { timeout: 10_000 }).toBe(true);
+      }
+    }
+    expect(client.closed()).toBe(true);
+    expect(most).toBeLessThan(129);
+  });
+});
+
+describe('RFC 9112 §2.2 segments', () => {
+  const conversation =
+    'POST /v1/echo/ann HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nX-A: \tb \r\n\r\n' +
+    'a;x="y"\r\n{"text":"h\r\n6\r\nello"}\r\n0\r\nX-T: z\r\n\r\n\r\n' +
+    'POST /v1/echo/bob HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16\r\n\r\n{"text":"hello"}' +
+    `GET /v1/echo/eve HTTP/1.1\r\nHost: localhost\r\n${CLOSE}\r\n`;
+  const names = ['ann', 'bob', 'eve'];
+
+  it('a conversation cut in two at every octet', async () => {
+    const cuts = Array.from({ length: conversation.length - 1 }, (_, index) => index + 1);
+    const broken: number[] = [];
+    const one = async (cut: number) => {
+      const peer = converse(gateway.port);
+      peer.send(conversation.slice(0, cut));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      peer.send(conversation.slice(cut));
+      await peer.ended();
+      const read = peer.answers().map(({ body }) => body && nameOf(body));
+      if (read.join() !== names.join()) broken.push(cut);
+    };
+    for (let at = 0; at < cuts.length; at += 20) await Promise.all(cuts.slice(at, at + 20).map(one));
+    expect(broken).toEqual([]);
+  });
+
+  it('octet by octet', async () => {
+    for (const octet of conversation) {
+      client.send(octet);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(await client.ended()).toBe(true);
+    expect(client.answers().map(({ body }) => nameOf(body))).toEqual(names);
+  });
+
+  it('cut off at every octet: the gateway keeps nothing of it', async () => {
+    const cuts = Array.from({ length: conversation.length }, (_, index) => index);
+    await Promise.all(
+      cuts.map(async (cut) => {
+        const peer = converse(gateway.port);
+        peer.send(conversation.slice(0, cut));
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        peer.socket.resetAndDestroy();
+      }),
+    );
+    await expect.poll(() => gateway.listener.connections()).toBeLessThan(2);
+  });
+});
+
+describe('answers', () => {
+  const fieldsOf = (answer: { fields: readonly (readonly [string, string])[] }) => Object.fromEntries(answer.fields);
+
+  it('to HEAD have the length of what GET would get, and no body (RFC 9110 §9.3.2)', async () => {
+    client.send(echoOf('ann'));
+    const whole = await client.answer();
+    client.send(`HEAD /v1/echo/ann HTTP/1.1\r\nHost: a\r\n\r\n`);
+    await expect.poll(() => client.rest()).toContain('\r\n\r\n');
+    const [head, body] = client.rest().split('\r\n\r\n');
+    expect(head).toMatch(/^HTTP\/1.1 200 /);
+    expect(head!.toLowerCase()).toContain(`content-length: ${Buffer.byteLength(whole.body)}`);
+    expect(body).toBe('');
+  });
+
+  it('to HEAD of a stream, of an unknown path and of a failure have no body either', async () => {
+    const heads = ['/v1/count/3', '/v1/nothing', '/v1/fail-unary/5'];
+    const requests = heads.map((path) => `HEAD ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).join('');
+    const read = (await sendRaw(gateway.port, requests + echoOf('last', CLOSE))).toString();
+    const [last, ...before] = read.split('\r\n\r\n').reverse();
+    expect(nameOf(last!)).toBe('last');
+    expect(before.reverse().map((head) => head.slice(0, 12))).toEqual(
+      ['200', '404', '404', '200'].map((status) => `HTTP/1.1 ${status}`),
+    );
+  });
+
+  it('of 204 have neither body nor length (RFC 9110 §8.6, RFC 9112 §6.1)', async () => {
+    const preflight = 'Origin: https://app.example\r\nAccess-Control-Request-Method: GET\r\n';
+    client.send(`OPTIONS /v1/echo/a HTTP/1.1\r\nHost: a\r\n${preflight}\r\n${echoOf('b')}`);
+    await expect.poll(() => client.answers().length).toBe(2);
+    const [empty, next] = client.answers();
+    expect(empty!.status).toBe(204);
+    expect(Object.keys(fieldsOf(empty!))).not.toEqual(expect.arrayContaining(['content-length']));
+    expect(Object.keys(fieldsOf(empty!))).not.toEqual(expect.arrayContaining(['transfer-encoding']));
+    expect(nameOf(next!.body)).toBe('b');
+  });
+
+  it('say when they were made (RFC 9110 §6.6.1)', async () => {
+    client.send(echoOf('a') + get('/v1/count/2') + get('/v1/nothing'));
+    await expect.poll(() => client.answers().length).toBe(3);
+    for (const answer of client.answers()) {
+      const date = fieldsOf(answer)['date']!;
+      expect(date).toMatch(
+        /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT$/,
+      );
+      expect(Math.abs(Date.parse(date) - Date.now())).toBeLessThan(5000);
+    }
+  });
+
+  // Node's server, which is replaced, leaves such answers to raw sockets.
+  it.fails('to what could not be read say it too', async () => {
+    client.send('nonsense\r\n\r\n');
+    expect(fieldsOf(await client.answer())).toHaveProperty('date');
+  });
+
+  it('are framed in one way (RFC 9112 §6.2)', async () => {
+    client.send(echoOf('a') + get('/v1/count/2') + get('/v1/nothing'));
+    await expect.poll(() => client.answers().length).toBe(3);
+    const ways = client.answers().map((answer) => {
+      const fields = answer.fields.map(([name]) => name);
+      return ['content-length', 'transfer-encoding'].map((way) => fields.filter((name) => name === way).length);
+    });
+    expect(ways).toEqual([
+      [1, 0],
+      [0, 1],
+      [1, 0],
+    ]);
+  });
+
+  it('that stream to HTTP/1.0 are not chunked and end with the connection (RFC 9112 §6.1)', async () => {
+    client.send('GET /v1/count/3 HTTP/1.0\r\n\r\n');
+    expect(await client.ended()).toBe(true);
+    const [head, body] = client.rest().split('\r\n\r\n');
+    expect(head!.toLowerCase()).not.toContain('transfer-encoding');
+    expect(
+      body!
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line).number),
+    ).toEqual(['1', '2', '3']);
+  });
+
+  it('keep each of several fields of one name', async () => {
+    client.send(echoOf('a'));
+    const cookies = (await client.answer()).fields.filter(([name]) => name === 'set-cookie');
+    expect(cookies.map(([, value]) => value)).toEqual(['a=1', 'b=2']);
+  });
+});
+
+describe('RFC 9110 §7.6.1 fields of one hop', () => {
+  it('go no further', async () => {
+    const hop =
+      'Connection: upgrade, X-Hop, grpc-metadata-hop\r\nUpgrade: h2c\r\nTE: trailers\r\nKeep-Alive: timeout=5\r\n';
+    client.send(get('/v1/metadata', `${hop}HTTP2-Settings: AA\r\nX-Hop: 1\r\nGrpc-Metadata-Hop: 1\r\n${CLOSE}`));
+    const { metadata } = JSON.parse((await client.answer()).body) as { metadata: Record<string, string> };
+    expect(Object.keys(metadata)).not.toEqual(
+      expect.arrayContaining([expect.stringMatching(/^(x-hop|hop|upgrade|keep-alive|http2-settings|connection)$/)]),
+    );
+  });
+});
+
+describe('RFC 9110 §10.1.1 leave to send a body', () => {
+  const head = (path: string, length: number) =>
+    `POST ${path} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: ${length}\r\n\r\n`;
+
+  it('is given when it will be read, and the answer follows', async () => {
+    client.send(head('/v1/echo/ann', 2));
+    await expect.poll(() => client.rest()).toBe('HTTP/1.1 100 Continue\r\n\r\n');
+    client.send('{}');
+    expect((await client.answer()).status).toBe(200);
+    client.send(echoOf('next'));
+    await expect.poll(() => client.answers().length).toBe(2);
+  });
+
+  it.each([
+    ['no such path', '/v1/nothing', 2, 404],
+    ['a body that is too large', '/v1/echo/ann', 2_000_000, 413],
+  ])('is not given for %s', async (_, path, length, status) => {
+    client.send(head(path, length));
+    expect((await client.answer()).status).toBe(status);
+    expect(client.rest()).not.toContain('100 Continue');
+    // Nobody knows whether the body comes: what follows is not taken for a request.
+    client.send(echoOf('smuggled'));
+    expect(await client.ended()).toBe(true);
+    expect(client.answers()).toHaveLength(1);
+  });
+
+  it('is never given to HTTP/1.0', async () => {
+    client.send('POST /v1/echo/ann HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(client.rest()).toBe('');
+    client.send('{}');
+    expect((await client.answer()).status).toBe(200);
+  });
+});
+
+describe('RFC 9112 §9.6 the end of a connection', () => {
+  // Node's server, which is replaced, needs a socket that was made with `allowHalfOpen`.
+  it.fails('a client that has said all it will say still gets its answers', async () => {
+    client.socket.end(get('/v1/hang', 'X-Request-Timeout: 300ms\r\n') + echoOf('b'));
+    expect(await client.ended()).toBe(true);
+    expect(client.answers().map(({ status }) => status)).toEqual([504, 200]);
+  });
+
+  it.each([
+    ['with a length', 'Content-Length: 20\r\n\r\n{"text":'],
+    ['in chunks', 'Transfer-Encoding: chunked\r\n\r\n8\r\n{"text":\r\n'],
+  ])('a body cut short %s is no request', async (_, rest) => {
+    client.socket.end(`POST /v1/echo/ann HTTP/1.1\r\nHost: a\r\n${rest}`);
+    expect(await client.ended()).toBe(true);
+    expect(client.answers().filter(({ status }) => status === 200)).toEqual([]);
+  });
+
+  it('a refusal can be read while megabytes are still being sent', async () => {
+    client.send('GET /v1/echo/a HTTP/1.1\r\nHost : a\r\n\r\n');
+    const more = Buffer.alloc(8 * 1024 * 1024, 0x61);
+    client.socket.write(more);
+    expect(await client.answer()).toMatchObject({ status: 400, complete: true });
+    expect(await client.ended()).toBe(true);
+  });
+
+  it('a client that resets in the middle of its body', async () => {
+    client.send('POST /v1/chat HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{"text":"a"}\n');
+    await expect.poll(() => gateway.runtime.inFlight.size).toBe(1);
+    client.socket.resetAndDestroy();
+  });
+
+  it('a client that resets in the middle of its answer', async () => {
+    client.send(get('/v1/count/100000?size=1000'));
+    await expect.poll(() => client.rest().length).toBeGreaterThan(1000);
+    client.socket.resetAndDestroy();
+  });
+});
+
+describe('a slow reader of an endless answer', () => {
+  let upstream: ScriptedUpstream;
+  let before: TestGateway;
+  beforeAll(async () => {
+    upstream = await startScriptedUpstream();
+    before = await startTestGateway(upstream.address, { timeouts: { send: '700ms' } });
+  });
+  afterAll(async () => {
+    await before?.stop();
+    await upstream?.stop();
+  });
+
+  it('holds the service back, and is cut off when it takes nothing any more', async () => {
+    let sent = 0;
+    let ended = false;
+    const chunk = message(Buffer.concat([Buffer.from([0x12, 0x80, 0x80, 0x04]), Buffer.alloc(65_536, 0x61)]));
+    upstream.script = (stream) => {
+      stream.respond(GRPC);
+      stream.write(ECHO);
+      const more = () => {
+        while (!stream.destroyed && stream.write(chunk)) sent += chunk.length;
+      };
+      stream.on('drain', more);
+      stream.on('close', () => (ended = true));
+      more();
+    };
+    const reader = converse(before.port);
+    reader.socket.pause();
+    reader.send(get('/v1/count/1'));
+    await expect.poll(() => ended, { timeout: 10_000 }).toBe(true);
+    // What the kernel's buffers of two connections take, and a little more.
+    expect(sent).toBeLessThan(32 * 1024 * 1024);
+    expect(before.runtime.inFlight.size).toBe(0);
+    reader.socket.destroy();
+  });
+});
+
+describe('limits of connections', () => {
+  it('more than the most are turned away at once, and one that leaves makes room', async () => {
+    const small = await startTestGateway(`127.0.0.1:${echo.port}`, { listener: { connectionsMax: 3 } });
+    const open = Array.from({ length: 3 }, () => converse(small.port));
+    for (const each of open) {
+      each.send(echoOf('a'));
+      await each.answer();
+    }
+    const fourth = converse(small.port);
+    expect(await fourth.ended()).toBe(true);
+    const { values } = await small.metrics.getSingleMetric('gateway_listener_limit_hits_total')!.get();
+    expect(values.find(({ labels }) => labels['limit'] === 'connections')?.value).toBeGreaterThan(0);
+    open[0]!.socket.destroy();
+    await expect.poll(async () => parseAnswers(await sendRaw(small.port, echoOf('a', CLOSE))).length).toBe(1);
+    for (const each of open) each.socket.destroy();
+    await small.stop();
+  });
+
+  it('drain: the last answer says so, an idle connection is closed, a new one is refused', async () => {
+    const going = await startTestGateway(`127.0.0.1:${echo.port}`);
+    const [busy, idle] = [converse(going.port), converse(going.port)];
+    idle.send(echoOf('a'));
+    await idle.answer();
+    busy.send(get('/v1/hang', 'X-Request-Timeout: 2\r\n'));
+    await expect.poll(() => going.runtime.inFlight.size).toBe(1);
+    const closed = going.listener.close(10_000);
+    const late = converse(going.port);
+    expect(await late.ended()).toBe(true);
+    expect(late.answers()).toEqual([]);
+    expect(await idle.ended()).toBe(true);
+    const last = await busy.answer();
+    expect(last.status).toBe(504);
+    expect(last.fields).toContainEqual(['connection', 'close']);
+    await closed;
+    await going.stop();
+  });
+});
