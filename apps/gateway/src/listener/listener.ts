@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { createServer as createTlsServer, type TlsOptions, type TLSSocket } from 'node:tls';
 import { ConfigurationError } from '@sluice/config';
 import type { Transport } from '../exchange.js';
 import { http1Server } from './http1-server.js';
@@ -48,10 +48,10 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
   const keep = (socket: Socket) => {
     sockets.add(socket);
     socket.on('close', onSocketClose);
-    socket.on('error', onSocketError);
   };
   const byPreface = (socket: Socket) => {
     keep(socket);
+    socket.on('error', onSocketError);
     const timer = setTimeout(() => {
       counted('first_byte_timeout');
       socket.destroy();
@@ -73,18 +73,25 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
     socket.on('close', onClose);
   };
   const byAlpn = (socket: TLSSocket) => {
-    keep(socket);
+    socket.on('error', onSocketError);
     socket.setNoDelay(true);
     (socket.alpnProtocol === 'h2' ? http2 : http1).accept(socket, NOTHING);
   };
 
   const tcp = createTcpServer({ noDelay: true }, byPreface);
-  const tls = options.tls && createTlsServer(tlsOptions(options.tls), byAlpn);
+  const tls =
+    options.tls && createTlsServer({ ...certificate(options.tls), ...tlsOptions(options.limits.timeouts) }, byAlpn);
+  // The socket under TLS, so that one whose handshake never ends is known too.
+  tls?.on('connection', keep);
   for (const server of tls ? [tcp, tls] : [tcp]) {
     server.maxConnections = options.connectionsMax;
     server.on('drop', () => counted('connections'));
   }
-  tls?.on('tlsClientError', () => counted('client_error'));
+  // Node tells of a handshake that is late or wrong, and leaves the connection to us.
+  tls?.on('tlsClientError', (_error, socket) => {
+    counted('client_error');
+    socket.destroy();
+  });
   await bind(tcp, options.host, options.port, 'GATEWAY_PORT');
   if (tls) await bind(tls, options.host, options.tls!.port, 'GATEWAY_TLS_PORT');
 
@@ -113,15 +120,13 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
   };
 }
 
-function tlsOptions({ certFile, keyFile }: { certFile: string; keyFile: string }) {
+function tlsOptions(timeouts: { readonly headers: number }): TlsOptions {
+  return { ALPNProtocols: ['h2', 'http/1.1'], minVersion: 'TLSv1.2', handshakeTimeout: timeouts.headers };
+}
+
+function certificate({ certFile, keyFile }: { certFile: string; keyFile: string }): TlsOptions {
   try {
-    return {
-      cert: readFileSync(certFile),
-      key: readFileSync(keyFile),
-      ALPNProtocols: ['h2', 'http/1.1'],
-      minVersion: 'TLSv1.2' as const,
-      handshakeTimeout: 10_000,
-    };
+    return { cert: readFileSync(certFile), key: readFileSync(keyFile) };
   } catch (error) {
     throw new ConfigurationError([
       `GATEWAY_TLS_CERT_FILE=${certFile}, GATEWAY_TLS_KEY_FILE=${keyFile}: expected PEM files (${(error as Error).message})`,
