@@ -169,6 +169,10 @@ export class ClientConnection extends FrameReceiver {
     this.pingAlarm.setTimer(this.options.keepaliveTimeoutMs);
   }
 
+  protected override onPeerReset(): void {
+    this.bounds.count('resets');
+  }
+
   protected override onPingAck(): void {
     this.pinged = false;
     this.pingAlarm.clearTimer();

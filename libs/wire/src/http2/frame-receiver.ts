@@ -48,8 +48,8 @@ export abstract class FrameReceiver extends Session implements FrameSink {
   /** The peer's settings have changed. */
   protected abstract onSettings(): void;
   protected abstract onPingAck(): void;
-  /** The peer has reset a stream. */
-  protected onPeerReset(): void {}
+  /** The peer resets a stream. */
+  protected abstract onPeerReset(stream: Stream): void;
 
   /** Takes what the socket read. */
   receive(chunk: Buffer): void {
@@ -132,17 +132,13 @@ export abstract class FrameReceiver extends Session implements FrameSink {
     const stream = this.streams.get(streamId);
     if (this.creditOnArrival || stream === undefined) this.consumedNow(octets);
     if (stream === undefined) return this.onMissingStream(streamId, 'DATA');
-    if (!mayReceive(stream.state)) throw new StreamError(ErrorCode.STREAM_CLOSED, 'DATA after END_STREAM');
-    if (!stream.headReceived) throw new StreamError(ErrorCode.PROTOCOL_ERROR, 'DATA before HEADERS');
-    if (!stream.receiveWindow.take(octets)) {
-      throw new StreamError(ErrorCode.FLOW_CONTROL_ERROR, 'DATA beyond the window of the stream');
+    const fault = dataFault(stream, octets, end - start, endStream);
+    if (fault !== undefined) {
+      // The stream ends, the connection goes on: its window gets back what the frame took.
+      this.consumedLast(octets);
+      throw fault;
     }
     if (octets > end - start) this.consumed(stream, octets - (end - start));
-    if (stream.bodyExpected >= 0) {
-      stream.bodyExpected -= end - start;
-      if (stream.bodyExpected < 0 || (endStream && stream.bodyExpected > 0))
-        throw new StreamError(ErrorCode.PROTOCOL_ERROR, BODY_LENGTH);
-    }
     if (end > start) stream.receive(bytes.subarray(start, end));
     if (endStream && !stream.closed) this.endReceived(stream, undefined);
   }
@@ -194,11 +190,10 @@ export abstract class FrameReceiver extends Session implements FrameSink {
 
   private onReset(streamId: number, code: number): void {
     if (this.isIdle(streamId)) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'RST_STREAM on an idle stream');
-    this.bounds.count('resets');
-    const stream = this.streams.get(streamId);
-    if (stream === undefined) return;
-    this.onPeerReset();
     this.recent.addEnded(streamId);
+    const stream = this.streams.get(streamId);
+    if (stream === undefined) return this.bounds.count('idleFrames');
+    this.onPeerReset(stream);
     stream.abort({
       code,
       message: 'the peer reset the stream',
@@ -289,4 +284,16 @@ export abstract class FrameReceiver extends Session implements FrameSink {
 
 const DEPENDS_ON_ITSELF = 'the stream depends on itself';
 const WINDOW_TOO_LARGE = 'a window above 2^31-1';
-const BODY_LENGTH = 'the body does not have the length that content-length gave';
+
+/** What is wrong with a DATA frame of so many octets, so much of it data, for its stream (§6.1, §6.9, §8.1.1). */
+function dataFault(stream: Stream, octets: number, data: number, endStream: boolean): StreamError | undefined {
+  if (!mayReceive(stream.state)) return new StreamError(ErrorCode.STREAM_CLOSED, 'DATA after END_STREAM');
+  if (!stream.headReceived) return new StreamError(ErrorCode.PROTOCOL_ERROR, 'DATA before HEADERS');
+  if (!stream.receiveWindow.take(octets)) {
+    return new StreamError(ErrorCode.FLOW_CONTROL_ERROR, 'DATA beyond the window of the stream');
+  }
+  if (stream.bodyExpected < 0) return undefined;
+  stream.bodyExpected -= data;
+  if (stream.bodyExpected >= 0 && !(endStream && stream.bodyExpected > 0)) return undefined;
+  return new StreamError(ErrorCode.PROTOCOL_ERROR, 'the body does not have the length that content-length gave');
+}

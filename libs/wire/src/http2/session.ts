@@ -42,7 +42,7 @@ export abstract class Session extends FrameSender {
   protected abstract onClosed(reason: string): void;
   /** The highest stream id of the peer that we processed, for GOAWAY. */
   protected abstract lastPeerStreamId(): number;
-  /** END_STREAM has left on a stream. */
+  /** END_STREAM has left on a stream, which is about to close if the peer has ended it too. */
   onEndSent(_stream: Stream): void {}
   /** A bound was exceeded; the connection ends. */
   onFlood(_flood: Flood): void {}

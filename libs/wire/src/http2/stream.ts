@@ -1,3 +1,4 @@
+import { ErrorCode } from './errors.js';
 import type { HeaderBlock } from './header-block.js';
 import { ReceiveWindow, SendWindow } from './flow-control.js';
 import type { Session } from './session.js';
@@ -37,6 +38,9 @@ const TAIL_OCTETS = 8_192;
 /** Held slices below this size are copied, so that they do not keep a whole read buffer alive. */
 const COPY_HELD_OCTETS = 4_096;
 
+/** Octets of a message's rest that are read although nobody wants them; a longer rest is asked to stop. */
+const REST_OCTETS = 16_384;
+
 /** What came of trying to send from a stream's queue. */
 export const Sent = { MORE: 0, EMPTY: 1, STREAM_BLOCKED: 2, CONNECTION_BLOCKED: 3 } as const;
 
@@ -71,6 +75,8 @@ export class Stream {
   private held: Buffer[] | undefined;
   private heldOctets = 0;
   private endHeld = false;
+  /** What still arrives is dropped: so many octets of it before the stream is reset. */
+  private restAllowed: number | undefined;
   private trailersHeld: HeaderBlock | undefined;
 
   constructor(
@@ -212,8 +218,24 @@ export class Stream {
     }
   }
 
+  /**
+   * §8.1: the answer is complete before the request. Its rest is dropped, though still checked; the handler hears nothing
+   * more. A long rest is stopped by RST_STREAM(NO_ERROR): a short one has mostly been sent already.
+   */
+  dropRest(): void {
+    this.restAllowed = REST_OCTETS;
+    this.endHeld = false;
+    this.dropHeld();
+  }
+
   /** DATA has arrived and was counted. */
   receive(chunk: Buffer): void {
+    if (this.restAllowed !== undefined) {
+      this.session.consumedLast(chunk.length);
+      this.restAllowed -= chunk.length;
+      if (this.restAllowed < 0) this.reset(ErrorCode.NO_ERROR);
+      return;
+    }
     if (!this.paused && this.held === undefined) {
       this.deliver(chunk);
       return;
@@ -226,6 +248,7 @@ export class Stream {
   receiveEnd(trailers: HeaderBlock | undefined): void {
     this.state = afterEndReceived(this.state);
     if (this.closed) this.session.forget(this);
+    if (this.restAllowed !== undefined) return;
     if (this.paused || this.held !== undefined) {
       this.endHeld = true;
       this.trailersHeld = trailers;
@@ -234,7 +257,7 @@ export class Stream {
 
   /** The stream is over before its time; the handler hears of it, unless it has everything already. */
   abort(abort: Abort): void {
-    const finished = this.closed && !this.endHeld;
+    const finished = (this.closed && !this.endHeld) || this.restAllowed !== undefined;
     this.discard();
     if (!finished) this.handler.onAbort(abort);
   }
@@ -281,8 +304,8 @@ export class Stream {
   sentEnd(): void {
     this.endQueued = true;
     this.state = afterEndSent(this.state);
+    this.session.onEndSent(this);
     if (this.closed) this.session.forget(this);
-    else this.session.onEndSent(this);
   }
 
   private deliver(chunk: Buffer): void {
@@ -298,11 +321,15 @@ export class Stream {
     this.tail = undefined;
     this.trailersQueued = undefined;
     this.endQueued = true;
+    this.dropHeld();
+    this.endHeld = false;
+    this.session.forget(this);
+  }
+
+  private dropHeld(): void {
     if (this.heldOctets > 0) this.session.consumedLast(this.heldOctets);
     this.held = undefined;
     this.heldOctets = 0;
-    this.endHeld = false;
-    this.session.forget(this);
   }
 }
 

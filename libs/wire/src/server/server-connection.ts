@@ -6,7 +6,7 @@ import { FrameReceiver } from '../http2/frame-receiver.js';
 import { PREFACE } from '../http2/frames.js';
 import type { HeaderBlock } from '../http2/header-block.js';
 import { Stream } from '../http2/stream.js';
-import { mayReceive } from '../http2/stream-state.js';
+import { mayReceive, maySend } from '../http2/stream-state.js';
 import { Alarm } from '../timers/wheel.js';
 import { requestLine } from './request-rules.js';
 import { serverLimits, type Http2ServerCounters, type Http2ServerSettings } from './server-options.js';
@@ -22,6 +22,8 @@ export interface ServerConnectionOwner {
 
 const STREAM_ID_MAX = 2 ** 31 - 1;
 const LINGER_MS = 1_000;
+/** How long the rest of a request may take whose response is complete. */
+const REST_MS = 1_000;
 /** How often a connection looks after its clients' timeouts, at most and at least. */
 const PATROL_MS = [10, 5_000] as const;
 
@@ -171,9 +173,12 @@ export class ServerConnection extends FrameReceiver {
     this.endReceived(stream, block);
   }
 
-  /** §8.1: the response is complete; the rest of the request is of no interest. */
+  /** The response is complete; the rest of the request is of no interest (§8.1). */
   override onEndSent(stream: Stream): void {
-    if (mayReceive(stream.state)) stream.reset(ErrorCode.NO_ERROR);
+    stream.dropRest();
+    if (!mayReceive(stream.state)) return;
+    if (this.goneAwayAt >= 0) stream.reset(ErrorCode.NO_ERROR);
+    else (stream.handler as ServerStream).bodyDeadline = Date.now() + REST_MS;
   }
 
   protected override onStreamClosed(): void {
@@ -183,8 +188,11 @@ export class ServerConnection extends FrameReceiver {
     if (this.goneAwayAt >= 0 && !this.closed) this.finish('drained');
   }
 
-  protected override onPeerReset(): void {
+  protected override onPeerReset(stream: Stream): void {
+    // One whose response is complete costs nothing more by being reset.
+    if (!maySend(stream.state)) return;
     this.owner.counters.clientResets++;
+    this.bounds.count('resets');
   }
 
   override onFlood(flood: Flood): void {
@@ -286,6 +294,10 @@ export class ServerConnection extends FrameReceiver {
     for (const stream of [...this.streams.values()]) {
       const request = stream.handler as ServerStream;
       if (request.bodyDeadline > 0 && now >= request.bodyDeadline) {
+        if (!maySend(stream.state)) {
+          stream.reset(ErrorCode.NO_ERROR);
+          continue;
+        }
         counters.bodyTimeouts++;
         this.endStream(stream.id, ErrorCode.CANCEL, 'the request was not complete in time');
       } else if (stream.stalled(now, settings.writeTimeoutMs)) {

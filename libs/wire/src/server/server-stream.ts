@@ -4,6 +4,7 @@ import { FIELD_OCTETS_EXTRA, writeField } from '../hpack/encoder.js';
 import { isConnectionField, isFieldName, isFieldValue } from '../http2/field-rules.js';
 import type { HeaderBlock } from '../http2/header-block.js';
 import { ErrorCode, errorCodeName } from '../http2/errors.js';
+import { maySend } from '../http2/stream-state.js';
 import type { Abort, Stream, StreamHandler } from '../http2/stream.js';
 import type { RequestLine } from './request-rules.js';
 
@@ -81,7 +82,7 @@ export class ServerStream implements StreamHandler, RequestLine {
 
   /** Nothing more can be sent: the response is complete, or the stream is gone. */
   get finished(): boolean {
-    return this.over || this.stream.closed;
+    return this.over || !maySend(this.stream.state);
   }
 
   /**
