@@ -88,7 +88,12 @@ export class SessionKeeper {
 
   /** Runs alone among all who share the lock: nobody else changes the session meanwhile. */
   exclusively<T>(task: () => Promise<T>, signal?: AbortSignal | null): Promise<T> {
-    return this.options.lock.run(this.options.lockName, task, signal ?? undefined);
+    const { lock, lockName, store } = this.options;
+    const caughtUp = async () => {
+      await store.catchUp?.();
+      return task();
+    };
+    return lock.run(lockName, caughtUp, signal ?? undefined);
   }
 
   /**

@@ -6,6 +6,11 @@ export interface Store {
   get(key: string): string | undefined | Promise<string | undefined>;
   set(key: string, value: string): void | Promise<void>;
   delete(key: string): void | Promise<void>;
+  /**
+   * Waits until all can be read that was stored by those who had the lock before. Asked by whoever has just got the lock;
+   * absent when a store is never behind its lock.
+   */
+  catchUp?(): Promise<void>;
 }
 
 /** Forgets everything with the process. */

@@ -100,6 +100,32 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
     expect(gateway.count('POST /auth/refresh')).toBe(1);
   });
 
+  test('who gets the lock sees what the one before stored, each time', async () => {
+    const tabs = [await tab(), await tab(), await tab()];
+    const COUNT = 150;
+    const countUp = (page: Page) =>
+      page.evaluate(async (times) => {
+        const [store, lock] = [globalThis.sluice.localStorageStore(), globalThis.sluice.webLock()];
+        for (let i = 0; i < times; i++) {
+          await lock.run('count', async () => {
+            await store.catchUp?.();
+            await store.set('count', String(Number((await store.get('count')) ?? 0) + 1));
+          });
+        }
+        return Number(await store.get('count'));
+      }, COUNT);
+    const counts = await Promise.all(tabs.map(countUp));
+    expect(Math.max(...counts)).toBe(COUNT * tabs.length);
+  });
+
+  test('a storage that was cleared meanwhile holds nobody up for long', async () => {
+    const [first, second] = [await tab(), await tab()];
+    await first.evaluate((opened) => globalThis.client.setSession(opened), gateway.open());
+    await first.evaluate(() => (globalThis as unknown as { localStorage: { clear(): void } }).localStorage.clear());
+    await second.evaluate((opened) => globalThis.client.setSession(opened), gateway.open());
+    expect(await call(second, 1)).toEqual([200]);
+  });
+
   test('two tabs get one guest token', async () => {
     const [first, second] = [await tab(true), await tab(true)];
     const statuses = await Promise.all([call(first, 10), call(second, 10)]);
