@@ -5,40 +5,37 @@
  *
  *   npm run bench gateway [rounds] [calls per round] [part of a title, to run one table]
  */
-import { execFileSync, fork, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { contest, contestTable, freePort, type Contestant } from '@sluice/testing';
+import { contest, contestTable, type Contestant } from '@sluice/testing';
+import {
+  bench,
+  folder,
+  missing,
+  peer,
+  root,
+  type Running,
+  started,
+  startEcho,
+  startGateway,
+  stopAll,
+} from './processes.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const bench = join(root, 'bench');
 const rounds = Number(process.argv[2] ?? 5);
 const calls = Number(process.argv[3] ?? 10_000);
 const only = process.argv[4] ?? '';
 
-const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-'));
-const children: ChildProcess[] = [];
 if (missing('h2load')) throw new Error('h2load is missing: apt-get install nghttp2-client');
 
-interface Running {
-  child: ChildProcess;
-  port: number;
-}
 type Protocol = 'HTTP/1.1' | 'h2c';
 
 try {
-  const descriptors = join(folder, 'echo.binpb');
-  buildDescriptors(descriptors);
-  const proto = join(root, 'proto');
-  const { child: echo, port: echoPort } = await peer('echo-server', [bench, proto]);
-  const address = `127.0.0.1:${echoPort}`;
-  const { token, port: keyPort } = await keyServer();
-  const settings = { ECHO_ADDRESS: address, ECHO_DESCRIPTORS: descriptors, KEYS_URL: `http://127.0.0.1:${keyPort}/` };
+  const { echo, address, proto, token, settings } = await startEcho();
   const full = await startGateway('gateway-full.yaml', settings);
+  const unlimited = await startGateway('gateway-full.yaml', { ...settings, RATE_LIMIT_ENABLED: 'false' });
   const bare = await startGateway('gateway.yaml', settings);
   await idleConnections(bare);
   const nest = await peer('nest-gateway', [bench, proto, address]);
@@ -66,6 +63,7 @@ try {
     const path = '/echo/postcard';
     await table(`POST /echo/{name}, ${size} octets`, share, [
       contestant('Sluice, HTTP/1.1, every stage', full, 'HTTP/1.1', path, json),
+      contestant('Sluice, HTTP/1.1, no limits', unlimited, 'HTTP/1.1', path, json),
       contestant('Sluice, HTTP/1.1, no auth or limits', bare, 'HTTP/1.1', path, json),
       contestant('Sluice, h2c, every stage', full, 'h2c', path, json),
       contestant('Sluice, h2c, no auth or limits', bare, 'h2c', path, json),
@@ -87,8 +85,7 @@ try {
     contestant('Sluice, h2c, no auth or limits', bare, 'h2c', '/sluice.bench.v1.EchoService/Echo', grpc),
   ]);
 } finally {
-  for (const child of children) child.kill();
-  rmSync(folder, { recursive: true, force: true });
+  stopAll();
 }
 
 async function table(title: string, share: number, contestants: Contestant[]): Promise<void> {
@@ -109,32 +106,6 @@ async function load(port: number, protocol: Protocol, path: string, more: string
   if (!printed.includes(`status codes: ${count} 2xx`)) throw new Error(printed);
 }
 
-function missing(program: string): boolean {
-  return spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0;
-}
-
-function buildDescriptors(file: string): void {
-  const modules = JSON.stringify({ version: 'v2', modules: [{ path: 'bench' }, { path: 'proto' }] });
-  const buf = join(root, 'node_modules/@bufbuild/buf/bin/buf');
-  const args = [buf, 'build', '--config', modules, '--path', 'bench/echo.proto', '-o', file];
-  execFileSync(process.execPath, args, { cwd: root });
-}
-
-/** Starts one of `peers/`, which tells its port when it listens. */
-async function peer(name: string, args: string[]): Promise<Running> {
-  const child = fork(fileURLToPath(new URL(`./peers/${name}.js`, import.meta.url)), args);
-  children.push(child);
-  const [port] = (await once(child, 'message')) as [number];
-  return { child, port };
-}
-
-async function keyServer(): Promise<{ port: number; token: string }> {
-  const child = fork(fileURLToPath(new URL('./peers/key-server.js', import.meta.url)));
-  children.push(child);
-  const [told] = (await once(child, 'message')) as [{ port: number; token: string }];
-  return told;
-}
-
 /** grpc-gateway on one core of Go's, or undefined with the reason on the terminal. */
 async function startGo(address: string): Promise<Running | undefined> {
   const needed = ['go', 'protoc', 'protoc-gen-grpc-gateway'].filter(missing);
@@ -150,38 +121,9 @@ async function startGo(address: string): Promise<Running | undefined> {
     env: { ...process.env, GOMAXPROCS: '1' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  children.push(child);
+  started(child);
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
   return { child, port: Number(line.toString()) };
-}
-
-async function startGateway(config: string, settings: Record<string, string>): Promise<Running> {
-  const [port, adminPort] = [await freePort(), await freePort()];
-  const child = fork(join(root, 'apps/gateway/dist/main.js'), [], {
-    cwd: root,
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    env: {
-      ...process.env,
-      ...settings,
-      NODE_ENV: 'production',
-      GATEWAY_CONFIG: join(bench, config),
-      GATEWAY_PORT: String(port),
-      GATEWAY_ADMIN_PORT: String(adminPort),
-      ACCESS_LOG: 'false',
-    },
-  });
-  children.push(child);
-  const deadline = Date.now() + 30_000;
-  const ready = () =>
-    fetch(`http://127.0.0.1:${adminPort}/readyz`).then(
-      (answer) => answer.ok,
-      () => false,
-    );
-  while (!(await ready())) {
-    if (child.exitCode !== null || Date.now() > deadline) throw new Error('the gateway did not start');
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  return { child, port };
 }
 
 /** Resident memory before and with idle connections of HTTP/1.1, each of which has had one answer. */

@@ -1,0 +1,105 @@
+/**
+ * What a call with a token that is refused costs the gateway, beside one with a valid token that it knows: CPU time of the
+ * gateway's process per call, medians of alternating rounds, without and with a log line for each call.
+ *
+ *   npm run bench tokens [rounds] [calls per round]
+ */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { contest, type Contestant } from '@sluice/testing';
+import { bench, folder, type Running, startEcho, startGateway, stopAll } from './processes.js';
+
+const rounds = Number(process.argv[2] ?? 5);
+const calls = Number(process.argv[3] ?? 10_000);
+const CONNECTIONS = 16;
+
+try {
+  const { token, settings } = await startEcho();
+  const [head, payload, signature] = token.split('.') as [string, string, string];
+  const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as object;
+  const forged = () => `${head}.${payload}.${randomBytes(64).toString('base64url')}`;
+  const expired = () => {
+    const old = { ...claims, exp: Math.floor(Date.now() / 1000) - 1, jti: randomBytes(16).toString('hex') };
+    return `${head}.${Buffer.from(JSON.stringify(old)).toString('base64url')}.${signature}`;
+  };
+  const [oneForged, oneExpired] = [forged(), expired()];
+  for (const log of ['false', 'true']) {
+    const common = { ...settings, ACCESS_LOG: log };
+    const wide = await startGateway(guarded(50_000_000), common);
+    const narrow = await startGateway(guarded(1), common);
+    await load(narrow, 1, 401, forged);
+    const row = (name: string, gateway: Running, status: number, next: () => string): Contestant => ({
+      name,
+      processes: { gateway: gateway.child.pid! },
+      run: (count) => load(gateway, count, status, next),
+    });
+    const results = await contest(
+      [
+        row('valid, known', wide, 200, () => token),
+        row('expired, the same again', wide, 401, () => oneExpired),
+        row('expired, each another', wide, 401, expired),
+        row('forged, the same again', wide, 401, () => oneForged),
+        row('forged, each another', wide, 401, forged),
+        row('forged, each another, once its address has guessed too often', narrow, 429, forged),
+      ],
+      { rounds, calls },
+    );
+    const valid = results[0]!.cpu['gateway']!;
+    console.log(
+      `\n${log === 'true' ? 'With' : 'Without'} a log line a call; medians of ${rounds} rounds of ${calls} calls`,
+    );
+    for (const { name, cpu } of results) {
+      const own = cpu['gateway']!;
+      console.log(
+        `  ${name.padEnd(66)} ${own.toFixed(1).padStart(6)} µs   ${(own / valid).toFixed(2)} of a valid call`,
+      );
+    }
+  }
+} finally {
+  stopAll();
+}
+
+/** Every stage on, and a guard against guessed tokens. */
+function guarded(limit: number): string {
+  const file = join(folder, `guarded-${limit}.yaml`);
+  const full = readFileSync(join(bench, 'gateway-full.yaml'), 'utf8');
+  writeFileSync(file, full.replace('limits:', `limits:\n  guess_guard: { limit: ${limit}, window: 1m }`));
+  return file;
+}
+
+/** @throws when an answer has another status */
+async function load({ port }: Running, count: number, status: number, token: () => string): Promise<void> {
+  const requests = Array.from(
+    { length: count },
+    () => `GET /echo/postcard HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${token()}\r\n\r\n`,
+  );
+  await Promise.all(
+    Array.from({ length: CONNECTIONS }, async () => {
+      const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+      await once(socket, 'connect');
+      for (let request = requests.pop(); request !== undefined; request = requests.pop()) {
+        socket.write(request);
+        const answer = await wholeAnswer(socket);
+        if (!answer.startsWith(`HTTP/1.1 ${status} `)) throw new Error(answer);
+      }
+      socket.destroy();
+    }),
+  );
+}
+
+/** The next answer; those of these calls all have a Content-Length. */
+async function wholeAnswer(socket: ReturnType<typeof connect>): Promise<string> {
+  let text = '';
+  for (;;) {
+    const [chunk] = (await once(socket, 'data')) as [Buffer];
+    text += chunk.toString('latin1');
+    const end = text.indexOf('\r\n\r\n');
+    if (end === -1) continue;
+    const length = /\r\ncontent-length: *(\d+)/i.exec(text);
+    if (!length) throw new Error(text);
+    if (text.length >= end + 4 + Number(length[1])) return text;
+  }
+}
