@@ -1,7 +1,7 @@
 /**
  * The gateway against what one would use or write instead: NestJS with grpc-js, and grpc-gateway in Go where Go is installed.
- * CPU time of the gateway's process per call, medians of alternating rounds; one gRPC service (grpc-js) stands behind all of them.
- * h2load makes the calls, on a core of its own.
+ * CPU time of the gateway's process per call, medians of alternating rounds; one gRPC service, too cheap to
+ * hold any of them up, stands behind all of them. h2load makes the calls, 64 at a time, on a core of its own.
  *
  *   npm run bench gateway [rounds] [calls per round] [part of a title, to run one table]
  */
@@ -90,14 +90,14 @@ try {
 
 async function table(title: string, share: number, contestants: Contestant[]): Promise<void> {
   if (!title.includes(only)) return;
-  const count = Math.max(20, Math.round(calls * share));
+  const count = Math.max(64, Math.round(calls * share));
   const results = await contest(contestants, { rounds, calls: count });
   console.log(`\n${title}; medians of ${rounds} rounds of ${count} calls\n${contestTable(results)}`);
 }
 
 /** @throws when not every answer is 200 */
 async function load(port: number, protocol: Protocol, path: string, more: string[], count: number): Promise<void> {
-  const shape = protocol === 'HTTP/1.1' ? ['--h1', '-c', '16', '-m', '1'] : ['-c', '2', '-m', '8'];
+  const shape = protocol === 'HTTP/1.1' ? ['--h1', '-c', '64', '-m', '1'] : ['-c', '4', '-m', '16'];
   const args = [...shape, '-n', String(count), ...more, `http://127.0.0.1:${port}${path}`];
   const child = spawn('taskset', ['-c', '1', 'h2load', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   let printed = '';

@@ -44,7 +44,7 @@ export async function startEcho(): Promise<Echo> {
   const descriptors = join(folder, 'echo.binpb');
   buildDescriptors(descriptors);
   const proto = join(root, 'proto');
-  const { child: echo, port: echoPort } = await peer('echo-server', [bench, proto]);
+  const { child: echo, port: echoPort } = await peer('echo-server', []);
   const address = `127.0.0.1:${echoPort}`;
   const { token, port: keyPort } = await keyServer();
   const settings = { ECHO_ADDRESS: address, ECHO_DESCRIPTORS: descriptors, KEYS_URL: `http://127.0.0.1:${keyPort}/` };

@@ -1,7 +1,8 @@
 import type { Caller } from '@sluice/identity';
+import type { Ask } from '@sluice/limit';
 import type { Problem } from '@sluice/problem';
 import type { TraceContext } from '@sluice/telemetry';
-import type { Fields } from '@sluice/wire';
+import type { Fields, Timer } from '@sluice/wire';
 import type { RequestHead } from './preflight/preflight.js';
 import type { Route } from './route/route.js';
 import type { Runtime } from './runtime.js';
@@ -45,13 +46,27 @@ export interface Transport {
   /** Ends an answer that has begun in a way that the client cannot take for a complete one. */
   reset(): void;
 
-  onDrain: (() => void) | undefined;
+  /** Set before the request is handed on. */
+  events: TransportEvents | undefined;
+}
+
+/** What a transport tells while an answer is made and sent. */
+export interface TransportEvents {
+  /** After `write` returned false: writing may continue. */
+  onDrain(): void;
   /** The client left before the answer had ended. */
-  onGone: (() => void) | undefined;
+  onGone(): void;
+}
+
+/** What is done for an exchange elsewhere, as far as the exchange has a say in it. */
+export interface Work {
+  cancel(): void;
+  /** The client reads again. */
+  resume(): void;
 }
 
 /** What is known about one call. Each stage of the pipeline adds to it. */
-export class Exchange {
+export class Exchange implements TransportEvents {
   readonly startedAt = performance.now();
   /** Path without the query. */
   readonly path: string;
@@ -69,8 +84,12 @@ export class Exchange {
   caller: Caller | undefined;
   /** Header fields of the answer that stages decided on, such as those of limits. */
   readonly responseFields: [string, string][] = [];
-  /** Called with the outcome once the answer has ended, in reverse order. */
-  private readonly afterwards: ((status: number) => void)[] = [];
+  /** What limits debited for the call. */
+  asks: readonly Ask[] | undefined;
+  /** Refuses a body that is late, while one is awaited. */
+  bodyTime: Timer | undefined;
+  /** The call to an upstream, once there is one; ends with the exchange. */
+  work: Work | undefined;
   /** Why the call was refused or failed, when it was. */
   problem: Problem | undefined;
   /** The policy in shadow mode that would have refused the call. */
@@ -84,22 +103,33 @@ export class Exchange {
     /** Routes, limits and upstreams as they were when the call arrived; a reload does not change them under it. */
     readonly runtime: Runtime,
   ) {
+    runtime.inFlight.calls += 1;
     const { target } = transport;
     const mark = target.indexOf('?');
     this.path = mark === -1 ? target : target.slice(0, mark);
     this.query = mark === -1 ? '' : target.slice(mark + 1);
   }
 
-  /** What a stage takes it gives back here, whatever becomes of the call. */
-  defer(work: (status: number) => void): void {
-    this.afterwards.push(work);
-  }
-
-  /** The answer has ended, or never will. The first call counts. */
+  /** The answer has ended, or never will. The first call counts. What stages took is given back here. */
   finish(): void {
     if (this.over) return;
     this.over = true;
-    for (let index = this.afterwards.length - 1; index >= 0; index--) this.afterwards[index]!(this.status);
+    this.bodyTime?.clearTimer();
+    const { runtime } = this;
+    runtime.inFlight.calls -= 1;
+    runtime.limiter.ended(this);
+    runtime.log.ended(this);
+  }
+
+  onDrain(): void {
+    this.work?.resume();
+  }
+
+  onGone(): void {
+    if (this.over) return;
+    this.status ||= 499;
+    this.finish();
+    this.work?.cancel();
   }
 
   get finished(): boolean {

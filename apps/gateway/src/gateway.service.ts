@@ -6,7 +6,6 @@ import { createMemoryStore, type LimitStore, openRedisStore, RedisUrlError } fro
 import { type Logger, METRICS, type Registry } from '@sluice/telemetry';
 import { gatewayConfigSchema } from './config/schema.js';
 import { watchFiles } from './config/watch.js';
-import type { Exchange } from './exchange.js';
 import { listen, type Listener } from './listener/listener.js';
 import { Observer } from './observe.js';
 import { handle } from './pipeline.js';
@@ -27,7 +26,7 @@ export class GatewayService implements OnApplicationShutdown {
   private store: LimitStore | undefined;
   private draining = false;
   private unwatch: () => void = () => undefined;
-  private readonly inFlight = new Set<Exchange>();
+  private readonly inFlight = { calls: 0 };
 
   constructor(
     @Inject(SETTINGS) private readonly values: SettingsOf<typeof settings>,

@@ -12,7 +12,7 @@ export interface CallLog {
   /** A refusal or failure that is about to be the answer. */
   failed(exchange: Exchange, problem: Problem): void;
   /** The end of a call, whatever became of it. */
-  ended(exchange: Exchange, status: number): void;
+  ended(exchange: Exchange): void;
 }
 
 /** The metrics of the gateway, and the log of calls. Label values come from the configuration, never from a client. */
@@ -139,7 +139,8 @@ export class Observer implements CallLog {
     );
   }
 
-  ended(exchange: Exchange, status: number): void {
+  ended(exchange: Exchange): void {
+    const { status } = exchange;
     const rpc = exchange.route?.target.method.path ?? 'none';
     const form = exchange.route?.form ?? 'rest';
     const ms = performance.now() - exchange.startedAt;

@@ -47,15 +47,7 @@ const forwardByForm: Readonly<Record<Form, (exchange: Exchange) => void>> = {
 /** Takes one request through all stages. Never throws: whatever goes wrong becomes the answer. */
 export function handle(transport: Transport, runtime: Runtime): void {
   const exchange = new Exchange(transport, runtime);
-  runtime.inFlight.add(exchange);
-  transport.onGone = () => {
-    exchange.status = 499;
-    exchange.finish();
-  };
-  exchange.defer((status) => {
-    runtime.inFlight.delete(exchange);
-    runtime.log.ended(exchange, status);
-  });
+  transport.events = exchange;
   advance(exchange, 0);
 }
 

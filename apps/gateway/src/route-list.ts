@@ -29,7 +29,7 @@ export function routeList(configFile: string): string {
       () => undefined,
       () => undefined,
     ),
-    inFlight: new Set(),
+    inFlight: { calls: 0 },
     current: () => undefined,
   });
   const rows = runtime.upstreams.flatMap((upstream) => {

@@ -6,7 +6,6 @@ import { type RouteTable, SchemaError } from '@sluice/transcode';
 import { keysFromUpstream } from './authenticate/key-source.js';
 import { RevocationWatch } from './authenticate/revocations.js';
 import type { AuthConfig, GatewayConfig } from './config/schema.js';
-import type { Exchange } from './exchange.js';
 import { Limiter } from './limit/limit.js';
 import { healthChecks, healthMethod } from './local/health.js';
 import { myLimits } from './local/my-limits.js';
@@ -32,7 +31,8 @@ export interface Runtime {
   /** The gateway's secret, for trusted upstreams. */
   readonly secret: string | undefined;
   readonly log: CallLog;
-  readonly inFlight: Set<Exchange>;
+  /** Calls whose answers have not ended, over all configurations. */
+  readonly inFlight: { calls: number };
   /** What `/readyz` and `GET /health` say of each upstream. */
   readonly health: () => Promise<Record<string, string>>;
 }
@@ -43,7 +43,7 @@ export interface RuntimeParts {
   readonly limitsEnabled: boolean;
   readonly store: LimitStore;
   readonly observer: Observer;
-  readonly inFlight: Set<Exchange>;
+  readonly inFlight: { calls: number };
   /** What is in force at the time of asking, also after reloads. */
   current(): Runtime | undefined;
 }

@@ -45,7 +45,7 @@ export async function startTestGateway(address: string, over: Record<string, unk
     limitsEnabled: true,
     store,
     observer,
-    inFlight: new Set<Exchange>(),
+    inFlight: { calls: 0 },
     current: () => runtime,
   });
   runtime = built;

@@ -14,6 +14,7 @@ export { Channel } from './client/channel.js';
 export type { MethodHandle } from './client/method.js';
 export { Status } from './grpc/status.js';
 export { ErrorCode } from './http2/errors.js';
+export { Timer } from './timers/wheel.js';
 export { PREFACE } from './http2/frames.js';
 export { Http2Server } from './server/server.js';
 export type { Http2ServerCounters, Http2ServerOptions } from './server/server-options.js';

@@ -62,11 +62,13 @@ export class Limiter {
     if (!this.enforced) return undefined;
     const asks = this.asksOf(exchange);
     if (asks.length === 0) return undefined;
-    exchange.defer(() => {
-      // The call was let in and then found no room behind the gateway: it costs its caller nothing.
-      if (exchange.problem?.code === 'OVERLOADED') this.store.refund(asks);
-    });
+    exchange.asks = asks;
     return this.settle(exchange, this.store.decide(asks));
+  }
+
+  /** A call that was let in and then found no room behind the gateway costs its caller nothing. */
+  ended(exchange: Exchange): void {
+    if (exchange.asks && exchange.problem?.code === 'OVERLOADED') this.store.refund(exchange.asks);
   }
 
   /** Counts a refused token against the address it came from. */

@@ -26,7 +26,7 @@ afterAll(async () => {
 beforeEach(() => (client = converse(gateway.port)));
 afterEach(async () => {
   client.socket.destroy();
-  await expect.poll(() => gateway.runtime.inFlight.size).toBe(0);
+  await expect.poll(() => gateway.runtime.inFlight.calls).toBe(0);
   await expect.poll(() => echo.hanging()).toBe(0);
 });
 
@@ -122,7 +122,7 @@ describe('RFC 9112 §9.3.2 pipelining', () => {
       lines += 1000;
       const room = client.socket.write(many);
       await new Promise((resolve) => (room ? setImmediate(resolve) : setTimeout(resolve, 20)));
-      most = Math.max(most, gateway.runtime.inFlight.size);
+      most = Math.max(most, gateway.runtime.inFlight.calls);
       if (!room && client.socket.writableLength > 16 * 1024 * 1024) {
         // The gateway reads no more: it may hold its breath until the client's patience or its own ends.
         await expect.poll(() => client.closed(), { timeout: 10_000 }).toBe(true);
@@ -342,7 +342,7 @@ describe('RFC 9112 §9.6 the end of a connection', () => {
 
   it('a client that resets in the middle of its body', async () => {
     client.send('POST /v1/chat HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{"text":"a"}\n');
-    await expect.poll(() => gateway.runtime.inFlight.size).toBe(1);
+    await expect.poll(() => gateway.runtime.inFlight.calls).toBe(1);
     client.socket.resetAndDestroy();
   });
 
@@ -385,7 +385,7 @@ describe('a slow reader of an endless answer', () => {
     await expect.poll(() => ended, { timeout: 10_000 }).toBe(true);
     // What the kernel's buffers of two connections take, and a little more.
     expect(sent).toBeLessThan(32 * 1024 * 1024);
-    expect(before.runtime.inFlight.size).toBe(0);
+    expect(before.runtime.inFlight.calls).toBe(0);
     reader.socket.destroy();
   });
 });
@@ -414,7 +414,7 @@ describe('limits of connections', () => {
     idle.send(echoOf('a'));
     await idle.answer();
     busy.send(get('/v1/hang', 'X-Request-Timeout: 2\r\n'));
-    await expect.poll(() => going.runtime.inFlight.size).toBe(1);
+    await expect.poll(() => going.runtime.inFlight.calls).toBe(1);
     const closed = going.listener.close(10_000);
     const late = converse(going.port);
     expect(await late.ended()).toBe(true);

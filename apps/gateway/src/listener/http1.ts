@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Fields } from '@sluice/wire';
-import type { BodySink, Transport } from '../exchange.js';
+import type { BodySink, Transport, TransportEvents } from '../exchange.js';
 import { lingeringClose } from './linger.js';
 
 /** Up to this many bytes a copy costs less than a second buffer in the write. */
@@ -25,8 +25,7 @@ export class Http1Transport implements Transport {
   readonly rawFields: readonly string[];
   readonly peerAddress: string;
   readonly hasBody: boolean;
-  onDrain: (() => void) | undefined;
-  onGone: (() => void) | undefined;
+  events: TransportEvents | undefined;
   private readonly socket: Socket;
 
   /** @param expectsContinue the client waits for leave to send the body (RFC 9110 section 10.1.1) */
@@ -47,7 +46,7 @@ export class Http1Transport implements Transport {
     this.peerAddress = socket.remoteAddress ?? '';
     this.hasBody = announcesBody(rawHeaders);
     response.on('close', () => {
-      if (!response.writableFinished) this.onGone?.();
+      if (!response.writableFinished) this.events?.onGone();
     });
   }
 
@@ -84,7 +83,7 @@ export class Http1Transport implements Transport {
     this.response.flushHeaders();
     this.response.on('drain', () => {
       this.socket.setTimeout(0);
-      this.onDrain?.();
+      this.events?.onDrain();
     });
   }
 

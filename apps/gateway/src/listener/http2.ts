@@ -1,5 +1,5 @@
 import type { Fields, RequestEvents, ServerStream } from '@sluice/wire';
-import type { BodySink, Transport } from '../exchange.js';
+import type { BodySink, Transport, TransportEvents } from '../exchange.js';
 
 /** One request and its answer on a stream of HTTP/2. */
 export class Http2Transport implements Transport, RequestEvents {
@@ -11,8 +11,7 @@ export class Http2Transport implements Transport, RequestEvents {
   readonly rawFields: readonly string[];
   readonly peerAddress: string;
   readonly hasBody: boolean;
-  onDrain: (() => void) | undefined;
-  onGone: (() => void) | undefined;
+  events: TransportEvents | undefined;
   private sink: BodySink | undefined;
 
   constructor(private readonly stream: ServerStream) {
@@ -83,8 +82,12 @@ export class Http2Transport implements Transport, RequestEvents {
     this.sink?.onEnd();
   }
 
+  onDrain(): void {
+    this.events?.onDrain();
+  }
+
   onReset(): void {
-    this.onGone?.();
+    this.events?.onGone();
   }
 }
 

@@ -15,9 +15,13 @@ export interface Target {
   readonly access: Access;
   readonly timeoutMs: number;
   /** Where it is: behind an upstream, or in the gateway itself. */
-  readonly place:
-    | { readonly kind: 'upstream'; readonly upstream: Upstream; readonly handle: MethodHandle }
-    | { readonly kind: 'local'; readonly serve: LocalMethod };
+  readonly place: UpstreamPlace | { readonly kind: 'local'; readonly serve: LocalMethod };
+}
+
+export interface UpstreamPlace {
+  readonly kind: 'upstream';
+  readonly upstream: Upstream;
+  readonly handle: MethodHandle;
 }
 
 export interface Route {

@@ -1,111 +1,97 @@
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { Problem } from '@sluice/problem';
-import type { Exchange } from '../exchange.js';
+import { Timer } from '@sluice/wire';
+import type { BodySink, Exchange } from '../exchange.js';
 
 const decoders = { gzip: createGunzip, 'x-gzip': createGunzip, deflate: createInflate, br: createBrotliDecompress };
 
-/**
- * The whole body of a request, decoded, within the configured size; calls `take` once, at the end of the body.
- * The bound holds for what was decoded too, so that a small compressed body cannot become a large one.
- *
- * @param fail called instead with PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE or MALFORMED_REQUEST
- */
-export function readBody(
-  exchange: Exchange,
-  take: (body: Buffer | undefined) => void,
-  fail: (problem: Problem) => void,
-): void {
-  if (!exchange.transport.hasBody) return take(undefined);
-  const most = exchange.runtime.config.sizes.body;
-  // Refused before it is read: a client that waits for leave to send it never does.
-  if (exchange.head.contentLength !== undefined && exchange.head.contentLength > most) return fail(tooLarge(most));
-  const chunks: Buffer[] = [];
-  let size = 0;
-  let over = false;
-  const giveUp = (problem: Problem) => {
-    over = true;
-    chunks.length = 0;
-    arrived();
-    fail(problem);
-  };
-  const arrived = limitBodyTime(exchange, giveUp);
-  exchange.transport.readBody({
-    onData(chunk) {
-      if (over) return;
-      size += chunk.length;
-      if (size > most) return giveUp(tooLarge(most));
-      chunks.push(chunk);
-    },
-    onEnd() {
-      if (over) return;
-      arrived();
-      const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size);
-      const coding = exchange.head.contentEncoding?.toLowerCase();
-      if (coding === undefined || coding === 'identity') return take(body);
-      decode(coding, body, most, take, fail);
-    },
-  });
+/** Who waits for the body of a request; exactly one of the two is called, once, unless the exchange ends before. */
+export interface BodyTaker {
+  /** The whole body, decoded; undefined when the request has none. */
+  onBody(body: Buffer | undefined): void;
+  /** PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, MALFORMED_REQUEST, REQUEST_TIMEOUT or DEADLINE_EXCEEDED. */
+  onBodyFault(problem: Problem): void;
 }
 
-/** A body that is awaited. */
-class AwaitedBody {
-  constructor(
-    private readonly exchange: Exchange,
-    private readonly until: number,
-    private readonly fail: (problem: Problem) => void,
-  ) {}
+/**
+ * Reads the whole body of a request, within the configured size and time. The bound holds for what was decoded too, so
+ * that a small compressed body cannot become a large one.
+ */
+export function readBody(exchange: Exchange, taker: BodyTaker): void {
+  const most = exchange.runtime.config.sizes.body;
+  const announced = exchange.head.contentLength;
+  if (!exchange.transport.hasBody) taker.onBody(undefined);
+  // Refused before it is read: a client that waits for leave to send it never does.
+  else if (announced !== undefined && announced > most) taker.onBodyFault(tooLarge(most));
+  else exchange.transport.readBody(new WholeBody(exchange, taker));
+}
 
-  /** @returns whether it is of no more interest */
-  check(now: number): boolean {
-    if (this.exchange.finished) return true;
-    if (now < this.until) return false;
-    this.fail(
-      now >= this.exchange.deadline
+/** Refuses a body that has not ended within `timeouts.request`, or by the call's deadline if that comes first. */
+export class BodyTime extends Timer {
+  constructor(
+    protected readonly exchange: Exchange,
+    protected readonly taker: Pick<BodyTaker, 'onBodyFault'>,
+  ) {
+    super();
+    const { deadline, runtime } = exchange;
+    exchange.bodyTime = this;
+    this.setTimer(Math.min(deadline - Date.now(), runtime.config.timeouts.request));
+  }
+
+  override onTimeout(): void {
+    this.taker.onBodyFault(
+      Date.now() >= this.exchange.deadline
         ? new Problem('DEADLINE_EXCEEDED', 'The body did not arrive before the deadline.')
         : new Problem('REQUEST_TIMEOUT', 'The body did not arrive in time.'),
     );
-    return true;
   }
 }
 
-/** Bodies are late seldom, and awaited with every call: one look at all of them now and then is cheaper than a timer each. */
-const awaited = new Set<AwaitedBody>();
-const LOOK_MS = 50;
-let looking: NodeJS.Timeout | undefined;
+class WholeBody extends BodyTime implements BodySink {
+  private chunks: Buffer[] = [];
+  private size = 0;
 
-function look(): void {
-  const now = Date.now();
-  for (const body of awaited) if (body.check(now)) awaited.delete(body);
+  constructor(
+    exchange: Exchange,
+    protected override readonly taker: BodyTaker,
+  ) {
+    super(exchange, taker);
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.exchange.finished) return;
+    this.size += chunk.length;
+    const most = this.exchange.runtime.config.sizes.body;
+    if (this.size <= most) {
+      this.chunks.push(chunk);
+      return;
+    }
+    this.chunks = [];
+    this.clearTimer();
+    this.taker.onBodyFault(tooLarge(most));
+  }
+
+  onEnd(): void {
+    const { exchange, chunks, taker } = this;
+    if (exchange.finished) return;
+    this.clearTimer();
+    const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, this.size);
+    const coding = exchange.head.contentEncoding?.toLowerCase();
+    if (coding === undefined || coding === 'identity') taker.onBody(body);
+    else decode(coding, body, exchange, taker);
+  }
 }
 
-/**
- * Calls `fail` when the body has not ended within `timeouts.request`, or by the call's deadline if that comes first.
- *
- * @returns to be called at the body's end
- */
-export function limitBodyTime(exchange: Exchange, fail: (problem: Problem) => void): () => void {
-  const until = Math.min(exchange.deadline, Date.now() + exchange.runtime.config.timeouts.request);
-  const body = new AwaitedBody(exchange, until, fail);
-  awaited.add(body);
-  looking ??= setInterval(look, LOOK_MS).unref();
-  return () => awaited.delete(body);
-}
-
-function decode(
-  coding: string,
-  body: Buffer,
-  most: number,
-  take: (body: Buffer) => void,
-  fail: (problem: Problem) => void,
-): void {
+function decode(coding: string, body: Buffer, exchange: Exchange, taker: BodyTaker): void {
   if (!Object.hasOwn(decoders, coding)) {
-    return fail(
+    return taker.onBodyFault(
       new Problem('UNSUPPORTED_MEDIA_TYPE', `Content-Encoding: expected one of ${Object.keys(decoders).join(', ')}.`, {
         headers: { 'accept-encoding': 'gzip, deflate, br' },
       }),
     );
   }
   const decoder = decoders[coding as keyof typeof decoders]();
+  const most = exchange.runtime.config.sizes.body;
   const chunks: Buffer[] = [];
   let size = 0;
   decoder.on('data', (chunk: Buffer) => {
@@ -113,9 +99,13 @@ function decode(
     if (size > most) decoder.destroy(tooLarge(most));
     else chunks.push(chunk);
   });
-  decoder.on('end', () => take(Buffer.concat(chunks, size)));
+  decoder.on('end', () => {
+    if (!exchange.finished) taker.onBody(Buffer.concat(chunks, size));
+  });
   decoder.on('error', (error) =>
-    fail(error instanceof Problem ? error : new Problem('MALFORMED_REQUEST', `The body is not valid ${coding}.`)),
+    taker.onBodyFault(
+      error instanceof Problem ? error : new Problem('MALFORMED_REQUEST', `The body is not valid ${coding}.`),
+    ),
   );
   decoder.end(body);
 }

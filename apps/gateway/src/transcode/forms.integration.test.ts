@@ -200,7 +200,7 @@ describe.each(protocols)('REST streams over %s', (protocol) => {
       body: '{"text":"a"}\n{"te',
     });
     expect(answer.json).toMatchObject({ status: 400 });
-    await expect.poll(() => gateway.runtime.inFlight.size).toBe(0);
+    await expect.poll(() => gateway.runtime.inFlight.calls).toBe(0);
   });
 
   it('HEAD has the fields of GET and no body', async () => {

@@ -7,7 +7,7 @@ import type { Form } from '../route/route.js';
 import { requestMetadata } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
 import { Base64Decoder, Base64Encoder } from './base64.js';
-import { limitBodyTime } from './body.js';
+import { BodyTime } from './body.js';
 import { outcomeProblem } from './problem.js';
 
 /** gRPC and gRPC-Web: message frames go through as they are, in both directions; only fields are looked at. */
@@ -59,24 +59,23 @@ class RelayCall implements RelayEvents {
       ...encodings(exchange),
       ...requestMetadata(exchange, upstream, exchange.runtime.secret),
     ];
-    transport.onGone = () => {
-      exchange.status = exchange.status || 499;
-      this.relay?.cancel();
-      exchange.finish();
-    };
-    transport.onDrain = () => this.relay?.resume();
     this.relay = upstream.channel.openStream(handle, fields, { deadline: exchange.deadline }, this);
+    exchange.work = this.relay;
     if (!transport.hasBody) return this.relay.end();
     const { kind } = exchange.route.target.method;
     const oneMessage = kind === 'unary' || kind === 'server_stream';
-    const arrived = oneMessage ? limitBodyTime(exchange, (problem) => this.refuse(problem)) : undefined;
+    if (oneMessage) new BodyTime(exchange, this);
     transport.readBody({
       onData: (chunk) => this.send(chunk),
       onEnd: () => {
-        arrived?.();
+        exchange.bodyTime?.clearTimer();
         this.relay!.end();
       },
     });
+  }
+
+  onBodyFault(problem: Problem): void {
+    this.refuse(problem);
   }
 
   private send(chunk: Buffer): void {

@@ -6,6 +6,7 @@ import { begin, respond, respondProblem } from '../respond/respond.js';
 import { requestMetadata, responseHeaders } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
 import { readBody } from './body.js';
+import { encodeRequest } from './unary.js';
 import { transcodeProblem, outcomeProblem } from './problem.js';
 
 /** REST to a method that streams, on either side or both. */
@@ -43,24 +44,17 @@ class StreamCall implements CallEvents {
 
   /** One request message, from the whole body. */
   startWithBody(handle: MethodHandle): void {
-    const { exchange, binding } = this;
-    readBody(
-      exchange,
-      (body) => {
-        if (exchange.finished) return;
-        try {
-          const { contentType } = exchange.head;
-          const parts = { variables: exchange.variables, query: exchange.query, contentType, body };
-          const message = binding.encodeRequest(parts);
+    const { exchange } = this;
+    readBody(exchange, {
+      onBody: (body) =>
+        this.guarded(() => {
+          const message = encodeRequest(exchange, this.binding, body);
           this.open(handle);
           this.call!.write(message);
           this.call!.end();
-        } catch (error) {
-          this.refuse(transcodeProblem(error));
-        }
-      },
-      (problem) => this.refuse(problem),
-    );
+        }),
+      onBodyFault: (problem) => this.refuse(problem),
+    });
   }
 
   /** Request messages as they arrive, one JSON value a line. */
@@ -96,13 +90,8 @@ class StreamCall implements CallEvents {
     const { exchange, upstream } = this;
     if (this.streamsResponses) this.responses = this.binding.openResponseStream(exchange.head.accept);
     const metadata = requestMetadata(exchange, upstream, exchange.runtime.secret);
-    exchange.transport.onGone = () => {
-      exchange.status = exchange.status || 499;
-      this.call?.cancel();
-      exchange.finish();
-    };
-    exchange.transport.onDrain = () => this.call?.resume();
     this.call = upstream.channel.start(handle, metadata, { deadline: exchange.deadline }, this);
+    exchange.work = this.call;
   }
 
   onHeaders(fields: Fields): void {

@@ -1,44 +1,51 @@
 import type { Binding } from '@sluice/transcode';
-import type { Call, CallEvents, Fields, Outcome } from '@sluice/wire';
+import type { CallEvents, Fields, Outcome } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { encodeAnswer, type LocalMethod } from '../local/local.js';
 import { respond, respondProblem } from '../respond/respond.js';
-import type { Target } from '../route/route.js';
+import type { Target, UpstreamPlace } from '../route/route.js';
 import { requestMetadata, responseHeaders } from '../upstream/metadata.js';
-import type { MethodHandle, Upstream } from '../upstream/upstream.js';
 import { Problem, toProblem } from '@sluice/problem';
-import { readBody } from './body.js';
+import { type BodyTaker, readBody } from './body.js';
 import { transcodeProblem, outcomeProblem } from './problem.js';
 
 /** REST to a unary method: body → message → call → message → body. */
 export function forwardUnary(exchange: Exchange): void {
-  const { route } = exchange;
-  const binding = route.binding!;
-  readBody(
-    exchange,
-    (body) => {
-      if (exchange.finished) return;
-      let message: Uint8Array;
-      try {
-        message = encodeRequest(exchange, binding, body);
-      } catch (error) {
-        return respondProblem(exchange, transcodeProblem(error));
-      }
-      const { place } = route.target;
-      if (place.kind === 'local') void answerLocally(exchange, route.target, binding, place.serve);
-      else new UnaryCall(exchange, binding, place.upstream).start(place.handle, message);
-    },
-    (problem) => respondProblem(exchange, problem),
-  );
+  const { place } = exchange.route.target;
+  readBody(exchange, place.kind === 'local' ? new LocalCall(exchange, place.serve) : new UnaryCall(exchange, place));
 }
 
-function encodeRequest(exchange: Exchange, binding: Binding, body: Buffer | undefined): Uint8Array {
+/** @throws TranscodeError, whose problem `transcodeProblem` gives */
+export function encodeRequest(exchange: Exchange, binding: Binding, body: Buffer | undefined): Uint8Array {
   return binding.encodeRequest({
     variables: exchange.variables,
     query: exchange.query,
     contentType: exchange.head.contentType,
     body,
   });
+}
+
+/** One call to a method of the gateway's own. */
+class LocalCall implements BodyTaker {
+  constructor(
+    private readonly exchange: Exchange,
+    private readonly serve: LocalMethod,
+  ) {}
+
+  onBody(body: Buffer | undefined): void {
+    const { exchange } = this;
+    const binding = exchange.route.binding!;
+    try {
+      encodeRequest(exchange, binding, body);
+    } catch (error) {
+      return this.onBodyFault(transcodeProblem(error));
+    }
+    void answerLocally(exchange, exchange.route.target, binding, this.serve);
+  }
+
+  onBodyFault(problem: Problem): void {
+    respondProblem(this.exchange, problem);
+  }
 }
 
 async function answerLocally(exchange: Exchange, target: Target, binding: Binding, serve: LocalMethod): Promise<void> {
@@ -52,27 +59,40 @@ async function answerLocally(exchange: Exchange, target: Target, binding: Bindin
 }
 
 /** One call to an upstream and what becomes of its answer. */
-class UnaryCall implements CallEvents {
-  private metadata: Fields = [];
+class UnaryCall implements BodyTaker, CallEvents {
+  private readonly binding: Binding;
+  private metadata: Fields = NONE;
   private message: Buffer | undefined;
-  private call: Call | undefined;
 
   constructor(
     private readonly exchange: Exchange,
-    private readonly binding: Binding,
-    private readonly upstream: Upstream,
-  ) {}
+    private readonly place: UpstreamPlace,
+  ) {
+    this.binding = exchange.route.binding!;
+  }
 
-  start(handle: MethodHandle, message: Uint8Array): void {
-    const { exchange, upstream } = this;
-    const idempotent = this.binding.method.idempotency !== 'unknown';
+  onBody(body: Buffer | undefined): void {
+    const { exchange, binding, place } = this;
+    const { upstream, handle } = place;
+    let message: Uint8Array;
+    try {
+      message = encodeRequest(exchange, binding, body);
+    } catch (error) {
+      return respondProblem(exchange, transcodeProblem(error));
+    }
+    const idempotent = binding.method.idempotency !== 'unknown';
     const metadata = requestMetadata(exchange, upstream, exchange.runtime.secret);
-    exchange.transport.onGone = () => {
-      exchange.status = 499;
-      this.call?.cancel();
-      exchange.finish();
-    };
-    this.call = upstream.channel.unary(handle, metadata, message, { deadline: exchange.deadline, idempotent }, this);
+    exchange.work = upstream.channel.unary(
+      handle,
+      metadata,
+      message,
+      { deadline: exchange.deadline, idempotent },
+      this,
+    );
+  }
+
+  onBodyFault(problem: Problem): void {
+    respondProblem(this.exchange, problem);
   }
 
   onHeaders(fields: Fields): void {
@@ -95,6 +115,8 @@ class UnaryCall implements CallEvents {
     } catch (error) {
       return respondProblem(exchange, transcodeProblem(error));
     }
-    respond(exchange, 200, responseHeaders(contentType, this.metadata, this.upstream), body);
+    respond(exchange, 200, responseHeaders(contentType, this.metadata, this.place.upstream), body);
   }
 }
+
+const NONE: Fields = [];

@@ -113,7 +113,7 @@ export class ClientConnection extends FrameReceiver {
     fields: Fields,
     message: Uint8Array | undefined,
   ): boolean {
-    this.streams.set(stream.id, stream);
+    this.streams.add(stream);
     this.sendFields(stream.id, head, fields, false, extra);
     if (message === undefined) return false;
     writeMessagePrefix(prefix, 0, message.length, false);
@@ -224,7 +224,7 @@ export class ClientConnection extends FrameReceiver {
   protected override onGoaway(lastStreamId: number, code: number, debug: Buffer): void {
     this.draining = true;
     const text = debug.toString('latin1', 0, GOAWAY_TEXT_MAX).replace(/[^ -~]/g, '.');
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.all()) {
       if (stream.id <= lastStreamId) continue;
       stream.abort({
         code: ErrorCode.REFUSED_STREAM,

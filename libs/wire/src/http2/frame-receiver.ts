@@ -216,7 +216,7 @@ export abstract class FrameReceiver extends Session implements FrameSink {
     this.writeFrame(0, FrameType.SETTINGS, Flag.ACK, 0);
     const difference = this.peer.initialWindowSize - before;
     if (difference !== 0) {
-      for (const stream of this.streams.values()) {
+      for (const stream of this.streams.all()) {
         if (!stream.sendWindow.widen(difference))
           throw new ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, WINDOW_TOO_LARGE);
         if (difference > 0 && stream.queuedOctets > 0) this.schedule(stream);

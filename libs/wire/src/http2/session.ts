@@ -11,9 +11,10 @@ import { FrameType } from './frames.js';
 import { RecentStreams } from './recent-streams.js';
 import { encodeSettings, type OwnSettings } from './settings.js';
 import type { Stream } from './stream.js';
+import { StreamTable } from './stream-table.js';
 
 export abstract class Session extends FrameSender {
-  readonly streams = new Map<number, Stream>();
+  readonly streams = new StreamTable();
   /** No further streams are opened: GOAWAY was sent or received, or the connection is gone. */
   draining = false;
 
@@ -118,7 +119,7 @@ export abstract class Session extends FrameSender {
     this.closed = this.draining = true;
     this.dropWriters();
     const lost = { code: ErrorCode.INTERNAL_ERROR, message: reason, byPeer: false, lost: true, unprocessed: false };
-    for (const stream of [...this.streams.values()]) stream.abort(lost);
+    for (const stream of this.streams.all()) stream.abort(lost);
     this.onClosed(reason);
   }
 }

@@ -148,7 +148,7 @@ export class ServerConnection extends FrameReceiver {
     stream.handler = request;
     stream.headReceived = true;
     if (!endStream) stream.bodyExpected = block.bodyLength;
-    this.streams.set(streamId, stream);
+    this.streams.add(stream);
     counters.requests++;
     counters.streams++;
     if (block.tooLarge || block.fields.length > settings.maxHeaderCount) {
@@ -291,7 +291,7 @@ export class ServerConnection extends FrameReceiver {
 
   private patrolStreams(now: number): void {
     const { settings, counters } = this.owner;
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.all()) {
       const request = stream.handler as ServerStream;
       if (request.bodyDeadline > 0 && now >= request.bodyDeadline) {
         if (!maySend(stream.state)) {
