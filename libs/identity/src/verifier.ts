@@ -186,14 +186,17 @@ class JwtVerifier implements TokenVerifier {
     }
   }
 
-  /** @throws Problem UNAVAILABLE when it cannot be known in time whether there is such a key */
+  /**
+   * @throws Problem UNAVAILABLE when it cannot be known in time whether there is such a key; TOKEN_INVALID, not remembered, when it
+   *   is too early to ask, so that a key that has just been published is found with the next fetch
+   */
   private async fetchKey(token: UnverifiedToken, nowMs: number): Promise<VerificationKey | undefined> {
     const fetching = this.keys.refresh(nowMs);
     if (fetching) {
       const arrived = await within(fetching, this.keyWaitMs);
       if (!arrived) throw this.count(refusals.keysUnavailable);
-    } else if (this.keys.isEmpty) {
-      throw this.count(refusals.keysUnavailable);
+    } else {
+      throw this.count(this.keys.isEmpty ? refusals.keysUnavailable : refusals.unknownKey);
     }
     return this.keys.find(token.kid, token.alg);
   }
