@@ -59,6 +59,7 @@ export class Observer implements CallLog {
     for (const outcome of ['taken', 'refused'] as const) this.reloads.inc({ outcome }, 0);
     upstreamGauges(registers, runtime);
     authenticationMetrics(registers, runtime);
+    keyFetchMetrics(registers, runtime);
     listenerMetrics(registers, listener);
   }
 
@@ -119,6 +120,10 @@ export class Observer implements CallLog {
   revocationsChanged(fresh: boolean, reason: string): void {
     if (fresh) this.logger.info({ reason }, 'ended sessions are known at once');
     else this.logger.error({ reason }, 'the stream of ended sessions is lost');
+  }
+
+  keysMissed(error: unknown): void {
+    this.logger.error({ err: error }, 'the keys that tokens are signed with could not be fetched');
   }
 
   reloaded(taken: boolean): void {
@@ -226,6 +231,22 @@ function authenticationMetrics(registers: Registry[], runtime: () => Runtime | u
       for (const outcome of ['cached', 'verified', 'expired', 'refused'] as const) {
         if (stats) this.inc({ outcome }, stats[outcome]);
       }
+    },
+  });
+}
+
+function keyFetchMetrics(registers: Registry[], runtime: () => Runtime | undefined): void {
+  new Counter({
+    name: 'gateway_key_fetches_total',
+    help: 'Fetches of the keys that tokens are signed with, by outcome',
+    labelNames: ['outcome'],
+    registers,
+    collect() {
+      this.reset();
+      const stats = runtime()?.verifier?.stats();
+      if (!stats) return;
+      this.inc({ outcome: 'failed' }, stats.keyFetchFailures);
+      this.inc({ outcome: 'arrived' }, stats.keyFetches - stats.keyFetchFailures);
     },
   });
 }

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { ConfigurationError } from '@sluice/config';
-import { createVerifier, httpKeySet, type JsonWebKeySet, type TokenVerifier } from '@sluice/identity';
+import { createVerifier, discoveredKeySet, httpKeySet, type JsonWebKeySet, type TokenVerifier } from '@sluice/identity';
 import type { LimitStore } from '@sluice/limit';
 import { type RouteTable, SchemaError } from '@sluice/transcode';
 import { keysFromUpstream } from './authenticate/key-source.js';
@@ -107,7 +107,7 @@ function authentication(
     cacheSize: auth.cache_size,
     claims: auth.claims,
     defaultTenant: auth.default_tenant,
-    keys: keySource(auth.keys, named),
+    keys: observed(keySource(auth, named), parts.observer),
   });
   const revocations =
     auth.revocations &&
@@ -122,12 +122,25 @@ function authentication(
 }
 
 function keySource(
-  keys: (AuthConfig & { mode: 'jwt' })['keys'],
+  { keys, issuer }: AuthConfig & { mode: 'jwt' },
   named: (key: string, name: string) => () => Upstream,
 ): () => Promise<JsonWebKeySet> {
+  if (keys === undefined) {
+    if (issuer !== undefined && /^https?:/.test(issuer) && URL.canParse(issuer)) return discoveredKeySet(issuer);
+    throw new ConfigurationError(['auth.keys: expected `jwks_url` or `upstream`, or an issuer that is a URL']);
+  }
   if ('jwks_url' in keys) return httpKeySet(keys.jwks_url);
   const upstream = named('auth.keys.upstream', keys.upstream);
   return () => keysFromUpstream(upstream());
+}
+
+/** A failure is on record, since the callers only see that their tokens cannot be judged. */
+function observed(keys: () => Promise<JsonWebKeySet>, observer: Observer): () => Promise<JsonWebKeySet> {
+  return () =>
+    keys().catch((error: unknown) => {
+      observer.keysMissed(error);
+      throw error;
+    });
 }
 
 /** Finds an upstream as it is configured at the time of asking: a reload replaces channels, not what uses them. */

@@ -1,6 +1,6 @@
 export { sluiceClaims, type Caller, type ClaimNames } from './caller.js';
 export { networkOf } from './network.js';
-export { httpKeySet } from './http-key-set.js';
+export { discoveredKeySet, httpKeySet } from './http-key-set.js';
 export type { JsonWebKeySet } from './key-source.js';
 export { RevocationList, type Revocation } from './revocation-list.js';
 export { algorithms, type Algorithm } from './token-structure.js';

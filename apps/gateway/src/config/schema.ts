@@ -116,9 +116,9 @@ const auth = z.discriminatedUnion('mode', [
   z.strictObject({ mode: z.literal('none') }),
   z.strictObject({
     mode: z.literal('jwt'),
-    issuer: z.string().optional(),
+    issuer: z.string().optional().describe('`iss` that tokens must have'),
     audience: z.string().optional(),
-    keys: keySource,
+    keys: keySource.optional().describe('where the metadata of `issuer` say, when absent'),
     algorithms: z.array(z.enum(algorithms)).min(1).default(['ES256']),
     typ: z.string().optional().describe('required `typ` of the token, for example at+jwt'),
     claims: z

@@ -172,7 +172,7 @@ describe('programs', () => {
           headers: { 'content-type': 'application/grpc-web+proto', 'x-grpc-web': '1' },
           body: new Uint8Array(bytes),
         });
-        const entries = performance.getEntriesByType('resource') as PerformanceResourceTiming[];
+        const entries = performance.getEntriesByType('resource') as unknown as { nextHopProtocol: string }[];
         return {
           rest: (await rest.json()) as unknown,
           web: new TextDecoder().decode(await web.arrayBuffer()),
