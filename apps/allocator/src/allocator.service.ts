@@ -1,5 +1,5 @@
 import { readSettings } from '@sluice/config';
-import type { ServiceDefinition } from '@sluice/service';
+import { postgresReadiness, type ServiceDefinition } from '@sluice/service';
 import { DataSource } from 'typeorm';
 import { AllocatorModule } from './allocator.module.js';
 import { allocatorSettings } from './settings.js';
@@ -14,15 +14,6 @@ export function allocatorService(environment: NodeJS.ProcessEnv = process.env): 
     adminPort: settings.ALLOCATOR_ADMIN_PORT,
     settings,
     module: AllocatorModule.with(settings),
-    readiness: (app) => ({
-      async check(): Promise<Record<string, string>> {
-        try {
-          await app.get(DataSource).query('select 1');
-          return {};
-        } catch (error) {
-          return { postgres: (error as Error).message };
-        }
-      },
-    }),
+    readiness: (app) => postgresReadiness(app.get(DataSource)),
   };
 }

@@ -1,5 +1,5 @@
 import { readSettings } from '@sluice/config';
-import type { ServiceDefinition } from '@sluice/service';
+import { postgresReadiness, type ServiceDefinition } from '@sluice/service';
 import { DataSource } from 'typeorm';
 import { userSettings } from './settings.js';
 import { UserModule } from './user.module.js';
@@ -14,15 +14,6 @@ export function userService(environment: NodeJS.ProcessEnv = process.env): Servi
     adminPort: settings.USER_ADMIN_PORT,
     settings,
     module: UserModule.with(settings),
-    readiness: (app) => ({
-      async check(): Promise<Record<string, string>> {
-        try {
-          await app.get(DataSource).query('select 1');
-          return {};
-        } catch (error) {
-          return { postgres: (error as Error).message };
-        }
-      },
-    }),
+    readiness: (app) => postgresReadiness(app.get(DataSource)),
   };
 }

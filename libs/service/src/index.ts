@@ -3,5 +3,6 @@ export { currentCall, currentCaller, type Call } from './call.js';
 export { LOGGER } from './call.interceptor.js';
 export type { Caller, Origin } from './caller.js';
 export { outgoingMetadata } from './outgoing.js';
+export { postgresReadiness } from './postgres-readiness.js';
 export { runService, startService, type ServiceDefinition, type StartedService } from './service.js';
 export { databaseUrl, serviceSettings } from './settings.js';
