@@ -64,8 +64,8 @@ function answerAtOnce(stream: ServerStream): void {
   stream.end();
 }
 
-export function tryRules(rules: Rules): void {
-  describe('at once', () => {
+export function tryRules(title: string, rules: Rules): void {
+  describe(`${title}, at once`, () => {
     for (const [name, rule] of Object.entries(rules)) {
       it(`${name}`, () =>
         withServer(rule.unanswered === true ? () => {} : echo, async (served) => {
@@ -75,7 +75,7 @@ export function tryRules(rules: Rules): void {
         }));
     }
   });
-  describe('frame by frame after the handshake', () => {
+  describe(`${title}, frame by frame after the handshake`, () => {
     for (const [name, rule] of Object.entries(rules)) {
       it(`${name}`, () =>
         withServer(rule.unanswered === true ? () => {} : echo, async (served) => {
@@ -83,7 +83,7 @@ export function tryRules(rules: Rules): void {
         }));
     }
   });
-  describe('to a server that answers at once', () => {
+  describe(`${title}, answering at once`, () => {
     for (const [name, rule] of Object.entries(rules)) {
       it(`${name}`, () =>
         withServer(answerAtOnce, async (served) => {
