@@ -38,8 +38,8 @@ const TAIL_OCTETS = 8_192;
 /** Held slices below this size are copied, so that they do not keep a whole read buffer alive. */
 const COPY_HELD_OCTETS = 4_096;
 
-/** Octets of a message's rest that are read although nobody wants them; a longer rest is asked to stop. */
-const REST_OCTETS = 16_384;
+/** Octets of a message's rest that are read although nobody wants them, less than a window; a longer rest is asked to stop. */
+const REST_OCTETS = 49_152;
 
 /** What came of trying to send from a stream's queue. */
 export const Sent = { MORE: 0, EMPTY: 1, STREAM_BLOCKED: 2, CONNECTION_BLOCKED: 3 } as const;

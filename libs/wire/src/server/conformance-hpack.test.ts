@@ -1,7 +1,7 @@
 /** RFC 7541 as a client can break or use it, by section; appendix C is in `hpack/hpack.test.ts`. */
 import { ErrorCode } from '../http2/errors.js';
 import * as f from '../testing/frames.js';
-import { encoded, GET, tryRules, type Rule, type Rules } from '../testing/rules.js';
+import { encoded, GET, tryRules, type Rule, type Rules } from '../testing/rules.fixture.js';
 
 const REQUEST = f.block(GET);
 const text = (value: string): number[] => [value.length, ...Buffer.from(value)];

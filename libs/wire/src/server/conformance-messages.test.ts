@@ -2,7 +2,7 @@
 import type { Fields } from '../fields.js';
 import { ErrorCode } from '../http2/errors.js';
 import * as f from '../testing/frames.js';
-import { get, GET, malformed, post, tryRules, withField, type Rules } from '../testing/rules.js';
+import { get, GET, malformed, post, tryRules, withField, type Rules } from '../testing/rules.fixture.js';
 
 const without = (name: string): Fields => GET.filter((field) => field[0] !== name);
 

@@ -1,9 +1,10 @@
 /** RFC 9113 §§3–7, as far as they bind a server, by section. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Field, Fields } from '../fields.js';
 import { ErrorCode } from '../http2/errors.js';
 import { Flag, FrameType, PREFACE } from '../http2/frames.js';
 import * as f from '../testing/frames.js';
-import { get, GET, post, POST, tryRules, type Rules } from '../testing/rules.js';
+import { get, GET, post, POST, tryRules, type Rules } from '../testing/rules.fixture.js';
 import { echo, Served } from '../testing/served.js';
 import { timersSet } from '../timers/wheel.js';
 
@@ -407,7 +408,7 @@ describe('RFC 9113 §§3–7, conversations', () => {
     });
     const peer = served.connect();
     peer.send(post(1), post(3), f.data(1, 'a'), f.data(1, 'b', true), f.data(3, Buffer.alloc(16_384)));
-    peer.send(f.ping());
+    peer.send(f.data(3, Buffer.alloc(16_384)), f.data(3, Buffer.alloc(16_384)), f.ping());
     await peer.seeType(FrameType.PING);
     expect(served.server.counters.streams).toBe(1);
     peer.send(f.data(3, 'c'), f.data(3, 'on its way', true), get(5));

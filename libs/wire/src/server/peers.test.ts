@@ -1,5 +1,4 @@
 /** Our server as other people's clients see it, and beside node:http2 as a server. */
-import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import {
   connect as connectHttp2,
@@ -9,7 +8,6 @@ import {
 } from 'node:http2';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { createServer as createTls } from 'node:tls';
-import { promisify } from 'node:util';
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -258,22 +256,4 @@ it('serves our own client, also in a crowd', async () => {
   const codes = await Promise.all(all.map(async (events) => (await events.outcome).code));
   expect(codes.filter((code) => code === status.OK).length).toBeGreaterThanOrEqual(1_000);
   expect(codes.filter((code) => code !== status.OK && code !== status.UNAVAILABLE)).toEqual([]);
-});
-
-it('serves curl', async (context) => {
-  const served = await start(echo);
-  const run = promisify(execFile);
-  const version = await run('curl', ['--version']).catch(() => ({ stdout: '' }));
-  // Where there is no curl with HTTP/2, node:http2 above is the client.
-  if (!/HTTP2/.test(version.stdout)) context.skip('no curl with HTTP/2 on this machine');
-  const { stdout } = await run('curl', [
-    '-sS',
-    '--http2-prior-knowledge',
-    '-d',
-    'hello',
-    '-w',
-    ' %{http_code} %{http_version}',
-    `http://127.0.0.1:${served.port}/`,
-  ]);
-  expect(stdout).toBe('hello 200 2');
 });
