@@ -1,7 +1,6 @@
 import { createMemoryStore } from '@sluice/limit';
 import { createLogger, Registry } from '@sluice/telemetry';
 import { gatewayConfigSchema } from '../src/config/schema.js';
-import type { Exchange } from '../src/exchange.js';
 import { listen, type Listener } from '../src/listener/listener.js';
 import type { ListenerOptions } from '../src/listener/options.js';
 import { Observer } from '../src/observe.js';
