@@ -23,6 +23,7 @@ export const problems = {
   PAYLOAD_TOO_LARGE: { status: 413, grpc: 'RESOURCE_EXHAUSTED', title: 'The body is too large' },
   URI_TOO_LONG: { status: 414, grpc: 'INVALID_ARGUMENT', title: 'The request target is too long' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, grpc: 'INVALID_ARGUMENT', title: 'Unsupported media type' },
+  EXPECTATION_FAILED: { status: 417, grpc: 'INVALID_ARGUMENT', title: 'The expectation cannot be met' },
   HEADERS_TOO_LARGE: { status: 431, grpc: 'INVALID_ARGUMENT', title: 'The header fields are too large' },
 
   // Routing.
@@ -61,6 +62,7 @@ export const problems = {
   INTERNAL: { status: 500, grpc: 'INTERNAL', title: 'Internal error' },
   DATA_LOSS: { status: 500, grpc: 'DATA_LOSS', title: 'Data loss' },
   UNIMPLEMENTED: { status: 501, grpc: 'UNIMPLEMENTED', title: 'Not implemented' },
+  HTTP_VERSION_NOT_SUPPORTED: { status: 505, grpc: 'UNIMPLEMENTED', title: 'HTTP version not supported' },
   UNAVAILABLE: { status: 503, grpc: 'UNAVAILABLE', title: 'Unavailable' },
   OVERLOADED: { status: 503, grpc: 'UNAVAILABLE', title: 'Overloaded' },
   DEADLINE_EXCEEDED: { status: 504, grpc: 'DEADLINE_EXCEEDED', title: 'Deadline exceeded' },

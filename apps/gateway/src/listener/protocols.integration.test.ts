@@ -186,7 +186,7 @@ describe('HTTP/1.1 alone', () => {
       400,
     ],
     ['a length that is none', `POST /v1/echo/a HTTP/1.1\r\n${host}Content-Length: 5x\r\n\r\nhello`, 400],
-    ['an unknown transfer coding', `POST /v1/echo/a HTTP/1.1\r\n${host}Transfer-Encoding: gzip\r\n\r\nhello`, 400],
+    ['an unknown transfer coding', `POST /v1/echo/a HTTP/1.1\r\n${host}Transfer-Encoding: gzip\r\n\r\nhello`, 501],
     ['obs-fold', `GET /v1/metadata HTTP/1.1\r\n${host}X-A: b\r\n c\r\n\r\n`, 400],
     ['NUL in a value', `GET /v1/metadata HTTP/1.1\r\n${host}X-A: b\0c\r\n\r\n`, 400],
     ['CR in a value', `GET /v1/metadata HTTP/1.1\r\n${host}X-A: b\rc\r\n\r\n`, 400],

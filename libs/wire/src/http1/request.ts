@@ -1,0 +1,164 @@
+import type { Fields } from '../fields.js';
+import { BodyDecoder } from './body-decoder.js';
+import type { Http1Connection } from './connection.js';
+import type { RequestHead } from './request-head.js';
+import { dateField, responseHead } from './response-head.js';
+
+/** Takes the body of a request. */
+export interface Http1BodySink {
+  /** The buffer is the callee's to keep. */
+  onData(chunk: Buffer): void;
+  onEnd(): void;
+}
+
+/** What is told while a response is made and sent. */
+export interface Http1RequestEvents {
+  /** After `write` returned false: writing may continue. */
+  onDrain(): void;
+  /** The client left, or broke off, before the response had ended. At most once. */
+  onGone(): void;
+}
+
+/** How far the response is. */
+const Response = { NONE: 0, BEGUN: 1, ENDED: 2 } as const;
+
+/** One request and its response on a connection. A response is `respond` alone, or `begin`, any number of `write`, then `end` or `reset`. */
+export class Http1Request {
+  readonly protocol = 'HTTP/1.1';
+  readonly method: string;
+  readonly target: string;
+  readonly scheme: 'http' | 'https';
+  readonly authority: string | undefined;
+  readonly rawFields: readonly string[];
+  readonly peerAddress: string;
+  /** False when the request certainly has no body. */
+  readonly hasBody: boolean;
+  events: Http1RequestEvents | undefined;
+
+  private body: BodyDecoder | undefined;
+  private sink: Http1BodySink | undefined;
+  private paused = false;
+  private state: number = Response.NONE;
+  private chunked = false;
+
+  constructor(
+    private readonly connection: Http1Connection,
+    private readonly head: RequestHead,
+  ) {
+    this.method = head.method;
+    this.target = head.target;
+    this.authority = head.authority;
+    this.rawFields = head.rawFields;
+    this.scheme = connection.scheme;
+    this.peerAddress = connection.peerAddress;
+    this.hasBody = head.bodyLength !== 0;
+    if (this.hasBody) this.body = new BodyDecoder(head.bodyLength);
+  }
+
+  /** Octets of the body can be taken now. */
+  get reading(): boolean {
+    return this.sink !== undefined && !this.paused && this.body !== undefined;
+  }
+
+  /** Part of the body has not arrived, or nobody has taken it. */
+  get bodyIncomplete(): boolean {
+    return this.body !== undefined;
+  }
+
+  get begun(): boolean {
+    return this.state !== Response.NONE;
+  }
+
+  get ended(): boolean {
+    return this.state === Response.ENDED;
+  }
+
+  /** Starts the flow of the body; called at most once. Nothing of it is taken before. */
+  readBody(sink: Http1BodySink): void {
+    this.sink = sink;
+    if (this.head.expectsContinue) this.connection.sendContinue();
+    this.connection.advance();
+  }
+
+  pauseBody(): void {
+    this.paused = true;
+  }
+
+  resumeBody(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    this.connection.advance();
+  }
+
+  /**
+   * Hands octets to the sink. For the connection alone.
+   * @returns the offset after what was taken
+   * @throws Http1Fault
+   */
+  take(bytes: Buffer, from: number): number {
+    const { body, sink } = this;
+    const to = body!.take(bytes, from);
+    const { data, done } = body!;
+    if (done) this.body = undefined;
+    if (data !== undefined) sink!.onData(data);
+    // A sink that refuses what it got has ended the response; nothing more is of interest then.
+    if (done && this.state !== Response.ENDED) sink!.onEnd();
+    return to;
+  }
+
+  respond(status: number, fields: Fields, body: Uint8Array | undefined): void {
+    if (this.state !== Response.NONE) return;
+    this.state = Response.ENDED;
+    const octets = body === undefined ? 0 : body.byteLength;
+    const bodiless = status === 204 || status === 304;
+    const length = bodiless ? '' : `content-length: ${octets}\r\n`;
+    const head = responseHead(status, fields) + length + this.closing();
+    this.connection.send(head, bodiless || this.method === 'HEAD' ? undefined : body);
+    this.connection.responded(this);
+  }
+
+  begin(status: number, fields: Fields): void {
+    if (this.state !== Response.NONE) return;
+    this.state = Response.BEGUN;
+    this.chunked = this.head.minorVersion === 1 && this.method !== 'HEAD';
+    // To HTTP/1.0 the end of the connection is the end of the body.
+    if (!this.chunked && this.method !== 'HEAD') this.connection.lastResponse = true;
+    const coding = this.head.minorVersion === 1 ? 'transfer-encoding: chunked\r\n' : '';
+    this.connection.send(responseHead(status, fields) + coding + this.closing(), undefined);
+  }
+
+  /** False: queued; wait for `onDrain`. The bytes must not change afterwards. */
+  write(chunk: Uint8Array): boolean {
+    if (this.state !== Response.BEGUN || this.method === 'HEAD' || chunk.byteLength === 0) return true;
+    return this.connection.sendPiece(chunk, this.chunked);
+  }
+
+  end(trailers: Fields = []): void {
+    if (this.state !== Response.BEGUN) return;
+    this.state = Response.ENDED;
+    if (this.chunked) this.connection.sendLast(trailers);
+    this.connection.responded(this);
+  }
+
+  /** Ends a response that has begun in a way that the client cannot take for a complete one. */
+  reset(): void {
+    this.state = Response.ENDED;
+    // Without chunks only a reset tells a cut response from a whole one.
+    this.connection.cut(!this.chunked);
+  }
+
+  /** The connection is over. For the connection alone. */
+  gone(): void {
+    if (this.state === Response.ENDED) return;
+    this.state = Response.ENDED;
+    this.events?.onGone();
+  }
+
+  /** The fields that every response ends with; the connection ends after it when the rest of a body would stand before the next request. */
+  private closing(): string {
+    const { connection, head } = this;
+    if (!head.persistent || this.bodyIncomplete || connection.draining) connection.lastResponse = true;
+    if (connection.lastResponse) return `${dateField()}connection: close\r\n\r\n`;
+    return head.minorVersion === 0 ? `${dateField()}connection: keep-alive\r\n\r\n` : `${dateField()}\r\n`;
+  }
+}
