@@ -2,6 +2,7 @@ export { sluiceClaims, type Caller, type ClaimNames } from './caller.js';
 export { networkOf } from './network.js';
 export { discoveredKeySet, httpKeySet } from './http-key-set.js';
 export type { JsonWebKeySet } from './key-source.js';
+export { refusals } from './refusals.js';
 export { RevocationList, type Revocation } from './revocation-list.js';
 export { algorithms, type Algorithm } from './token-structure.js';
 export { createVerifier, type TokenVerifier, type VerifierOptions, type VerifierStats } from './verifier.js';

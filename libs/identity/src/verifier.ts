@@ -50,10 +50,17 @@ export interface TokenVerifier {
    * Who holds this token. A verdict that is known comes back at once; a new token gives a promise.
    *
    * @param endedSessions whether a token counts although its session has ended, as for signing out twice
+   * @param beforeSignature called when a signature is to be checked, which is what an unknown token costs; may refuse instead.
+   *   Not called for those who wait for the same token.
    * @throws Problem (or rejects with it) TOKEN_INVALID, TOKEN_EXPIRED, SESSION_REVOKED; UNAVAILABLE when the keys cannot be had,
    *   OVERLOADED when too many new tokens come at once
    */
-  verify(token: string, nowMs?: number, endedSessions?: boolean): Caller | Promise<Caller>;
+  verify(
+    token: string,
+    nowMs?: number,
+    endedSessions?: boolean,
+    beforeSignature?: () => void | Promise<void>,
+  ): Caller | Promise<Caller>;
   /** Whether keys are there; asks for them when they are not, without waiting. */
   ready(nowMs?: number): boolean;
   /** Refuses the session's tokens from now on until they have expired. */
@@ -107,7 +114,12 @@ class JwtVerifier implements TokenVerifier {
     this.concurrencyMax = options.concurrencyMax ?? 256;
   }
 
-  verify(token: string, nowMs = Date.now(), endedSessions = false): Caller | Promise<Caller> {
+  verify(
+    token: string,
+    nowMs = Date.now(),
+    endedSessions = false,
+    beforeSignature?: () => void | Promise<void>,
+  ): Caller | Promise<Caller> {
     this.keys.refreshWhenOld(nowMs);
     const known = this.accepted.get(token);
     if (known && !known.key.withdrawn) {
@@ -116,11 +128,7 @@ class JwtVerifier implements TokenVerifier {
     }
     const refused = this.refused.get(token);
     if (refused && refused.keysVersion === this.keys.version) throw this.count(refused.problem);
-    let verifying = this.underWay.get(token);
-    if (!verifying) {
-      verifying = this.begin(token, nowMs);
-      this.underWay.set(token, verifying);
-    }
+    const verifying = this.underWay.get(token) ?? this.begin(token, nowMs, beforeSignature);
     return verifying.then(({ caller }) => this.stillValid(caller, nowMs, endedSessions));
   }
 
@@ -152,12 +160,18 @@ class JwtVerifier implements TokenVerifier {
   }
 
   /** The checks that need no key, at once; then the signature. */
-  private begin(text: string, nowMs: number): Promise<Accepted> {
+  private begin(
+    text: string,
+    nowMs: number,
+    beforeSignature: (() => void | Promise<void>) | undefined,
+  ): Promise<Accepted> {
     if (this.underWay.size >= this.concurrencyMax) throw this.count(refusals.busy);
     const token = this.readOrRefuse(text, nowMs);
     const caller = callerOf(token.claims, this.claimNames, this.options.defaultTenant ?? '');
     if (!caller) throw this.refuse(text, refusals.claims);
-    return this.checkSignature(text, token, nowMs)
+    const allowing = beforeSignature?.();
+    const check = () => this.checkSignature(text, token, nowMs);
+    const verifying = (allowing ? allowing.then(check) : check())
       .then((key) => {
         this.counts.verified++;
         const verdict = { caller, key };
@@ -165,6 +179,8 @@ class JwtVerifier implements TokenVerifier {
         return verdict;
       })
       .finally(() => this.underWay.delete(text));
+    this.underWay.set(text, verifying);
+    return verifying;
   }
 
   private readOrRefuse(text: string, nowMs: number): UnverifiedToken {

@@ -15,11 +15,13 @@ export interface ProblemDocument {
 
 export const problemContentType = 'application/problem+json';
 
-const typeOf = (code: string) => `https://sluice.dev/problems/${code.toLowerCase().replaceAll('_', '-')}`;
+const types = Object.fromEntries(
+  Object.keys(problems).map((code) => [code, `https://sluice.dev/problems/${code.toLowerCase().replaceAll('_', '-')}`]),
+) as Readonly<Record<ProblemCode, string>>;
 
 export function toProblemDocument(problem: Problem, traceId?: string): ProblemDocument {
   return {
-    type: typeOf(problem.code),
+    type: types[problem.code],
     title: problems[problem.code].title,
     status: problem.status,
     code: problem.code,

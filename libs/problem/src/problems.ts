@@ -102,7 +102,11 @@ export class Problem extends Error {
 
   /** @param detail a sentence for the client that names the fault and what to do; may be empty */
   constructor(code: ProblemCode, detail = '', options: ProblemOptions = {}) {
+    // Where a refusal came from says nobody anything, and to find it out costs more than the rest of the answer.
+    const { stackTraceLimit } = Error;
+    if (problems[code].status < 500) Error.stackTraceLimit = 0;
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
+    Error.stackTraceLimit = stackTraceLimit;
     this.code = code;
     this.details = options.details ?? {};
     this.headers = options.headers ?? {};

@@ -4,7 +4,6 @@ import type { Exchange } from '../exchange.js';
 
 /** RFC 6750 section 3. */
 const challenge = { 'www-authenticate': 'Bearer realm="sluice"' };
-const refusal = { 'www-authenticate': 'Bearer realm="sluice", error="invalid_token"' };
 
 /**
  * Pipeline stage: who is calling, and may such a caller use the method. On a public route whatever `Authorization`
@@ -19,19 +18,30 @@ export function authenticate(exchange: Exchange): void | Promise<void> {
   if (authorization.kind === 'absent') {
     throw new Problem('UNAUTHENTICATED', 'Send: Authorization: Bearer <access token>', { headers: challenge });
   }
+  const { token } = authorization;
+  const { limiter } = exchange.runtime;
+  let counted = false;
+  // A signature that is to be checked counts as a guess until it proves to be none.
+  const beforeSignature = (): void | Promise<void> => {
+    const deciding = limiter.countGuess(exchange);
+    if (deciding) return deciding.then(() => void (counted = true));
+    counted = true;
+    return undefined;
+  };
   let verdict: Caller | Promise<Caller>;
   try {
-    verdict = verifier.verify(authorization.token, Date.now(), access.endedSessions);
+    verdict = verifier.verify(token, Date.now(), access.endedSessions, beforeSignature);
   } catch (error) {
-    return refuse(exchange, error);
+    return refuse(exchange, error, false);
   }
-  if (verdict instanceof Promise) {
-    return verdict.then(
-      (caller) => admit(exchange, caller, authorization.token),
-      (error: unknown) => refuse(exchange, error),
-    );
-  }
-  return admit(exchange, verdict, authorization.token);
+  if (!(verdict instanceof Promise)) return admit(exchange, verdict, token);
+  return verdict.then(
+    (caller) => {
+      if (counted) limiter.takeBackGuess(exchange);
+      return admit(exchange, caller, token);
+    },
+    (error: unknown) => refuse(exchange, error, counted),
+  );
 }
 
 function admit(exchange: Exchange, caller: Caller, token: string): void | Promise<void> {
@@ -41,21 +51,22 @@ function admit(exchange: Exchange, caller: Caller, token: string): void | Promis
     throw new Problem('PERMISSION_DENIED', `This method needs the role ${access.roles.join(' or ')}.`);
   }
   exchange.caller = caller;
-  const asked = access.endedSessions ? undefined : exchange.runtime.revocations?.check(token);
-  return asked?.catch((error: unknown) => refuse(exchange, error));
+  return access.endedSessions ? undefined : exchange.runtime.revocations?.check(token);
 }
 
-/** A refused token counts against the address it came from, and against nothing else. */
-function refuse(exchange: Exchange, thrown: unknown): void | Promise<void> {
+/**
+ * A token that was made up counts against the address it came from, and against nothing else. One that has expired, or whose
+ * session has ended, was good once: nobody guesses it, and a storm of them is to cost as little as can be.
+ */
+function refuse(exchange: Exchange, thrown: unknown, counted: boolean): void | Promise<void> {
   const problem = toProblem(thrown);
-  if (problem.status !== 401) throw problem;
-  const answer = () => {
-    throw new Problem(problem.code, problem.message, {
-      details: problem.details,
-      headers: refusal,
-      cause: problem.cause,
-    });
-  };
-  const guarded = exchange.runtime.limiter.countGuess(exchange);
-  return guarded ? guarded.then(answer) : answer();
+  const { limiter } = exchange.runtime;
+  const guessed = problem.code === 'TOKEN_INVALID';
+  if (counted && !guessed) limiter.takeBackGuess(exchange);
+  if (counted || !guessed) throw problem;
+  const counting = limiter.countGuess(exchange);
+  if (!counting) throw problem;
+  return counting.then(() => {
+    throw problem;
+  });
 }

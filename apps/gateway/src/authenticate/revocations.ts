@@ -1,5 +1,5 @@
 import { create, fromBinary, type MessageShape, type DescMessage, toBinary } from '@bufbuild/protobuf';
-import type { RevocationList } from '@sluice/identity';
+import { refusals, type RevocationList } from '@sluice/identity';
 import { Problem } from '@sluice/problem';
 import type { Call, Fields } from '@sluice/wire';
 import type { Upstream } from '../upstream/upstream.js';
@@ -101,7 +101,7 @@ export class RevocationWatch {
     const known = this.verdicts.get(token);
     const verdict = known && known.untilMs > Date.now() ? Promise.resolve(known.active) : this.introspect(token);
     return verdict.then((active) => {
-      if (!active) throw new Problem('SESSION_REVOKED', 'The session of this token has ended. Sign in again.');
+      if (!active) throw refusals.revoked;
     });
   }
 

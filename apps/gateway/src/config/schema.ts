@@ -189,7 +189,7 @@ export const gatewayConfigSchema = z.strictObject({
       guess_guard: z
         .strictObject({ limit: z.number().int().min(1), window: duration })
         .optional()
-        .describe('refused tokens that one address may present in a window'),
+        .describe('made-up tokens that one address may present in a window; expired ones do not count'),
       max_keys: z.number().int().min(100).default(200_000),
       legacy_headers: z.boolean().default(false),
     })

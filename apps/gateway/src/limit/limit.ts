@@ -71,12 +71,26 @@ export class Limiter {
     if (exchange.asks && exchange.problem?.code === 'OVERLOADED') this.store.refund(exchange.asks);
   }
 
-  /** Counts a refused token against the address it came from. */
+  /** Counts a token that was made up, or may be, against the address it came from; throws Problem RATE_LIMIT_EXCEEDED. */
   countGuess(exchange: Exchange): void | Promise<void> {
+    const asks = this.guessOf(exchange);
+    if (!asks) return undefined;
+    const decision = this.store.decide(asks);
+    return decision instanceof Promise
+      ? decision.then((settled) => this.insist(exchange, settled))
+      : this.insist(exchange, decision);
+  }
+
+  /** The token that was counted as a guess was none. */
+  takeBackGuess(exchange: Exchange): void {
+    const asks = this.guessOf(exchange);
+    if (asks) this.store.refund(asks);
+  }
+
+  private guessOf({ head }: Exchange): Ask[] | undefined {
     const policy = this.guessGuard;
     if (!this.enforced || !policy) return undefined;
-    const ask = { policy, key: networkOf(exchange.head.clientAddress), cost: 1, shadow: false };
-    return this.settle(exchange, this.store.decide([ask]));
+    return [{ policy, key: networkOf(head.clientAddress), cost: 1, shadow: false }];
   }
 
   /** What the policies that apply to a call say to it; spends nothing. */
@@ -125,11 +139,15 @@ export class Limiter {
   }
 
   private apply(exchange: Exchange, decision: Decision): void {
-    this.observe(exchange, decision);
-    const options = { legacy: this.config.legacy_headers };
-    if (!decision.allowed) throw limitProblem(decision, options);
-    const fields = limitFields(decision, options);
+    this.insist(exchange, decision);
+    const fields = limitFields(decision, { legacy: this.config.legacy_headers });
     for (const name in fields) exchange.responseFields.push([name, fields[name]!]);
+  }
+
+  /** @throws Problem RATE_LIMIT_EXCEEDED when a policy refuses */
+  private insist(exchange: Exchange, decision: Decision): void {
+    this.observe(exchange, decision);
+    if (!decision.allowed) throw limitProblem(decision, { legacy: this.config.legacy_headers });
   }
 }
 

@@ -74,7 +74,7 @@ function adviceFor({ blocked_by, policy, limit, window_seconds, count, retry_aft
   const declared = limit === undefined ? '' : ` (${limit} in ${window_seconds} s)`;
   const remedy =
     REMEDIES[blocked_by] ?? 'the answer does not say what refused: look for something in front of the gateway';
-  const guard = policy === 'guess-guard' ? '; this policy counts refused tokens, limits.guess_guard sets it' : '';
+  const guard = policy === 'guess-guard' ? '; this policy counts made-up tokens, limits.guess_guard sets it' : '';
   return `${count} × 429 by ${blocked_by}, policy ${policy}${declared}, wait up to ${retry_after_ms_max} ms: ${remedy}${guard}.`;
 }
 
