@@ -1,14 +1,16 @@
 #!/bin/sh
 # The system from containers: sh scripts/dev.sh up|down|build|logs|ps [profile]
 # Profiles: core (default), postcard, observability, lab. Several: core,observability
+# sh scripts/dev.sh lab load SCENARIO …: a run of the lab beside the gateway; its reports come to ./reports, its exit code is the run's.
 set -eu
 cd "$(dirname "$0")/.."
 
 usage() {
-  sed -n '2,3s/^# //p' "$0" >&2
+  sed -n '2,4s/^# //p' "$0" >&2
   exit 2
 }
-command=${1:-} profile=${2:-core}
+command=${1:-}
+if [ "$command" = lab ]; then profile=lab; else profile=${2:-core}; fi
 
 if docker compose version >/dev/null 2>&1; then compose='docker compose'
 elif command -v docker-compose >/dev/null 2>&1; then compose=docker-compose
@@ -33,6 +35,15 @@ case $command in
     $compose ps
     echo "The gateway does not answer yet; see: sh scripts/dev.sh logs $profile" >&2
     exit 1
+    ;;
+  lab)
+    shift
+    container=sluice-lab-$$
+    code=0
+    $compose run --name "$container" lab "$@" || code=$?
+    docker cp "$container:/app/reports" . || echo "No report came out of the container $container." >&2
+    docker rm -v "$container" >/dev/null
+    exit "$code"
     ;;
   down) $compose down --remove-orphans ;;
   build) $compose build ;;

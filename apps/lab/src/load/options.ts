@@ -42,7 +42,7 @@ const flags = {
   timeout: ['SECONDS', 'how long a call may take until headers or between chunks (default 30)'],
   watch: [
     'NAME=URL',
-    'a service whose memory is read from its /metrics; may be repeated (default: the usual local ports)',
+    'a service whose memory is read from its /metrics; may be repeated (default: LAB_WATCH or the usual local ports)',
   ],
   baseline: ['FILE', 'report.json of an earlier run to compare with'],
   tolerance: ['SHARE', 'how much worse than the baseline a figure may be (default 0.2)'],
@@ -91,7 +91,7 @@ export function readFlags(args: readonly string[]): { list: boolean; help: boole
         folder: values.out,
         baseline: values.baseline,
         tolerance: number('tolerance', values.tolerance, 0.2, 0, 100),
-        services: values.watch ? values.watch.map(watched) : loopback ? usualServices() : [],
+        services: servicesOf(values.watch, loopback),
       };
     },
   };
@@ -168,6 +168,12 @@ function number(flag: string, text: string | undefined, usual: number, min: numb
   if (!(value >= min && value <= max))
     throw new UsageError(`--${flag} ${text}: expected a number from ${min} to ${max}`);
   return value;
+}
+
+function servicesOf(given: readonly string[] | undefined, loopback: boolean): WatchedService[] {
+  const named = given ?? process.env['LAB_WATCH']?.split(/\s+/).filter((text) => text !== '');
+  if (named) return named.map(watched);
+  return loopback ? usualServices() : [];
 }
 
 function watched(text: string): WatchedService {
