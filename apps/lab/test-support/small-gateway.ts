@@ -19,8 +19,8 @@ export interface SmallGateway {
 }
 
 export interface Behaviour {
-  /** Seconds that access tokens live. */
-  readonly tokenSeconds?: number;
+  /** What the first access token of a user is good for: so many calls, and so many seconds by what is said of it. */
+  readonly firstToken?: { readonly calls?: number; readonly seconds?: number };
   /** Answers by itself when it returns a status. */
   refuse?(call: SeenCall): { status: number; headers?: Record<string, string>; body: object } | undefined;
   /** Waited before an answer, in milliseconds. */
@@ -33,13 +33,13 @@ export interface Behaviour {
 export async function startSmallGateway(behaviour: Behaviour = {}): Promise<SmallGateway> {
   const seen: SeenCall[] = [];
   const sessions = new Set<string>();
+  /** How many calls each token is still good for. */
   const tokens = new Map<string, number>();
   let next = 0;
 
-  const issue = () => {
+  const issue = ({ calls = Number.POSITIVE_INFINITY, seconds = 900 }: Behaviour['firstToken'] = {}) => {
     const token = `access-${next++}`;
-    const seconds = behaviour.tokenSeconds ?? 900;
-    tokens.set(token, Date.now() + seconds * 1000);
+    tokens.set(token, calls);
     return { access_token: token, refresh_token: `refresh-${next++}`, token_type: 'Bearer', expires_in: seconds };
   };
 
@@ -60,10 +60,12 @@ export async function startSmallGateway(behaviour: Behaviour = {}): Promise<Smal
     const path = call.path.replace(/^\/api\/v1/, '');
     if (path === '/health') return json(response, 200, { status: 'ok' });
     if (path === '/auth/register') return json(response, 200, { user: {} });
-    if (path === '/auth/guest' || path === '/auth/login' || path === '/auth/refresh')
-      return json(response, 200, issue());
-    const until = tokens.get(call.authorization?.replace('Bearer ', '') ?? '');
-    if (until === undefined || until < Date.now()) return json(response, 401, { status: 401, code: 'TOKEN_EXPIRED' });
+    if (path === '/auth/guest' || path === '/auth/login') return json(response, 200, issue(behaviour.firstToken));
+    if (path === '/auth/refresh') return json(response, 200, issue());
+    const token = call.authorization?.replace('Bearer ', '') ?? '';
+    const calls = tokens.get(token) ?? 0;
+    if (calls === 0) return json(response, 401, { status: 401, code: 'TOKEN_EXPIRED' });
+    tokens.set(token, calls - 1);
     if (path === '/sessions') {
       const id = `session-${next++}`;
       sessions.add(id);

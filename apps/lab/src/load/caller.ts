@@ -3,7 +3,7 @@ import type { LoadPlan } from './plan.js';
 import { backOffMs } from './rate-controller.js';
 import { outcomeOf, outcomeOfStream, parse, type Outcome } from './outcome.js';
 import type { CallKind, Recorder } from './recorder.js';
-import type { Answer, Request, Transport } from './transport.js';
+import { type Answer, isField, type Request, type Transport } from './transport.js';
 import type { User } from './users.js';
 
 /** A call that has ended. */
@@ -108,8 +108,10 @@ export class Caller {
     const answer = await new Promise<Answer>((resolve) => this.exchange(user, wanted, resolve, false));
     const ended = this.record(wanted, sentMs, answer, user);
     const body = parse(answer.body);
-    if (ended.outcome.kind === 'ok' && typeof body['access_token'] === 'string') {
-      user.accessToken = body['access_token'];
+    const token = body['access_token'];
+    if (ended.outcome.kind === 'ok' && isField('authorization', token)) {
+      user.accessToken = String(token);
+      user.fields = `authorization: Bearer ${user.accessToken}\r\n${user.tenantFields}`;
       if (typeof body['refresh_token'] === 'string') user.refreshToken = body['refresh_token'];
       const seconds = typeof body['expires_in'] === 'number' ? body['expires_in'] : Number.POSITIVE_INFINITY;
       user.expiresAtMs = this.now() + seconds * 1000;
@@ -123,10 +125,8 @@ export class Caller {
     ended: (answer: Answer) => void,
     authorized = true,
   ): void {
-    const headers: Record<string, string> = authorized ? { authorization: `Bearer ${user.accessToken}` } : {};
-    Object.assign(headers, user.tenant.headers);
     this.inFlight++;
-    this.transport.send(from, request, headers, (answer) => {
+    this.transport.send(from, request, authorized ? user.fields : user.tenantFields, (answer) => {
       this.inFlight--;
       ended(answer);
     });

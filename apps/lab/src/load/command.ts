@@ -71,8 +71,8 @@ async function probe(baseUrl: string, mode: 'source' | 'forwarded'): Promise<str
   const transport = new Transport(baseUrl, mode, 5_000);
   const from = { index: 0, address: loopbackAddress(0), heldUntilMs: 0, refusalsInARow: 0 };
   const request = { method: 'GET', path: '/api/v1/health', keep: 'nothing' } as const;
-  const answer = await new Promise<Answer>((resolve) => transport.send(from, request, {}, resolve));
-  await transport.close();
+  const answer = await new Promise<Answer>((resolve) => transport.send(from, request, '', resolve));
+  transport.close();
   if (answer.fault === 'EADDRNOTAVAIL') {
     return `${from.address} is no address of this machine. Linux has all of 127.0.0.0/8; elsewhere add aliases to the loopback interface, or use --forwarded`;
   }

@@ -1,5 +1,4 @@
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
-import { request } from 'undici';
 
 /** The generator itself over one slice. */
 export interface GeneratorSample {
@@ -58,12 +57,15 @@ export interface WatchedService {
   readonly url: string;
 }
 
+/** How long a service may take to tell. */
+const READING_MS = 2_000;
+
 /** `process_resident_memory_bytes` of a service; undefined when it does not answer with one. */
 export async function residentBytes(service: WatchedService): Promise<number | undefined> {
   try {
-    const { statusCode, body } = await request(service.url, { headersTimeout: 2_000, bodyTimeout: 2_000 });
-    const text = await body.text();
-    if (statusCode !== 200) return undefined;
+    const response = await fetch(service.url, { signal: AbortSignal.timeout(READING_MS) });
+    const text = await response.text();
+    if (!response.ok) return undefined;
     const value = /^process_resident_memory_bytes(?:\{[^}]*\})? ([0-9.e+]+)/m.exec(text)?.[1];
     return value === undefined ? undefined : Number(value);
   } catch {

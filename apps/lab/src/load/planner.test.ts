@@ -40,6 +40,19 @@ describe('RatePlanner', () => {
   });
 });
 
+it('every plan tells when to ask again, so that nobody has to look all the time', () => {
+  const rate = new RatePlanner(() => 2, 100);
+  const even = new EvenPlan(2, 100, 2);
+  const agenda = new Agenda<string>();
+  expect([rate.next, even.next, agenda.next]).toEqual([100, 100, Number.POSITIVE_INFINITY]);
+  agenda.add(900, 'late');
+  agenda.add(600, 'soon');
+  for (const plan of [rate, even]) expect([...plan.due(100)]).toEqual([100]);
+  expect([rate.next, even.next, agenda.next]).toEqual([600, 600, 600]);
+  for (const plan of [rate, even, agenda]) expect([...plan.due(600)]).toHaveLength(1);
+  expect([rate.next, even.next, agenda.next]).toEqual([1100, Number.POSITIVE_INFINITY, 900]);
+});
+
 describe('EvenPlan', () => {
   it('spreads a number of moments and then is empty', () => {
     const plan = new EvenPlan(3, 100, 2);

@@ -31,6 +31,11 @@ export class RatePlanner {
       yield planned;
     }
   }
+
+  /** The moment at which to ask again. */
+  get next(): number {
+    return this.nextMs;
+  }
 }
 
 const IDLE_STEP_MS = 5;
@@ -48,7 +53,7 @@ export class EvenPlan {
   /** The planned moments up to and with `nowMs`, each given once. */
   *due(nowMs: number): Generator<number> {
     while (this.given < this.count) {
-      const planned = this.fromMs + (this.given * 1000) / this.perSecond;
+      const planned = this.next;
       if (planned > nowMs) return;
       this.given++;
       yield planned;
@@ -57,6 +62,11 @@ export class EvenPlan {
 
   get left(): number {
     return this.count - this.given;
+  }
+
+  /** The moment at which to ask again; infinite when all were given. */
+  get next(): number {
+    return this.left > 0 ? this.fromMs + (this.given * 1000) / this.perSecond : Number.POSITIVE_INFINITY;
   }
 }
 
@@ -77,6 +87,11 @@ export class Agenda<T> {
       this.swap(parent, child);
       child = parent;
     }
+  }
+
+  /** The moment at which to ask again; infinite when there is nothing to do. */
+  get next(): number {
+    return this.heap[0]?.atMs ?? Number.POSITIVE_INFINITY;
   }
 
   /** What is due, earliest first. */

@@ -71,10 +71,18 @@ describe('a load run', () => {
     expect(report.calls.failed).toBe(0);
   });
 
-  it('refreshes a token that has expired, and replays the call', async () => {
-    const { report } = await run({ tokenSeconds: 0.3 }, small);
-    expect(report.kinds.find(({ kind }) => kind === 'refresh')!.ok).toBeGreaterThan(5);
+  it.each([
+    ['has expired by its own time', { seconds: 0.05 }, 0],
+    ['is refused, and replays the call', { calls: 3 }, 15],
+  ])('refreshes a token that %s', async (_, firstToken, replayed) => {
+    const { gateway, report } = await run({ firstToken }, small);
+    const { sent, ok } = report.kinds.find(({ kind }) => kind === 'refresh')!;
+    // Once for each user, whatever else of the user was under way.
+    expect(sent).toBe(ok);
+    expect(ok).toBeLessThanOrEqual(20);
+    expect(ok).toBeGreaterThanOrEqual(15);
     expect(report.calls.failed).toBe(0);
+    expect(gateway.seen.length - report.calls.sent).toBeGreaterThanOrEqual(replayed);
   });
 
   it('counts refusals by dimension, slows down, and leaves refused addresses alone', async () => {
@@ -111,6 +119,17 @@ describe('a load run', () => {
     expect(report.elapsed_ms).toBeLessThan(9_000);
     expect(report.sessions.created).toBeGreaterThan(0);
     expect(gateway.sessions.size).toBe(0);
+  });
+
+  it('takes no token that could not be sent', async () => {
+    const refuse = (call: SeenCall) =>
+      call.path.endsWith('/auth/guest')
+        ? { status: 200, body: { access_token: 'a\r\nx-admin: 1', expires_in: 900 } }
+        : undefined;
+    const { gateway, report } = await run({ refuse }, small);
+    expect(new Set(gateway.seen.map(({ path }) => path))).toEqual(new Set(['/api/v1/auth/guest']));
+    expect(report.sessions.created).toBe(0);
+    expect(report.passed).toBe(false);
   });
 
   it('forgets a session that the server does not know', async () => {

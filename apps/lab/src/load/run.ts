@@ -45,7 +45,14 @@ export interface RunResult {
   readonly sessions: { created: number; wanted: number; expired: number; lost: number; deleted: number };
   /** Sessions per real second, from the first that was created to the last; to the clean-up when some never were. */
   readonly createPerSecond: number;
-  readonly generator: { cpuSeconds: number; cpuMost: number; lagP99MostMs: number; rssMostBytes: number };
+  readonly generator: {
+    cpuSeconds: number;
+    cpuMost: number;
+    lagP99MostMs: number;
+    rssMostBytes: number;
+    /** Opened in all. */
+    connections: number;
+  };
   readonly memory: readonly { service: string; samples: readonly MemorySample[] }[];
 }
 
@@ -53,7 +60,9 @@ export interface RunResult {
 const SLICES = 240;
 const SLICE_MS_MIN = 250;
 const MEMORY_EVERY_MS_MIN = 1_000;
-const TICK_MS = 1;
+/** A tick waits until the next call is due, within these bounds. */
+const TICK_MS_MIN = 1;
+const TICK_MS_MAX = 20;
 /** How long calls under way may still take when the run is over. */
 const DRAIN_MS = 10_000;
 /** How long deleting what is left may take at the end, and how many at once. */
@@ -140,7 +149,7 @@ class Run {
       // Sessions whose creation, or whose last call, was under way at the end.
       await this.deleteInHurry(true);
     } finally {
-      await this.transport.close();
+      this.transport.close();
       this.monitor.stop();
     }
     this.cutSlice(this.now());
@@ -151,6 +160,12 @@ class Run {
     return performance.now() - this.originMs;
   }
 
+  private nextDueMs(): number {
+    if (this.deletions) return this.deletions.next;
+    const calls = Math.min(this.creations.next, this.retries.next, this.calls.next);
+    return Math.min(calls, this.nextControlMs, this.plan.phases.cleanUpMs);
+  }
+
   /** A chain of plain timers: a promise a millisecond would cost more than the ticks. */
   private tickUntil(endMs: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -159,7 +174,7 @@ class Run {
         if (nowMs >= endMs || signal.aborted) return resolve();
         try {
           this.tick(nowMs);
-          setTimeout(next, TICK_MS);
+          setTimeout(next, Math.max(TICK_MS_MIN, Math.min(TICK_MS_MAX, this.nextDueMs() - this.now())));
         } catch (error) {
           reject(error as Error);
         }
@@ -365,7 +380,7 @@ class Run {
       moments: this.moments,
       sessions: { created, wanted: this.plan.scenario.sessions, expired, lost, deleted: this.deleted },
       createPerSecond: this.createPerSecond(),
-      generator: { cpuSeconds, cpuMost, lagP99MostMs, rssMostBytes },
+      generator: { cpuSeconds, cpuMost, lagP99MostMs, rssMostBytes, connections: this.transport.connections },
       memory: this.memory,
     };
   }

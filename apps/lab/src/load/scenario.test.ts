@@ -26,6 +26,16 @@ describe('scenarios', () => {
     expect(scenarioNames().filter((name) => readScenario(name).leak_check)).toEqual(['endurance_test']);
   });
 
+  it.each([{ 'x-a': 'b\r\nx-c: d' }, { 'x a': 'b' }, { 'x-a': 1 }, { Host: 'elsewhere' }, { 'content-length': '0' }])(
+    'take no header field of a tenant like %j',
+    (headers) => {
+      const { name: _, ...content } = readScenario('light_load');
+      expect(() => parseScenario('mine', { ...content, tenants: [{ name: 'a', headers }] })).toThrow(/tenants=/);
+      const good = { name: 'a', headers: { 'x-a': 'b c' } };
+      expect(parseScenario('mine', { ...content, tenants: [good] }).tenants).toEqual([{ ...good, weight: 1 }]);
+    },
+  );
+
   it('create their sessions before the hold, fast enough for their threshold', () => {
     const options = {
       baseUrl: '',

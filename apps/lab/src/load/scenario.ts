@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isField } from './transport.js';
 
 /** What a session does when its turn comes. */
 export const actions = ['message', 'history', 'session'] as const;
@@ -147,8 +148,14 @@ function isTenants(value: unknown): boolean {
       (item: { name?: unknown; weight?: unknown; headers?: unknown } | null) =>
         typeof item?.name === 'string' &&
         (item.weight === undefined || number(0, 1e9)(item.weight)) &&
-        (item.headers === undefined || (typeof item.headers === 'object' && item.headers !== null)),
+        (item.headers === undefined || isFields(item.headers)),
     )
+  );
+}
+
+function isFields(value: unknown): boolean {
+  return (
+    typeof value === 'object' && value !== null && Object.entries(value).every(([name, text]) => isField(name, text))
   );
 }
 

@@ -1,9 +1,11 @@
-import { Client, type Dispatcher } from 'undici';
+import type { AnswerReader } from '../http/answer-parser.js';
+import { Connection, type Origin, originOf } from '../http/connection.js';
 import type { ClientAddress } from './address-pool.js';
 import type { AddressMode } from './plan.js';
 
 export interface Request {
   readonly method: 'GET' | 'POST' | 'DELETE';
+  /** ASCII, percent-encoded. */
   readonly path: string;
   readonly accept?: string;
   /** JSON. */
@@ -16,7 +18,7 @@ export interface Request {
 export interface Answer {
   /** 0 when there was no answer, or only a part of one. */
   readonly status: number;
-  /** Why there was none: the code of the platform or of undici. */
+  /** Why there was none: the code of the platform or of the connection. */
   readonly fault: string | undefined;
   readonly firstByteMs: number;
   readonly endedMs: number;
@@ -31,150 +33,198 @@ const BODY_BYTES_MAX = 65_536;
 const CONNECTIONS_MAX = 64;
 /** The same for all addresses together, when they are only said in `X-Forwarded-For`. */
 const CONNECTIONS_SHARED_MAX = 1_024;
-
-/** The connections of one client address. */
-interface ConnectionPool {
-  open: number;
-  /** Those that carry no call, the one used last at the end. */
-  readonly free: Client[];
-  /** Calls that wait for a connection. */
-  readonly waiting: ((client: Client) => void)[];
-}
+/** How often connections are looked at that wait for too long. */
+const CHECK_EVERY_MS = 250;
 
 /**
  * A pool of connections per client address, or one for all when the address is only said in `X-Forwarded-For`. Each connection
  * carries one call at a time; the one used last is used first, so that those that a burst needed can fall idle and close.
  */
 export class Transport {
+  private readonly origin: Origin;
   private readonly pools = new Map<number, ConnectionPool>();
-  private readonly clients: Client[] = [];
-  private closed = false;
+  private readonly checks: NodeJS.Timeout;
+  /** Opened since the start. */
+  connections = 0;
 
   constructor(
-    private readonly origin: string,
+    url: string,
     private readonly mode: AddressMode,
     private readonly callTimeoutMs: number,
-  ) {}
-
-  /** Calls back instead of promising: it is the path of every call. */
-  send(from: ClientAddress, request: Request, headers: Record<string, string>, ended: (answer: Answer) => void): void {
-    const pool = this.poolOf(from);
-    if (this.mode === 'forwarded') headers['x-forwarded-for'] = from.address;
-    if (request.accept !== undefined) headers['accept'] = request.accept;
-    if (request.body !== undefined) headers['content-type'] = 'application/json';
-    const on = (client: Client) => {
-      const reader = new AnswerReader(request.keep, (answer) => {
-        this.release(pool, client);
-        ended(answer);
-      });
-      const { method, path, body = null } = request;
-      try {
-        client.dispatch({ method, path, headers, body }, reader);
-      } catch (error) {
-        reader.onResponseError(undefined, error as Error);
-      }
-    };
-    const client = pool.free.pop() ?? this.connect(pool, from);
-    if (client) on(client);
-    else pool.waiting.push(on);
+  ) {
+    this.origin = originOf(url);
+    this.checks = setInterval(() => this.check(), CHECK_EVERY_MS).unref();
   }
 
-  private release(pool: ConnectionPool, client: Client): void {
-    const next = pool.waiting.shift();
-    if (next) next(client);
-    else if (!this.closed) pool.free.push(client);
+  /**
+   * Calls back instead of promising: it is the path of every call.
+   *
+   * @param fields of the request, each a line; see {@link isField}
+   */
+  send(from: ClientAddress, request: Request, fields: string, ended: (answer: Answer) => void): void {
+    const { method, path, accept, body = '', keep } = request;
+    let head = `${method} ${path} HTTP/1.1\r\nhost: ${this.origin.authority}\r\n${fields}`;
+    if (this.mode === 'forwarded') head += `x-forwarded-for: ${from.address}\r\n`;
+    if (accept !== undefined) head += `accept: ${accept}\r\n`;
+    if (body !== '') head += `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n`;
+    this.poolOf(from).carry(`${head}\r\n`, body, new Exchange(keep, ended));
   }
 
   /** Ends every connection; calls under way end with a fault. */
-  async close(): Promise<void> {
-    this.closed = true;
-    await Promise.all(this.clients.map((client) => client.destroy()));
+  close(): void {
+    clearInterval(this.checks);
+    for (const pool of this.pools.values()) pool.close();
+  }
+
+  private check(): void {
+    const nowMs = performance.now();
+    for (const pool of this.pools.values()) pool.check(nowMs, this.callTimeoutMs);
   }
 
   private poolOf(from: ClientAddress): ConnectionPool {
-    const key = this.mode === 'forwarded' ? 0 : from.index;
+    const shared = this.mode === 'forwarded';
+    const key = shared ? 0 : from.index;
     let pool = this.pools.get(key);
-    if (!pool) this.pools.set(key, (pool = { open: 0, free: [], waiting: [] }));
+    if (!pool) {
+      const open = (freed: (connection: Connection) => void, closed: (connection: Connection) => void) => {
+        this.connections++;
+        return new Connection(this.origin, shared ? undefined : from.address, freed, closed);
+      };
+      pool = new ConnectionPool(shared ? CONNECTIONS_SHARED_MAX : CONNECTIONS_MAX, open);
+      this.pools.set(key, pool);
+    }
     return pool;
-  }
-
-  /** Undefined when the pool has as many connections as it may. */
-  private connect(pool: ConnectionPool, from: ClientAddress): Client | undefined {
-    if (pool.open >= (this.mode === 'forwarded' ? CONNECTIONS_SHARED_MAX : CONNECTIONS_MAX)) return undefined;
-    pool.open++;
-    const client = new Client(this.origin, {
-      ...(this.mode === 'source' && { localAddress: from.address }),
-      pipelining: 1,
-      headersTimeout: this.callTimeoutMs,
-      bodyTimeout: this.callTimeoutMs,
-      connectTimeout: Math.min(this.callTimeoutMs, 10_000),
-      // One protocol for all targets, so that runs can be compared.
-      allowH2: false,
-    });
-    this.clients.push(client);
-    return client;
   }
 }
 
-/** Reads one answer without streams: a handler of undici's lowest level. */
-class AnswerReader implements Dispatcher.DispatchHandler {
-  private status = 0;
-  private firstByteMs = 0;
-  private retryAfterMs = 0;
-  private chunks: Buffer[] | undefined;
-  private keptBytes = 0;
+/** Fields that say where a request ends or goes to: the transport's own. */
+const OWN_FIELDS = new Set(['connection', 'content-length', 'host', 'transfer-encoding']);
+
+/** Whether this may be a field of a request: nothing that could begin another one. */
+export function isField(name: string, value: unknown): boolean {
+  const named = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) && !OWN_FIELDS.has(name.toLowerCase());
+  return named && typeof value === 'string' && /^[\t\x20-\x7e]*$/.test(value);
+}
+
+interface WaitingCall {
+  readonly head: string;
+  readonly body: string;
+  readonly exchange: Exchange;
+}
+
+/** The connections of one client address. */
+class ConnectionPool {
+  private readonly open = new Set<Connection>();
+  /** Those that carry no call, the one used last at the end. */
+  private readonly free: Connection[] = [];
+  /** Calls that wait for a connection. */
+  private readonly waiting: WaitingCall[] = [];
+  private ended = false;
 
   constructor(
-    private readonly keep: Request['keep'],
-    private readonly resolve: (answer: Answer) => void,
+    private readonly max: number,
+    private readonly connect: (
+      freed: (connection: Connection) => void,
+      closed: (connection: Connection) => void,
+    ) => Connection,
   ) {}
 
-  onRequestStart(): void {}
-
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Record<string, unknown>): void {
-    this.status = status;
-    if (status === 429 || status === 503) this.retryAfterMs = retryAfter(headers['retry-after']);
+  carry(head: string, body: string, exchange: Exchange): void {
+    const connection = this.free.pop() ?? (this.open.size < this.max ? this.connected() : undefined);
+    if (connection) connection.send(head, body, exchange);
+    else this.waiting.push({ head, body, exchange });
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.firstByteMs === 0) this.firstByteMs = performance.now();
-    const failed = this.status >= 400;
-    if (this.keep === 'nothing' && !failed) return;
-    if (this.keep === 'last line' && !failed) {
-      // Lines come whole in most chunks; the chunk before the last covers a line that was cut.
-      const before = this.chunks?.at(-1);
-      this.chunks = before ? [before, chunk] : [chunk];
-    } else if (this.keptBytes < BODY_BYTES_MAX) {
-      this.keptBytes += chunk.length;
-      (this.chunks ??= []).push(chunk);
+  check(nowMs: number, callTimeoutMs: number): void {
+    for (const connection of this.open) connection.check(nowMs, callTimeoutMs);
+  }
+
+  close(): void {
+    this.ended = true;
+    for (const connection of this.open) connection.close('CLOSED');
+    for (const { exchange } of this.waiting.splice(0)) {
+      exchange.came(performance.now());
+      exchange.ended('CLOSED');
     }
   }
 
-  onResponseEnd(): void {
-    this.end(this.status, undefined);
+  private connected(): Connection {
+    const connection = this.connect(this.freed, this.closed);
+    this.open.add(connection);
+    return connection;
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error & { code?: string }): void {
-    this.end(0, error.code ?? error.name);
+  private readonly freed = (connection: Connection): void => {
+    const next = this.waiting.shift();
+    if (next) connection.send(next.head, next.body, next.exchange);
+    else this.free.push(connection);
+  };
+
+  private readonly closed = (connection: Connection): void => {
+    this.open.delete(connection);
+    const place = this.free.indexOf(connection);
+    if (place >= 0) this.free.splice(place, 1);
+    if (this.ended) return;
+    const next = this.waiting.shift();
+    if (next) this.connected().send(next.head, next.body, next.exchange);
+  };
+}
+
+/** One call: keeps what matters of its answer. */
+class Exchange implements AnswerReader {
+  private status = 0;
+  private nowMs = 0;
+  private firstByteMs = 0;
+  private retryAfter = '';
+  /** The bytes kept, each as one character. */
+  private kept = '';
+
+  constructor(
+    private readonly keep: Request['keep'],
+    private readonly tell: (answer: Answer) => void,
+  ) {}
+
+  came(atMs: number): void {
+    this.nowMs = atMs;
   }
 
-  private end(status: number, fault: string | undefined): void {
-    const endedMs = performance.now();
-    this.resolve({
-      status,
+  head(status: number, retryAfter: string): void {
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+
+  data(bytes: Buffer, from: number, to: number): void {
+    if (this.firstByteMs === 0) this.firstByteMs = this.nowMs;
+    const failed = this.status >= 400;
+    if (this.keep === 'nothing' && !failed) return;
+    if (this.keep === 'last line' && !failed) {
+      // The last line begins behind the last line end that more comes after.
+      if (this.kept.endsWith('\n')) this.kept = '';
+      const lineEnd = bytes.subarray(from, to - 1).lastIndexOf('\n');
+      if (lineEnd >= 0) {
+        this.kept = bytes.toString('latin1', from + lineEnd + 1, to);
+        return;
+      }
+    }
+    if (this.kept.length < BODY_BYTES_MAX) this.kept += bytes.toString('latin1', from, to);
+  }
+
+  ended(fault: string | undefined): void {
+    const complete = fault === undefined;
+    this.tell({
+      status: complete ? this.status : 0,
       fault,
-      firstByteMs: this.firstByteMs || endedMs,
-      endedMs,
-      body: this.chunks ? Buffer.concat(this.chunks).toString() : '',
-      retryAfterMs: this.retryAfterMs,
+      firstByteMs: this.firstByteMs || this.nowMs,
+      endedMs: this.nowMs,
+      body: this.kept === '' ? '' : Buffer.from(this.kept, 'latin1').toString(),
+      retryAfterMs: this.retryAfter === '' ? 0 : retryAfterMs(this.retryAfter),
     });
   }
 }
 
-/** `Retry-After` in seconds, or as a date (RFC 9110 section 10.2.3), in milliseconds; 0 without one. */
-function retryAfter(value: unknown): number {
-  const text = Array.isArray(value) ? String(value[0]) : String(value ?? '');
-  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
-  const date = Date.parse(text);
+/** `Retry-After` in seconds, or as a date (RFC 9110 section 10.2.3), in milliseconds; 0 when it is neither. */
+function retryAfterMs(value: string): number {
+  if (/^\d+(\.\d+)?$/.test(value)) return Number(value) * 1000;
+  const date = Date.parse(value);
   return Number.isNaN(date) ? 0 : Math.max(0, date - Date.now());
 }

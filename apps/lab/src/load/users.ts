@@ -9,6 +9,9 @@ export interface User {
   readonly password: string;
   registered: boolean;
   readonly tenant: Tenant;
+  /** Lines of the header fields that go along with each call: the tenant's, and the token as soon as there is one. */
+  readonly tenantFields: string;
+  fields: string;
   /** Empty before the first token. */
   accessToken: string;
   refreshToken: string;
@@ -37,11 +40,17 @@ export class Users {
   get(index: number): User {
     let user = this.users.get(index);
     if (!user) {
+      const tenant = this.tenantOf(this.random());
+      const tenantFields = Object.entries(tenant.headers)
+        .map(([name, value]) => `${name}: ${value}\r\n`)
+        .join('');
       user = {
         name: `lab-${this.run}-${index}`,
         password: `${this.run}-${index}-password`,
         registered: false,
-        tenant: this.tenantOf(this.random()),
+        tenant,
+        tenantFields,
+        fields: tenantFields,
         accessToken: '',
         refreshToken: '',
         expiresAtMs: Number.POSITIVE_INFINITY,

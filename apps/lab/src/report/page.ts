@@ -299,6 +299,7 @@ function generator({ generator, calls }: Report): Html {
         `${generator.late} of ${calls.sent}, at most ${ms(generator.late_most_ms)} late`,
       ],
       ['resident memory, most', megabytes(generator.rss_most_bytes)],
+      ['connections opened', generator.connections],
     ],
   );
 }

@@ -55,6 +55,7 @@ export interface Report {
     readonly cpu_most: number;
     readonly lag_p99_most_ms: number;
     readonly rss_most_bytes: number;
+    readonly connections: number;
     readonly late: number;
     readonly late_most_ms: number;
     /** Why the generator's own state puts the figures in doubt; empty when it does not. */
@@ -121,6 +122,7 @@ export function reportOf(result: RunResult, versions: Readonly<Record<string, st
       cpu_most: result.generator.cpuMost,
       lag_p99_most_ms: result.generator.lagP99MostMs,
       rss_most_bytes: result.generator.rssMostBytes,
+      connections: result.generator.connections,
       late: recorder.late,
       late_most_ms: recorder.lateMostMs,
       clouded: clouded(result),
