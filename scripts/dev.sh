@@ -41,7 +41,7 @@ case $command in
     container=sluice-lab-$$
     code=0
     $compose run --name "$container" lab "$@" || code=$?
-    docker cp "$container:/app/reports" . || echo "No report came out of the container $container." >&2
+    docker cp "$container:/app/reports" . >/dev/null 2>&1 && echo 'What is in /app/reports of the container is in ./reports now.' || echo "No report came out of the container $container." >&2
     docker rm -v "$container" >/dev/null
     exit "$code"
     ;;

@@ -122,7 +122,8 @@ async function generate(name: string, url: string, rate: number, seconds: number
   const generated = await generators[name]!(url, rate, seconds, connections);
   const { user, system } = process.cpuUsage(before);
   const rssMb = process.memoryUsage.rss() / 1_048_576;
-  process.send!({ ...generated, cpuUs: user + system, rssMb } satisfies Measured, () => process.exit());
+  const measured: Measured = { ...generated, cpuUs: user + system, rssMb };
+  process.send!(measured, undefined, undefined, () => process.exit());
 }
 
 function child(...args: readonly (string | number)[]): ChildProcess {
