@@ -2,7 +2,7 @@
  * CPU time per call of one side, ours against what a user would otherwise take. The side that is measured runs alone in its
  * process; the other side is the cheapest there is. Medians of alternating rounds: read the ratios, not the numbers.
  *
- *   npx tsc -b && node --experimental-strip-types libs/wire/src/wire.bench.ts [rounds] [calls per round]
+ *   npx tsc -b && node --experimental-strip-types libs/wire/src/wire.bench.ts [rounds] [calls per round] [part of a title]
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -215,12 +215,14 @@ async function run(contestant: Contestant, calls: number): Promise<void> {
   });
 }
 
-/** Rounds in turn; the first warms up. Prints medians, and our share of each. */
-async function compare(
-  title: string,
-  rounds: number,
-  rows: readonly { name: string; round(): Promise<number> }[],
-): Promise<void> {
+interface Row {
+  readonly name: string;
+  /** CPU µs per call of one round. */
+  round(): Promise<number>;
+}
+
+/** Rounds in turn; the first warms up. Prints medians, and our share of each: in the median, and in the best and worst round. */
+async function compare(title: string, rounds: number, rows: readonly Row[]): Promise<void> {
   const costs = new Map<string, number[]>(rows.map(({ name }) => [name, []]));
   for (let round = 0; round <= rounds; round++) {
     for (const row of rows) {
@@ -228,22 +230,29 @@ async function compare(
       if (round > 0) costs.get(row.name)!.push(cost);
     }
   }
-  const medians = [...costs].map(([name, all]) => [name, all.sort((a, b) => a - b)[all.length >> 1]!] as const);
+  const [ours] = costs.values();
   console.log(`\n${title}`);
-  for (const [name, cost] of medians) {
+  for (const [name, theirs] of costs) {
+    const shares = ours!.map((cost, round) => cost / theirs[round]!);
     console.log(
-      `  ${name.padEnd(16)} ${cost.toFixed(1).padStart(8)} µs   ours is ${(medians[0]![1] / cost).toFixed(3)} of it`,
+      `  ${name.padEnd(16)} ${median(theirs).toFixed(1).padStart(8)} µs   ours is ${median(shares).toFixed(3)} of it ` +
+        `(${Math.min(...shares).toFixed(2)} to ${Math.max(...shares).toFixed(2)})`,
     );
   }
 }
 
-async function main(rounds: number, calls: number): Promise<void> {
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
+}
+
+async function main(rounds: number, calls: number, wanted: string): Promise<void> {
   const peers = await Promise.all(Object.keys(servers).map(startPeer));
   const [wire, http2] = peers as [Peer, Peer];
   const clients = [wireClient(wire.port), http2Client(wire.port), grpcJsClient(wire.port)];
-  await compare(
+  const measure = (title: string, rows: readonly Row[]): Promise<void> | undefined =>
+    title.includes(wanted) ? compare(title, rounds, rows) : undefined;
+  await measure(
     'client, unary echo of 20 bytes',
-    rounds,
     clients.map((client) => ({
       name: client.name,
       async round() {
@@ -254,12 +263,7 @@ async function main(rounds: number, calls: number): Promise<void> {
     })),
   );
   const open: Contestant[] = [...clients];
-  const serverRows = (
-    against: readonly Peer[],
-    path: string,
-    message: Buffer,
-    share: number,
-  ): { name: string; round(): Promise<number> }[] =>
+  const serverRows = (against: readonly Peer[], path: string, message: Buffer, share: number): Row[] =>
     against.map((peer) => {
       const client = wireClient(peer.port, path, message);
       open.push(client);
@@ -272,10 +276,10 @@ async function main(rounds: number, calls: number): Promise<void> {
         },
       };
     });
-  await compare('server, fixed answer', rounds, serverRows([wire, http2], FIXED, SMALL, 1));
-  await compare('server, unary echo of 20 bytes', rounds, serverRows(peers, ECHO, SMALL, 1));
-  await compare('server, echo of 100 KB', rounds, serverRows([wire, http2], ECHO, LARGE, 0.05));
-  await compare('server, stream of 1000 messages', rounds, serverRows([wire, http2], STREAM, SMALL, 0.01));
+  await measure('server, fixed answer', serverRows([wire, http2], FIXED, SMALL, 1));
+  await measure('server, unary echo of 20 bytes', serverRows(peers, ECHO, SMALL, 1));
+  await measure('server, echo of 100 KB', serverRows([wire, http2], ECHO, LARGE, 0.05));
+  await measure('server, stream of 1000 messages', serverRows([wire, http2], STREAM, SMALL, 0.01));
   for (const client of open) await client.close();
   for (const peer of peers) peer.process.kill();
 }
@@ -283,4 +287,4 @@ async function main(rounds: number, calls: number): Promise<void> {
 if (process.argv[2] === 'serve') {
   process.on('message', () => process.send!(ownCpu()));
   process.send!(await servers[process.argv[3]!]!());
-} else await main(Number(process.argv[2] ?? 5), Number(process.argv[3] ?? 20_000));
+} else await main(Number(process.argv[2] ?? 5), Number(process.argv[3] ?? 20_000), process.argv[4] ?? '');

@@ -34,7 +34,7 @@ export interface StreamHandler {
 const QUEUE_OCTETS = 65_536;
 /** Queued pieces up to this size are joined, in buffers of this one. */
 const JOIN_OCTETS = 1_024;
-const TAIL_OCTETS = 8_192;
+const TAIL_OCTETS = 16_384;
 /** Held slices below this size are copied, so that they do not keep a whole read buffer alive. */
 const COPY_HELD_OCTETS = 4_096;
 
@@ -61,6 +61,7 @@ export class Stream {
   private queueAt = 0;
   /** The end of the queue, still being filled. */
   private tail: Uint8Array | undefined;
+  private tailFrom = 0;
   private tailUsed = 0;
   private queued = 0;
   private headOffset = 0;
@@ -109,6 +110,18 @@ export class Stream {
       return true;
     }
     this.enqueue(bytes);
+    return this.sendQueued();
+  }
+
+  /** As `write`, of two pieces; the first is copied. */
+  writePrefixed(prefix: Uint8Array, bytes: Uint8Array): boolean {
+    if (this.writeNow(prefix, bytes, false) || !maySend(this.state) || this.endQueued) return true;
+    this.enqueue(prefix);
+    if (bytes.length > 0) this.enqueue(bytes);
+    return this.sendQueued();
+  }
+
+  private sendQueued(): boolean {
     this.session.schedule(this);
     this.session.pump();
     if (this.queued < QUEUE_OCTETS) return true;
@@ -128,17 +141,18 @@ export class Stream {
     }
     if (this.tail === undefined || this.tailUsed + length > this.tail.length) {
       this.closeTail();
-      this.tail = new Uint8Array(TAIL_OCTETS);
+      this.tail = Buffer.allocUnsafeSlow(TAIL_OCTETS);
+      this.tailFrom = this.tailUsed = 0;
     }
     this.tail.set(bytes, this.tailUsed);
     this.tailUsed += length;
   }
 
+  /** What is in the tail stands in the queue; it is filled further from there on. */
   private closeTail(): void {
-    if (this.tail === undefined) return;
-    this.queue!.push(this.tail.subarray(0, this.tailUsed));
-    this.tail = undefined;
-    this.tailUsed = 0;
+    if (this.tail === undefined || this.tailUsed === this.tailFrom) return;
+    this.queue!.push(this.tail.subarray(this.tailFrom, this.tailUsed));
+    this.tailFrom = this.tailUsed;
   }
 
   /**
@@ -272,6 +286,7 @@ export class Stream {
       if (octets <= 0) return this.sendWindow.available <= 0 ? Sent.STREAM_BLOCKED : Sent.CONNECTION_BLOCKED;
       const from = this.headOffset;
       this.queued -= octets;
+      if (this.queued === 0) this.tail = undefined;
       if (from + octets === head.length) {
         this.headOffset = 0;
         if (++this.queueAt === queue.length) {
@@ -317,7 +332,7 @@ export class Stream {
   private discard(): void {
     this.state = StreamState.CLOSED;
     this.queue = undefined;
-    this.queueAt = this.queued = this.tailUsed = 0;
+    this.queueAt = this.queued = 0;
     this.tail = undefined;
     this.trailersQueued = undefined;
     this.endQueued = true;

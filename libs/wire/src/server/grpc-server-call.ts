@@ -121,7 +121,7 @@ export class GrpcServerCall extends Timer implements RequestEvents, MessageSink 
     this.sendHeaders([]);
     if (this.outgoing === 'identity') {
       writeMessagePrefix(prefix, 0, message.length, false);
-      if (this.stream.writeNow(prefix, message)) return true;
+      return this.stream.writePrefixed(prefix, message);
     }
     let more = true;
     for (const chunk of frameMessage(message, this.outgoing)) more = this.stream.write(chunk);

@@ -105,13 +105,10 @@ export class ServerStream implements StreamHandler, RequestLine {
     return this.stream.write(bytes);
   }
 
-  /**
-   * Sends a prefix and octets in one frame, if that can be done now.
-   * @returns false when nothing was sent; `write` them then.
-   */
-  writeNow(prefix: Uint8Array, bytes: Uint8Array): boolean {
+  /** As `write`, of two pieces; the first is copied. */
+  writePrefixed(prefix: Uint8Array, bytes: Uint8Array): boolean {
     this.requireHead();
-    return !this.finished && this.stream.writeNow(prefix, bytes, false);
+    return this.finished || this.stream.writePrefixed(prefix, bytes);
   }
 
   /** Completes the response. */
