@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ask } from '../../testdata/client.js';
 import { type EchoServer, startEchoServer } from '../../testdata/echo-server.js';
 import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
 import { oneAnswer, parseAnswers, sendRaw } from '../../testdata/raw-http1.js';
@@ -291,6 +292,22 @@ describe('HTTP/2 alone', () => {
       peer.headers(3, pseudo, true);
       expect(JSON.parse((await peer.answer(3)).body)).toHaveProperty('metadata');
     }
+    peer.close();
+  });
+
+  it('answers fields over the limit in all with 431', async () => {
+    const fields = Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`x-${index}`, 'b'.repeat(1024)]));
+    expect((await ask(gateway.port, 'HTTP/2', { path: '/v1/metadata', fields })).status).toBe(431);
+  });
+
+  it.each<[string, Pairs]>([
+    ['a field of a megabyte', [['x-a', 'b'.repeat(1024 * 1024)]]],
+    ['10 000 fields', Array.from({ length: 10_000 }, () => ['a', ''])],
+  ])('does not take %s: the stream or the connection ends, and others are served', async (_, fields) => {
+    const peer = RawHttp2.open(gateway.port);
+    peer.headers(1, [...pseudo, ...fields], true);
+    expect((await peer.answer(1)).body).toBe('');
+    expect((await overHttp2({ path: '/v1/metadata' })).status).toBe(200);
     peer.close();
   });
 
