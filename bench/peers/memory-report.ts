@@ -1,0 +1,22 @@
+/**
+ * Loaded into a measured process (`--import`, with `--expose-gc`): on each message from its parent it collects garbage and
+ * tells what is left.
+ */
+import { readdirSync } from 'node:fs';
+
+export interface MemoryReport {
+  readonly rss: number;
+  readonly heapUsed: number;
+  readonly external: number;
+  readonly descriptors: number;
+  readonly sockets: number;
+}
+
+process.on('message', () => {
+  globalThis.gc!();
+  globalThis.gc!();
+  const { rss, heapUsed, external } = process.memoryUsage();
+  const sockets = process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
+  const report: MemoryReport = { rss, heapUsed, external, descriptors: readdirSync('/proc/self/fd').length, sockets };
+  process.send!(report);
+});
