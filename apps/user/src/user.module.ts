@@ -5,6 +5,7 @@ import { Accounts } from './accounts/accounts.js';
 import { AdminController } from './admin/admin.controller.js';
 import { FirstStart } from './admin/first-start.js';
 import { AuditLog } from './audit/audit-log.js';
+import { LateRecords } from './audit/late-records.js';
 import { Guests } from './guests/guests.js';
 import { Upgrades } from './guests/upgrade.js';
 import { Housekeeping } from './housekeeping/housekeeping.js';
@@ -50,6 +51,7 @@ export class UserModule implements OnApplicationShutdown {
         Guests,
         Housekeeping,
         Keys,
+        LateRecords,
         RefreshCookie,
         RevocationFeed,
         Sessions,

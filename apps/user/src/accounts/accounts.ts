@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { userV1 } from '@sluice/contract';
-import { Problem } from '@sluice/problem';
+import { Problem, toProblem } from '@sluice/problem';
 import type { Call, Caller } from '@sluice/service';
 import { DataSource } from 'typeorm';
 import { AuditLog } from '../audit/audit-log.js';
@@ -9,7 +9,7 @@ import { UserMetrics } from '../metrics.js';
 import { type AttemptKeys, Throttles } from '../protection/throttles.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { accountStore, type UserRow } from './account-store.js';
-import { invalid, readEmail, readPassword, readText } from './credentials.js';
+import { type Email, invalid, readEmail, readPassword, readText } from './credentials.js';
 import { PasswordHasher } from './password-hasher.js';
 
 export const DISPLAY_NAME_CHARACTERS_MAX = 200;
@@ -71,6 +71,21 @@ export class Accounts implements OnModuleInit {
     const password = readPassword(credentials.password);
     const tenant = this.tenantOf(credentials.tenant);
     const keys = this.throttles.keysOf(tenant, email.key, call.clientAddress);
+    try {
+      return await this.attempt(call, tenant, email, password, keys);
+    } catch (error) {
+      this.recordFailure(call, tenant, toProblem(error));
+      throw error;
+    }
+  }
+
+  private async attempt(
+    call: Call,
+    tenant: string,
+    email: Email,
+    password: string,
+    keys: AttemptKeys,
+  ): Promise<UserRow> {
     await this.checkThrottle(call, tenant, keys);
     const user = await accountStore.findByEmail(this.dataSource, call, tenant, email);
     return this.hasher.inTurn(call.signal, async () => {
@@ -108,7 +123,8 @@ export class Accounts implements OnModuleInit {
     throw invalid('tenant', 'must be a tenant that takes registrations');
   }
 
-  private tenantOf(tenant: string): string {
+  /** The tenant that a request means. */
+  tenantOf(tenant: string): string {
     return tenant === '' ? this.settings.DEFAULT_TENANT : tenant;
   }
 
@@ -119,6 +135,14 @@ export class Accounts implements OnModuleInit {
       if (error instanceof Problem) await this.recordLogin(call, tenant, 'blocked', undefined);
       throw error;
     }
+  }
+
+  /** An attempt that came to no decision. What was refused is recorded where it was; of an overload there is a count alone. */
+  private recordFailure(call: Call, tenant: string, { code, status }: Problem): void {
+    if (status < 499) return;
+    const outcome = `failed:${code.toLowerCase()}`;
+    this.metrics.logins.inc({ outcome });
+    if (code !== 'OVERLOADED') this.audit.recordLater(call, { tenant, action: 'login', outcome });
   }
 
   private async recordLogin(call: Call, tenant: string, outcome: string, subject = ''): Promise<void> {

@@ -194,3 +194,16 @@ test('two hundred logins at once: other calls are answered, what does not fit is
   expect(answered).toBeGreaterThan(10);
   await slow.stop();
 });
+
+test('a login that fails inside is in the audit log, without a subject', async () => {
+  const { email, password } = await signIn(system.first);
+  await system.sql(`alter table throttles rename to throttles_gone`);
+  try {
+    expect((await failure(system.first.call('UserService/Login', { email, password }))).code).toBe('INTERNAL');
+  } finally {
+    await system.sql(`alter table throttles_gone rename to throttles`);
+  }
+  await expect
+    .poll(() => system.sql(`select subject from audit_events where action = 'login' and outcome = 'failed:internal'`))
+    .toEqual([{ subject: '' }]);
+});

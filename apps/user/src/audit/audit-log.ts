@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { Call } from '@sluice/service';
 import { execute, statement } from '@sluice/storage';
 import { DataSource, type EntityManager } from 'typeorm';
+import { LateRecords } from './late-records.js';
 
 /** What is worth recording. */
 export type AuditAction =
@@ -32,17 +33,26 @@ export interface AuditEvent {
 
 const insertEvent = statement(
   'audit-insert',
-  `insert into audit_events (tenant, action, outcome, actor, subject, session_id, address, trace_id)
-   values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+  `insert into audit_events (tenant, action, outcome, actor, subject, session_id, address, trace_id, at)
+   values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, clock_timestamp()))`,
 );
 
 /** The append-only record of security events: who, what, from where, with which outcome, in which trace. */
 @Injectable()
 export class AuditLog {
-  constructor(private readonly dataSource: DataSource) {}
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly late: LateRecords,
+  ) {}
 
   async record(call: Call, event: AuditEvent): Promise<void> {
     await execute(this.dataSource, call, insertEvent, valuesOf(call, event));
+  }
+
+  /** For what failed inside: recorded now if that works, else when the database answers again, with the time of now. */
+  recordLater(call: Call, event: AuditEvent): void {
+    const values = valuesOf(call, event, new Date());
+    this.late.add(async () => void (await this.dataSource.query(insertEvent.text, values)));
   }
 
   /** Within a transaction: recorded exactly when the rest happens. */
@@ -51,7 +61,7 @@ export class AuditLog {
   }
 }
 
-function valuesOf(call: Call, event: AuditEvent): string[] {
+function valuesOf(call: Call, event: AuditEvent, at: Date | null = null): (string | Date | null)[] {
   const { tenant, action, outcome, subject = '', sessionId = '' } = event;
   return [
     tenant,
@@ -62,5 +72,6 @@ function valuesOf(call: Call, event: AuditEvent): string[] {
     sessionId,
     call.clientAddress,
     call.trace.traceId,
+    at,
   ];
 }

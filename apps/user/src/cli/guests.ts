@@ -29,9 +29,9 @@ function print(bursts: readonly GuestBurst[], hours: number): void {
   console.log(`Guest tokens of the last ${hours} h: ${bursts.length} bursts`);
   const row = (cells: readonly unknown[]) =>
     console.log(cells.map((cell, at) => String(cell).padEnd(at === 0 ? 20 : 26 - (at > 2 ? 16 : 0))).join(''));
-  row(['cause', 'first', 'last', 'count', 'issued', 'returned', 'refused', 'devices']);
+  row(['cause', 'first', 'last', 'count', 'issued', 'returned', 'refused', 'failed', 'devices']);
   for (const burst of bursts) {
-    const { cause, first, last, attempts, issued, returned, refused, devices } = burst;
-    row([cause, first.toISOString(), last.toISOString(), attempts, issued, returned, refused, devices]);
+    const { cause, first, last, attempts, issued, returned, refused, failed, devices } = burst;
+    row([cause, first.toISOString(), last.toISOString(), attempts, issued, returned, refused, failed, devices]);
   }
 }

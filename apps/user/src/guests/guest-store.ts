@@ -63,10 +63,18 @@ export const guestStore = {
     return row?.age_ms;
   },
 
-  async record(manager: Pick<EntityManager, 'query'>, key: GuestKey, cause: string, outcome: string): Promise<void> {
+  /** @param at when it was, if that is not now */
+  async record(
+    manager: Pick<EntityManager, 'query'>,
+    key: GuestKey,
+    cause: string,
+    outcome: string,
+    at: Date | null = null,
+  ): Promise<void> {
     await manager.query(
-      `insert into guest_attempts (tenant, device, address, cause, outcome) values ($1, $2, $3, $4, $5)`,
-      [key.tenant, key.device, key.network, cause, outcome],
+      `insert into guest_attempts (tenant, device, address, cause, outcome, at)
+       values ($1, $2, $3, $4, $5, coalesce($6, clock_timestamp()))`,
+      [key.tenant, key.device, key.network, cause, outcome, at],
     );
   },
 

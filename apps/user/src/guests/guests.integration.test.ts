@@ -193,3 +193,38 @@ test('the report groups attempts by cause and burst', async () => {
     ['expired', 3, 1, 1, 1],
   ]);
 });
+
+describe('an attempt that fails inside', () => {
+  const renamed = async (table: string, work: () => Promise<void>) => {
+    await system.sql(`alter table ${table} rename to ${table}_gone`);
+    try {
+      await work();
+    } finally {
+      await system.sql(`alter table ${table}_gone rename to ${table}`);
+    }
+  };
+  const failed = () =>
+    system.sql<{ cause: string; outcome: string; age: number }>(
+      `select cause, outcome, extract(epoch from clock_timestamp() - at)::float8 as age from guest_attempts
+       where outcome like 'failed:%' order by at`,
+    );
+
+  test('is recorded with its cause', async () => {
+    const device = newDevice();
+    await renamed('guest_devices', async () => {
+      expect((await failure(ask(device, 0, here, 'expired'))).code).toBe('INTERNAL');
+    });
+    await expect.poll(failed).toMatchObject([{ cause: 'expired', outcome: 'failed:internal' }]);
+    // It counts against nobody.
+    expect((await ask(device)).guest).toBe(true);
+  });
+
+  test('is recorded afterwards, as of then, when nothing can be recorded at the time', async () => {
+    await renamed('guest_attempts', async () => {
+      expect((await failure(ask(newDevice(), 0, here, 'quota'))).code).toBe('INTERNAL');
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    });
+    await expect.poll(failed, { timeout: 10_000 }).toMatchObject([{}, { cause: 'quota', outcome: 'failed:internal' }]);
+    expect((await failed())[1]!.age).toBeGreaterThan(0.5);
+  });
+});

@@ -1,13 +1,14 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import type { userV1 } from '@sluice/contract';
-import { Problem } from '@sluice/problem';
+import { Problem, toProblem } from '@sluice/problem';
 import type { Call } from '@sluice/service';
 import { transaction } from '@sluice/storage';
 import { DataSource, type EntityManager } from 'typeorm';
 import { Accounts } from '../accounts/accounts.js';
 import { invalid, readText } from '../accounts/credentials.js';
 import { AuditLog } from '../audit/audit-log.js';
+import { LateRecords } from '../audit/late-records.js';
 import { Keys } from '../keys/keys.js';
 import { seal, unseal } from '../keys/seal.js';
 import { UserMetrics } from '../metrics.js';
@@ -52,6 +53,7 @@ export class Guests {
     private readonly issuer: TokenIssuer,
     private readonly keys: Keys,
     private readonly audit: AuditLog,
+    private readonly late: LateRecords,
     private readonly metrics: UserMetrics,
     @Inject(SETTINGS) settings: UserSettings,
   ) {
@@ -69,13 +71,22 @@ export class Guests {
     if (!CAUSE.test(cause)) throw invalid('cause', 'must have 1 to 64 of a–z, 0–9, _, - and .');
     const network = networkOf(call.clientAddress);
     if (deviceId === '' && network === '') throw invalid('device_id', 'must not be empty');
-    const tenant = await this.accounts.openTenant(call, request.tenant);
     // A client without a device id is told from others by its address alone.
     const device = createHash('sha256')
       .update(deviceId === '' ? `network ${network}` : `id ${deviceId}`)
       .digest('base64url');
-    const key: GuestKey = { tenant, device, network };
+    const key: GuestKey = { tenant: this.accounts.tenantOf(request.tenant), device, network };
+    try {
+      await this.accounts.openTenant(call, request.tenant);
+      return await this.attempt(call, key, cause);
+    } catch (error) {
+      this.recordFailure(key, cause, toProblem(error));
+      throw error;
+    }
+  }
 
+  private async attempt(call: Call, key: GuestKey, cause: string): Promise<userV1.TokenResponse> {
+    const { tenant, device, network } = key;
     const flight = `${tenant} ${device} ${network}`;
     const shared = this.deciding.get(flight);
     const deciding =
@@ -87,6 +98,15 @@ export class Guests {
     this.metrics.guests.inc({ outcome: shared && name === 'issued' ? 'returned' : name });
     if (outcome.kind === 'refused') throw refusalProblem(outcome.refusal);
     return outcome.tokens;
+  }
+
+  /** An attempt that came to no decision. What was refused has its row. */
+  private recordFailure(key: GuestKey, cause: string, { code, status }: Problem): void {
+    if (status < 499) return;
+    const outcome = `failed:${code.toLowerCase()}`;
+    const at = new Date();
+    this.metrics.guests.inc({ outcome });
+    this.late.add(() => guestStore.record(this.dataSource, key, cause, outcome, at));
   }
 
   /** Devices of one address are decided one after another, as the lock of the address asks for anyway. */

@@ -9,6 +9,8 @@ export interface GuestBurst {
   readonly issued: number;
   readonly returned: number;
   readonly refused: number;
+  /** Came to no decision, because something was out of order here. */
+  readonly failed: number;
   readonly devices: number;
 }
 
@@ -30,6 +32,7 @@ export function guestBursts(dataSource: DataSource, sinceHours: number, gapSecon
        count(*) filter (where outcome = 'issued')::int as issued,
        count(*) filter (where outcome = 'returned')::int as returned,
        count(*) filter (where outcome like 'refused:%')::int as refused,
+       count(*) filter (where outcome like 'failed:%')::int as failed,
        count(distinct device)::int as devices
      from grouped group by cause, burst order by first desc, cause`,
     [sinceHours, gapSeconds],

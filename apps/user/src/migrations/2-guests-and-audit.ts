@@ -36,7 +36,7 @@ export class GuestsAndAudit1764000000002 implements MigrationInterface {
         device text not null,
         address text not null,
         cause text not null,
-        -- issued, returned, or the limit that refused it
+        -- issued, returned, refused:<limit>, or failed:<code> when it came to no decision
         outcome text not null
       )`);
     await runner.query(`create index guest_attempts_by_time on guest_attempts (at)`);
