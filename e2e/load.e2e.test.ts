@@ -1,11 +1,13 @@
-import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startSystem, type TestSystem } from '@sluice/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+const root = fileURLToPath(new URL('..', import.meta.url));
 const lab = fileURLToPath(new URL('../apps/lab/dist/main.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'sluice-load-'));
 let system: TestSystem;
@@ -13,6 +15,7 @@ let system: TestSystem;
 /** The members of report.json that matter here. */
 interface Report {
   readonly passed: boolean;
+  readonly interrupted: boolean;
   readonly thresholds: readonly { readonly name: string; readonly passed: boolean; readonly actual: string }[];
   readonly sessions: { readonly created: number; readonly deleted: number };
   readonly failures: Readonly<Record<string, number>>;
@@ -70,5 +73,51 @@ describe('a scaled load run against the whole system', () => {
     expect(held).toEqual([]);
     const sessions = await system.query(`select from postcard.sessions`);
     expect(sessions).toEqual([]);
+  });
+});
+
+describe('Ctrl-C', () => {
+  /** Starts a run in a process group of its own, as a shell would, and resolves when sessions were created. */
+  async function running(command: readonly string[], out: string): Promise<ChildProcess> {
+    const [program, ...args] = command as [string, ...string[]];
+    const run = ['light_load', '-s', system.baseUrl, '-o', out, '--time-scale', '5', '--scale-addresses'];
+    const child = spawn(program, [...args, ...run], { cwd: root, detached: true, stdio: 'ignore' });
+    await expect.poll(() => system.query(`select from postcard.sessions`), { timeout: 30_000 }).not.toHaveLength(0);
+    return child;
+  }
+
+  it.each([
+    ['npm run lab', ['npm', 'run', 'lab', '--', 'load']],
+    ['the script', ['sh', 'scripts/run_1000_sessions_test.sh']],
+  ])('ends %s with a clean-up, a report and exit code 130', async (name, command) => {
+    const out = join(folder, name.replaceAll(' ', '-'));
+    const child = await running(command, out);
+    process.kill(-child.pid!, 'SIGINT');
+    const [code, signal] = (await once(child, 'exit')) as [number | null, string | null];
+    // npm ends by the signal itself, which a shell calls 130.
+    expect(signal === 'SIGINT' ? 130 : code).toBe(130);
+    const report = JSON.parse(readFileSync(join(out, 'report.json'), 'utf8')) as Report;
+    expect(report.interrupted).toBe(true);
+    expect(report.sessions.created).toBeGreaterThan(0);
+    expect(report.sessions.deleted).toBe(report.sessions.created);
+    expect(await system.query(`select from postcard.sessions`)).toEqual([]);
+    expect(readFileSync(join(out, 'report.html'), 'utf8')).toContain('interrupted');
+  });
+
+  it('ends a clean-up that takes too long when it comes again', async () => {
+    const out = join(folder, 'twice');
+    const child = await running(['sh', 'scripts/run_1000_sessions_test.sh'], out);
+    // Nobody answers the deletions.
+    const gateway = system.process('gateway').pid!;
+    process.kill(gateway, 'SIGSTOP');
+    try {
+      const exit = once(child, 'exit');
+      process.kill(child.pid!, 'SIGINT');
+      setTimeout(() => process.kill(child.pid!, 'SIGINT'), 1_500);
+      expect(await exit).toEqual([130, null]);
+      expect(existsSync(out)).toBe(false);
+    } finally {
+      process.kill(gateway, 'SIGCONT');
+    }
   });
 });

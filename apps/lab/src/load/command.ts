@@ -18,6 +18,8 @@ const WRONG_USAGE = 2;
 const MISSED = 99;
 const INTERRUPTED = 130;
 
+const SAME_SIGNAL_MS = 1_000;
+
 /** `npm run lab -- load …`; its help says the rest. @returns the exit code */
 export async function load(args: readonly string[]): Promise<number> {
   try {
@@ -42,12 +44,10 @@ async function execute(request: LoadRequest): Promise<number> {
     return FAILED;
   }
   const services = await answering(request.services);
-  const interruption = new AbortController();
-  const interrupt = () => interruption.abort();
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  const { signal, release } = interruption();
   const view = new LiveView(plan, process.stdout);
-  const result = await runLoad(plan, services, interruption.signal, (status) => view.show(status));
-  process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+  const result = await runLoad(plan, services, signal, (status) => view.show(status));
+  release();
 
   const report = reportOf(result, { lab: labVersion() });
   const comparisons = baseline ? compare(report, baseline, request.tolerance) : [];
@@ -55,6 +55,25 @@ async function execute(request: LoadRequest): Promise<number> {
   process.stdout.write(`\n${verdictText(report, comparisons)}\nReport: ${join(folder, 'report.html')}\n`);
   if (report.interrupted) return INTERRUPTED;
   return report.passed && comparisons.every(({ regressed }) => !regressed) ? PASSED : MISSED;
+}
+
+/**
+ * Aborts when the process is told to end. Told again, it ends at once; but not within a second, since npm hands on the Ctrl-C that its
+ * children hear themselves.
+ */
+function interruption(): { signal: AbortSignal; release(): void } {
+  const controller = new AbortController();
+  let toldMs = 0;
+  const told = () => {
+    if (!controller.signal.aborted) {
+      toldMs = performance.now();
+      controller.abort();
+    } else if (performance.now() - toldMs > SAME_SIGNAL_MS) {
+      process.exit(INTERRUPTED);
+    }
+  };
+  process.on('SIGINT', told).on('SIGTERM', told);
+  return { signal: controller.signal, release: () => void process.off('SIGINT', told).off('SIGTERM', told) };
 }
 
 function list(): string {
