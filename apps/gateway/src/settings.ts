@@ -13,7 +13,12 @@ export const settings = {
   GATEWAY_CONFIG: text('The configuration file.', 'config/gateway.yaml'),
   GATEWAY_SECRET: secret('Shared with the services, which believe identity metadata only with it.', 16),
   RATE_LIMIT_ENABLED: flag('Whether limits are enforced.', true),
-  REDIS_URL: secret('Redis that limits are shared by; without it they live in the process.'),
+  REDIS_URL: secret(
+    [
+      'Redis that limits are shared by; without it they live in the process. One server: `redis://host:6379/0`; Sentinel:',
+      '`redis+sentinel://host:26379,host2:26379/name-of-the-master`; Cluster: `redis+cluster://host:6379,host2:6379`. `rediss` in place of `redis` for TLS, `user:password@` before the hosts.',
+    ].join(' '),
+  ),
   ACCESS_LOG: flag('Whether each call is logged.', true),
   GATEWAY_MAX_CONNECTIONS: integer('Client connections at most, over all ports.', 20_000, { min: 1, max: 1_000_000 }),
 };

@@ -1,10 +1,11 @@
 /**
  * One decision over four dimensions, beside rate-limiter-flexible asked for the same four: CPU time of this process per
  * call and calls a second, in alternating rounds, as medians; ratios of the same run. With a redis-server on PATH also
- * over Redis, 64 calls at once, as a gateway under load would ask.
+ * over Redis, 64 calls at once, as a gateway under load would ask, and how long calls wait when Redis is lost.
  *
  *   npx tsc -b libs/limit libs/testing && node libs/limit/src/limits.bench.ts
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterUnion, type RateLimiterAbstract } from 'rate-limiter-flexible';
 import { redisMissing, startRedis } from '@sluice/testing';
@@ -33,6 +34,7 @@ interface Row {
 }
 
 const ROUNDS = 7;
+const LOSSES = 20;
 const DIMENSIONS = ['user', 'ip', 'endpoint', 'tenant'] as const;
 const LIMIT = 50_000_000;
 const CALLERS = 1_000;
@@ -183,4 +185,49 @@ async function bench(): Promise<Row[]> {
   return rows;
 }
 
+/** The longest that one of 50 callers waited for a decision while Redis was lost under load, in ms, for each of several losses. */
+async function takeOver(lose: 'pause' | 'kill'): Promise<number[]> {
+  const redis = await startRedis();
+  const longest: number[] = [];
+  try {
+    for (let loss = 0; loss < LOSSES; loss++) {
+      const store = await openRedisStore(redis.url);
+      const asks = asksOf('sliding_window');
+      let most = 0;
+      let over = false;
+      const callers = Array.from({ length: 50 }, async (_, caller) => {
+        for (let call = caller; !over; call++) {
+          const start = performance.now();
+          await store.decide(asks[call % CALLERS] as Ask[]);
+          most = Math.max(most, performance.now() - start);
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      });
+      await delay(200);
+      most = 0;
+      if (lose === 'pause') redis.pause();
+      else await redis.kill();
+      await delay(300);
+      over = true;
+      await Promise.all(callers);
+      if (store.stats.state !== 'lost') throw new Error('Redis was not lost');
+      longest.push(most);
+      await store.close();
+      if (lose === 'pause') redis.resume();
+      else await redis.restart();
+    }
+  } finally {
+    await redis.stop();
+  }
+  return longest;
+}
+
 console.table(await bench());
+if (!redisMissing) {
+  for (const lose of ['pause', 'kill'] as const) {
+    const waits = (await takeOver(lose)).map((ms) => Math.round(ms));
+    console.log(
+      `Redis ${lose === 'pause' ? 'paused' : 'killed'} under load, longest wait for a decision: median ${median(waits)} ms, most ${Math.max(...waits)} ms of ${LOSSES} losses`,
+    );
+  }
+}

@@ -21,4 +21,11 @@ describe.skipIf(redisMissing)(`redis-server${redisMissing ? ` (${redisMissing})`
     expect(await ask(redis.port, 'GET key')).toContain('$-1');
     await redis.stop();
   });
+
+  test('ends when it is paused, too', async () => {
+    const redis = await startRedis();
+    redis.pause();
+    await redis.stop();
+    await expect(ask(redis.port, 'PING')).rejects.toThrow('ECONNREFUSED');
+  });
 });

@@ -47,12 +47,14 @@ export async function startRedis(args: readonly string[] = []): Promise<TestRedi
       await running.ended;
     },
     pause: () => void process.kill(running.pid, 'SIGSTOP'),
-    resume: () => void process.kill(running.pid, 'SIGCONT'),
+    resume: () => running.resume(),
     async restart() {
       running = await launch(folder, port, args);
     },
     async stop() {
       running.stop();
+      // A paused process takes the signal when it goes on.
+      running.resume();
       await running.ended;
       rmSync(folder, { recursive: true, force: true });
     },
@@ -63,6 +65,7 @@ interface RunningRedis {
   pid: number;
   ended: Promise<void>;
   stop(): void;
+  resume(): void;
 }
 
 async function launch(folder: string, port: number, args: readonly string[]): Promise<RunningRedis> {
@@ -99,7 +102,13 @@ async function launch(folder: string, port: number, args: readonly string[]): Pr
     }
     await delay(15);
   }
-  return { pid: Number(readFileSync(pidFile, 'utf8')), ended: end, stop: () => void child.kill('SIGTERM') };
+  const pid = Number(readFileSync(pidFile, 'utf8'));
+  return {
+    pid,
+    ended: end,
+    stop: () => void child.kill('SIGTERM'),
+    resume: () => void (hasEnded || process.kill(pid, 'SIGCONT')),
+  };
 }
 
 /** Whether a server answers PING. */
