@@ -1,5 +1,5 @@
 import { encodeStatusDetails, grpcCodes, problems, type Problem } from '@sluice/problem';
-import type { Field, Fields } from '@sluice/wire';
+import { encodeGrpcMessage, type Field, type Fields } from '@sluice/wire';
 
 /** `grpc-status`, `grpc-message` and `grpc-status-details-bin` of a problem (gRPC over HTTP/2, "Responses"). */
 export function grpcTrailers(problem: Problem): Field[] {
@@ -10,21 +10,9 @@ export function grpcTrailers(problem: Problem): Field[] {
   ];
 }
 
-/** Percent-encoding of `grpc-message`: every byte outside printable ASCII, and the percent sign. */
-export function encodeGrpcMessage(text: string): string {
-  let encoded = '';
-  for (const byte of Buffer.from(text)) {
-    encoded +=
-      byte >= 0x20 && byte <= 0x7e && byte !== 0x25
-        ? String.fromCharCode(byte)
-        : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-  }
-  return encoded;
-}
-
 /** Trailers as the last frame of a gRPC-Web body: flag 0x80, length, then `name: value` lines (PROTOCOL-WEB.md). */
 export function trailerFrame(trailers: Fields): Buffer {
-  const text = Buffer.from(trailers.map(([name, value]) => `${name}: ${value}\r\n`).join(''));
+  const text = Buffer.from(trailers.map(([name, value]) => `${name}: ${value}\r\n`).join(''), 'latin1');
   const frame = Buffer.allocUnsafe(5 + text.length);
   frame[0] = 0x80;
   frame.writeUInt32BE(text.length, 1);
