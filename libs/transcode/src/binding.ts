@@ -7,6 +7,7 @@ import { parseTemplate } from './http/template.js';
 import type { PathTemplate } from './http/template.js';
 import { MessagePrinters } from './print/message-printer.js';
 import { MessageReaders } from './read/message-reader.js';
+import { accepts } from './request/media-type.js';
 import { RequestEncoder } from './request/request-encoder.js';
 import { ndjsonStream } from './request/request-stream.js';
 import type { RequestStream } from './request/request-stream.js';
@@ -78,6 +79,8 @@ export interface Binding {
    * @throws TranscodeError `INVALID_MESSAGE`
    */
   decodeResponse(message: Uint8Array): ResponseBody;
+  /** Whether a client with this Accept header takes the response of a method that answers once. What a `google.api.HttpBody` is, only the answer says. */
+  answersAcceptably(accept: string | undefined): boolean;
   /**
    * Begins the request of a client-streaming or bidirectional method. Path and query are part of every message.
    * @param itemBytesMax a longer item is refused
@@ -160,6 +163,7 @@ function compileBinding(
       const { contentType, data } = decoder.raw(message);
       return { contentType, body: data };
     },
+    answersAcceptably: (accept) => decoder.isRaw || accepts(accept, 'application/json'),
     openRequestStream: (parts, itemBytesMax) => openRequestStream(encoder, parts, itemBytesMax),
     openResponseStream: (accept) => responseStream(decoder, accept, errorName),
   };

@@ -8,7 +8,6 @@ export { RouteTable } from './http/route-table.js';
 export type { RouteMatch } from './http/route-table.js';
 export { messageCodec } from './codec.js';
 export type { JsonOptions, MessageCodec } from './codec.js';
-export { accepts } from './request/media-type.js';
 export { compileBindings } from './binding.js';
 export type { Binding, RequestParts, ResponseBody, RouteOptions } from './binding.js';
 export type { RequestStream } from './request/request-stream.js';

@@ -22,7 +22,7 @@ export function trustedProxies(entries: readonly string[]): TrustedProxies {
 }
 
 /** An IPv4 address that came in an IPv6 socket (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2) as what it is. */
-export function plainAddress(address: string): string {
+function plainAddress(address: string): string {
   return address.startsWith('::ffff:') && isIPv4(address.slice(7)) ? address.slice(7) : address;
 }
 

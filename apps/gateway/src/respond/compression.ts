@@ -36,7 +36,7 @@ export function compressed(
 }
 
 /** The coding with the highest weight; `br` before `gzip` when alike, none when it is refused or not named (RFC 9110 section 12.5.3). */
-export function preferredCoding(accept: string | undefined): Coding | undefined {
+function preferredCoding(accept: string | undefined): Coding | undefined {
   if (!accept) return undefined;
   const weights = new Map<string, number>();
   for (const item of accept.split(',').slice(0, 20)) {

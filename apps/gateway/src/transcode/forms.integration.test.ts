@@ -180,10 +180,24 @@ describe.each(protocols)('REST streams over %s', (protocol) => {
     expect(answer.body.toString()).toMatch(shape);
   });
 
-  it('refuses a form that it has not', async () => {
-    const answer = await ask(gateway.port, protocol, { path: '/v1/count/2', fields: { accept: 'image/png' } });
-    expect(answer.json).toMatchObject({ status: 406, code: 'NOT_ACCEPTABLE' });
-  });
+  it.each(['/v1/count/2', '/v1/echo/ann', '/v1/collect', '/v1/fail-unary/5'])(
+    'refuses a form that %s has not before anything is called',
+    async (path) => {
+      const method = path === '/v1/collect' ? 'POST' : 'GET';
+      for (const accept of ['image/png', 'text/html, application/json;q=0', '*/*;q=0']) {
+        const answer = await ask(gateway.port, protocol, { method, path, fields: { accept } });
+        expect(answer.json).toMatchObject({ status: 406, code: 'NOT_ACCEPTABLE' });
+      }
+    },
+  );
+
+  it.each(['*/*', 'application/*', 'application/json, text/plain, */*', 'text/html,*/*;q=0.8', ''])(
+    'answers once to Accept: %s',
+    async (accept) => {
+      const answer = await ask(gateway.port, protocol, { path: '/v1/echo/ann', fields: { accept } });
+      expect(answer).toMatchObject({ status: 200, json: { name: 'ann' } });
+    },
+  );
 
   it('reads NDJSON', async () => {
     const body = '{"text":"a"}\n{"text":"b"}\n{"text":"c"}';

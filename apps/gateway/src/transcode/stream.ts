@@ -6,7 +6,7 @@ import { begin, respond, respondProblem } from '../respond/respond.js';
 import { requestMetadata, responseHeaders } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
 import { readBody } from './body.js';
-import { encodeRequest } from './unary.js';
+import { encodeRequest, requireAcceptable } from './unary.js';
 import { transcodeProblem, outcomeProblem } from './problem.js';
 
 /** REST to a method that streams, on either side or both. */
@@ -63,6 +63,7 @@ class StreamCall implements CallEvents {
     const { contentType } = exchange.head;
     let requests: RequestStream;
     try {
+      if (!this.streamsResponses) requireAcceptable(exchange);
       const parts = { variables: exchange.variables, query: exchange.query, contentType };
       requests = binding.openRequestStream(parts, exchange.runtime.config.sizes.body);
       this.open(handle);

@@ -12,7 +12,14 @@ import { transcodeProblem, outcomeProblem } from './problem.js';
 /** REST to a unary method: body → message → call → message → body. */
 export function forwardUnary(exchange: Exchange): void {
   const { place } = exchange.route.target;
+  requireAcceptable(exchange);
   readBody(exchange, place.kind === 'local' ? new LocalCall(exchange, place.serve) : new UnaryCall(exchange, place));
+}
+
+/** @throws Problem NOT_ACCEPTABLE when the client takes no JSON (RFC 9110 section 15.5.7) */
+export function requireAcceptable(exchange: Exchange): void {
+  if (exchange.route.binding!.answersAcceptably(exchange.head.accept)) return;
+  throw new Problem('NOT_ACCEPTABLE', 'The answer is available as application/json.');
 }
 
 /** @throws TranscodeError, whose problem `transcodeProblem` gives */

@@ -62,7 +62,7 @@ export function integerWriter(type: ScalarType): (w: ProtoWriter, value: number 
 }
 
 /** A whole number, bare or in quotes. */
-export function readWhole(s: JsonScanner, min: number | bigint, max: number | bigint, type: string): number | bigint {
+function readWhole(s: JsonScanner, min: number | bigint, max: number | bigint, type: string): number | bigint {
   const first = s.peek();
   const at = s.pos;
   const short = first === 0x22 ? NaN : s.shortInteger();

@@ -78,6 +78,7 @@ function preferenceFor(offer: string, accepted: Range[]): { quality: number; ran
 
 /** Whether a client that sends this Accept header takes a body of this type. */
 export function accepts(accept: string | undefined, contentType: string): boolean {
+  if (accept === undefined || accept === contentType || (accept.endsWith('*/*') && !accept.includes(';'))) return true;
   const essence = contentType.split(';', 1)[0]!.trim().toLowerCase();
   return negotiate(accept, [essence]) !== undefined;
 }

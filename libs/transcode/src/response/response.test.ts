@@ -283,5 +283,7 @@ describe('Accept', () => {
     expect(accepts('text/html,application/xhtml+xml,*/*;q=0.8', 'application/json')).toBe(true);
     expect(accepts('application/json', 'application/json; charset=utf-8')).toBe(true);
     expect(accepts('text/html', 'application/json')).toBe(false);
+    expect(accepts('text/html, */*', 'application/json')).toBe(true);
+    expect(accepts('application/json;q=0, */*', 'application/json')).toBe(false);
   });
 });
