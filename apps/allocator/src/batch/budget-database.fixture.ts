@@ -1,3 +1,4 @@
+import { withClient } from '@sluice/launch';
 import { openDatabase } from '@sluice/storage';
 import { startPostgres, type TestPostgres } from '@sluice/testing';
 import pg from 'pg';
@@ -21,11 +22,16 @@ export interface BudgetContent {
   readonly nodes: Readonly<Record<string, bigint | number>>;
   readonly strategy?: Strategy;
   readonly largeRequestTokens?: bigint;
+  /** The time zone of every session. */
+  readonly zone?: string;
 }
 
 export async function startBudgetDatabase(content: BudgetContent): Promise<BudgetDatabase> {
   const postgres = await startPostgres();
-  const { url } = postgres;
+  const { url, database } = postgres;
+  if (content.zone !== undefined) {
+    await withClient(url, (client) => client.query(`alter database ${database} set timezone = '${content.zone}'`));
+  }
   const dataSource = await openDatabase({
     url,
     schema: 'budget',
