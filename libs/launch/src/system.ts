@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { startDatabase, type DatabaseProcess } from './database-process.js';
 import { freePort } from './free-port.js';
 import { plan, PlanError, type Environment, type Plan, type PlannedPort } from './plan.js';
+import { sharedBuffers } from './postgres-memory.js';
 import { PROCESSES, type ProcessSpec } from './process-table.js';
 import { USUAL_RESTARTS, type RestartLimits } from './restart-policy.js';
 import { openSecretFiles, type SecretFiles } from './secret-files.js';
@@ -54,6 +55,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     ({ database }) => database && !isSet(options.environment, database.setting, 'DATABASE_URL'),
   );
   const postgresPort = embedded.length > 0 ? fixedPostgresPort(options.environment) : undefined;
+  const memory = { shared_buffers: sharedBuffers(options.environment) };
   await refuseTakenPorts(planned, postgresPort);
 
   mkdirSync(join(options.stateDir, 'run'), { recursive: true });
@@ -82,7 +84,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
         stateDir: options.stateDir,
         logFile: join(options.logFolder, 'postgres/postgres-service.log'),
         port: postgresPort?.port,
-        settings: options.postgresSettings,
+        settings: { ...memory, ...options.postgresSettings },
         ...supervision,
       });
       options.progress?.('postgres', `ready on port ${database.server.port}`);
