@@ -18,8 +18,6 @@ import { UsageWatch } from './nodes/usage-watch.js';
 import { SETTINGS, type AllocatorSettings } from './settings.js';
 import { StrategySettings } from './strategy/strategy-setting.js';
 
-/** One commits while the next batch is on its way. */
-const CONNECTIONS = 2;
 const SWEEP_MAX = 200;
 const OVERLAP_MIN = 64;
 
@@ -81,7 +79,8 @@ function makeGroupCommit(settings: AllocatorSettings, metrics: Registry, logger:
     new PostgresExecutor({
       url: settings.ALLOCATOR_DATABASE_URL,
       lockTimeoutMs: settings.ALLOC_LOCK_TIMEOUT_MS,
-      answerTimeoutMs: settings.ALLOC_LOCK_TIMEOUT_MS + 5000,
+      // A batch may wait behind another, and each of them for a lock.
+      answerTimeoutMs: 2 * settings.ALLOC_LOCK_TIMEOUT_MS + 5000,
       sweepMax: SWEEP_MAX,
     });
   const limits = {
@@ -90,11 +89,8 @@ function makeGroupCommit(settings: AllocatorSettings, metrics: Registry, logger:
     queueMsMax: settings.ALLOC_QUEUE_MS,
     overlapMin: OVERLAP_MIN,
   };
-  const groupCommit = new GroupCommit(
-    Array.from({ length: CONNECTIONS }, executor),
-    limits,
-    batchEvents(metrics, logger),
-  );
+  const executors = { prompt: executor(), patient: executor() };
+  const groupCommit = new GroupCommit(executors, limits, batchEvents(metrics, logger));
   watchQueue(metrics, groupCommit);
   return groupCommit;
 }

@@ -12,8 +12,9 @@
  *   wait        wait for nodes that another transaction holds, instead of passing over them
  *   sweep_max   leases ended at most by this call
  *
- * Results: `codes`, `places` (an index of `names`) and `strategies` by position; `ex_*` describe the allocations that
- * existed before, `ex_at` being the position. Codes (batch/operation.ts has their meaning):
+ * Results: `codes`, `places` (an index of `names`) and `strategies` by position. Null stands for what is usual: every code 0,
+ * every place `place_of_all`, every strategy 1. `ex_*` describe the allocations that existed before, `ex_at` being
+ * the position. Codes (batch/operation.ts has their meaning):
  *   0 done, 1 again, 2 not found, 3 mismatch, 4 exhausted, 5 more than allocated, 6 ended
  *
  * Locks. A transaction changes an allocation only while it holds the row of the allocation's node, so node rows are
@@ -32,7 +33,7 @@ create or replace function apply_batch(
   counts bigint[], ttls bigint[],
   look_up boolean, wait boolean, sweep_max int,
   out at_us bigint, out next_expiry_us bigint, out more_due boolean, out names text[],
-  out codes int[], out places int[], out strategies int[], out largest bigint[],
+  out codes int[], out places int[], out place_of_all int, out strategies int[], out largest bigint[],
   out ex_at int[], out ex_nodes text[], out ex_states int[], out ex_strategies int[], out ex_counts bigint[],
   out ex_settled bigint[], out ex_expires bigint[], out ex_created bigint[]
 ) language plpgsql as $function$
@@ -45,6 +46,7 @@ declare
   strategy_now int;
   threshold bigint;
   all_held boolean;
+  any_due boolean;
 
   -- The nodes that are held, in order of their id.
   node_remaining bigint[];
@@ -82,6 +84,12 @@ declare
   sorted int;
   placed int := 0;
   small_max bigint;
+  -- From this many on it is worth asking first whether all of them belong on one node, in whichever order: none fits one
+  -- that has less left, together they fit, and then it still has more left than those.
+  together_min constant int := 4;
+  least_count bigint;
+  most_count bigint;
+  total numeric;
   -- While one node stays the right one for request after request, only these are touched: where it stands among the
   -- sorted (0: no run), what it has left, and what the node before it has.
   run int := 0;
@@ -113,15 +121,17 @@ begin
       into names, node_remaining, node_active
       from (select * from nodes order by node_id for no key update) held;
   end if;
-  all_held := coalesce(cardinality(names), 0) = (select count(*) from nodes);
   node_delta := array_fill(0::bigint, array[coalesce(cardinality(names), 0)]);
-  select s.strategy, s.large_request_tokens into strategy_now, threshold from settings s;
   clock := clock_timestamp();
+  select s.strategy, s.large_request_tokens, coalesce(cardinality(names), 0) = (select count(*) from nodes),
+      exists (select from leases l where l.expires_at <= clock)
+    into strategy_now, threshold, all_held, any_due
+    from settings s;
   at_us := extract(epoch from clock) * 1000000;
   more_due := false;
   batch := nextval('batch_seq');
 
-  if exists (select from leases l where l.expires_at <= clock) then
+  if any_due then
     select array_agg(ended.tenant), array_agg(ended.request_id), array_agg(ended.node_id), array_agg(ended.token_count),
         array_agg(array_position(names, ended.node_id)), count(*)
       into due_tenants, due_ids, due_nodes, due_counts, due_places, due
@@ -155,10 +165,8 @@ begin
     end if;
   end if;
 
-  codes := array_fill(0, array[n]);
-  places := array_fill(0, array[n]);
-  strategies := array_fill(1, array[n]);
   if look_up then
+    codes := array_fill(0, array[n]);
     ex_index := array_fill(0, array[n]);
     select array_agg(f.position), array_agg(f.node_id), array_agg(f.place), array_agg(f.state), array_agg(f.strategy),
         array_agg(f.token_count), array_agg(f.settled), array_agg(f.ttl_seconds), array_agg(f.theirs),
@@ -309,7 +317,29 @@ begin
           generate_subscripts(node_remaining, 1) as place
       ) o where o.active;
     placed := cardinality(fresh);
+    places := array_fill(0, array[n]);
     small_max := case when strategy_now = 1 then threshold else 0 end;
+    if placed >= together_min then
+      select min(counts[f]), max(counts[f]), sum(counts[f]) into least_count, most_count, total from unnest(fresh) f;
+      p := 1;
+      while p <= sorted and sorted_remaining[p] < least_count loop
+        p := p + 1;
+      end loop;
+      if p <= sorted and most_count <= small_max and total <= sorted_remaining[p]
+          and sorted_remaining[p] - total > (case when p > 1 then sorted_remaining[p - 1] else -1 end) then
+        place := sorted_places[p];
+        node_delta[place] := node_delta[place] + total;
+        if placed = n then
+          place_of_all := place;
+          places := array_fill(place, array[n]);
+        else
+          foreach i in array fresh loop
+            places[i] := place;
+          end loop;
+        end if;
+        fresh := '{}';
+      end if;
+    end if;
     foreach i in array fresh loop
       count := counts[i];
       if count <= small_max and count <= run_remaining and count > run_floor and run_remaining - count > run_floor then
@@ -325,11 +355,13 @@ begin
       end if;
       if sorted = 0 or sorted_remaining[sorted] < count then
         if all_held and not more_due then
+          codes := coalesce(codes, array_fill(0, array[n]));
           codes[i] := 4;
           largest := coalesce(largest, array_fill(0::bigint, array[n]));
           largest[i] := case when sorted = 0 then 0 else greatest(sorted_remaining[sorted], 0) end;
           exhausted := true;
         else
+          codes := coalesce(codes, array_fill(0, array[n]));
           codes[i] := 1;
         end if;
         placed := placed - 1;
@@ -376,6 +408,7 @@ begin
         run_remaining := remaining;
         run_floor := case when low > 1 then sorted_remaining[low - 1] else -1 end;
       else
+        strategies := coalesce(strategies, array_fill(1, array[n]));
         strategies[i] := 2;
       end if;
     end loop;
@@ -386,7 +419,7 @@ begin
     if placed > 0 then
       insert into allocations (tenant, request_id, subject, node_id, token_count, ttl_seconds, settled, state, strategy,
           expires_at, create_time, update_time)
-        select r.tenant, r.request_id, r.subject, names[r.place], r.token_count, r.ttl, 0, 1, r.strategy,
+        select r.tenant, r.request_id, r.subject, names[r.place], r.token_count, r.ttl, 0, 1, coalesce(r.strategy, 1),
             case when r.ttl > 0 then clock + make_interval(secs => r.ttl) end, clock, clock
           from (
             select unnest(tenants) as tenant, unnest(request_ids) as request_id, unnest(subjects) as subject,
@@ -417,6 +450,9 @@ begin
     update nodes set used = nodes.used + d.delta
       from (select unnest(names) as node_id, unnest(node_delta) as delta) d
       where nodes.node_id = d.node_id and d.delta <> 0;
+  end if;
+  if place_of_all is not null then
+    places := null;
   end if;
   if exhausted then
     select (extract(epoch from l.expires_at) * 1000000)::bigint into next_expiry_us

@@ -62,13 +62,15 @@ class ManualExecutor implements BatchExecutor {
   }
 }
 
-function start(more: Partial<GroupCommitLimits> = {}, connections = 1, clock?: () => number) {
-  const executors = Array.from({ length: connections }, () => new ManualExecutor());
+function start(more: Partial<GroupCommitLimits> = {}, clock?: () => number, twoConnections = false) {
+  const executor = new ManualExecutor();
+  // Most tests do not care which connection it is.
+  const patient = twoConnections ? new ManualExecutor() : executor;
   const events = { batch: () => undefined, failed: () => undefined, refused: () => undefined };
-  const groupCommit = new GroupCommit(executors, { ...limits, ...more }, events, clock);
+  const groupCommit = new GroupCommit({ prompt: executor, patient }, { ...limits, ...more }, events, clock);
   const submit = (id: string, of: Partial<Operation> = {}, patience = forever) =>
     groupCommit.submit(operation(id, of), patience);
-  return { executors, executor: executors[0]!, groupCommit, submit };
+  return { executor, patient, groupCommit, submit };
 }
 
 describe('GroupCommit', () => {
@@ -151,14 +153,13 @@ describe('GroupCommit', () => {
   });
 
   it('waits for locked nodes on one connection while the other goes on', async () => {
-    const { executors, submit } = start({}, 2);
+    const { executor, patient, submit } = start({}, undefined, true);
     const blocked = submit('a');
-    const second = executors[1]!;
-    (await second.batch(0)).end([{ result: 'again' }]);
-    const waiting = await second.batch(1);
+    (await executor.batch(0)).end([{ result: 'again' }]);
+    const waiting = await patient.batch(0);
     expect(waiting).toMatchObject({ ids: ['a'], wait: true });
     const other = submit('b');
-    const going = await executors[0]!.batch(0);
+    const going = await executor.batch(1);
     expect(going).toMatchObject({ ids: ['b'], wait: false });
     going.end();
     await other;
@@ -168,7 +169,7 @@ describe('GroupCommit', () => {
 
   it('drops what is too late before it is sent', async () => {
     let now = 0;
-    const { executor, submit } = start({}, 1, () => now);
+    const { executor, submit } = start({}, () => now);
     const first = submit('a');
     const { end } = await executor.batch(0);
     const late = expect(submit('b', {}, { deadline: 50, signal: undefined })).rejects.toBeInstanceOf(DeadlineError);
@@ -189,7 +190,7 @@ describe('GroupCommit', () => {
 
   it('answers a caller whose time is over while the batch is under way, and forgets nothing', async () => {
     let now = 0;
-    const { executor, submit } = start({}, 1, () => now);
+    const { executor, submit } = start({}, () => now);
     const late = submit('a', {}, { deadline: 10, signal: undefined });
     const { end } = await executor.batch(0);
     now = 10;
@@ -202,7 +203,7 @@ describe('GroupCommit', () => {
 
   it('refuses beyond its bounds with the time to come back', async () => {
     let now = 0;
-    const { executor, submit } = start({ waitingMax: 2, queueMsMax: 1000 }, 1, () => now);
+    const { executor, submit } = start({ waitingMax: 2, queueMsMax: 1000 }, () => now);
     const first = submit('a');
     await executor.batch(0);
     const second = submit('b');
@@ -213,6 +214,22 @@ describe('GroupCommit', () => {
     await expect(second).rejects.toMatchObject({ code: 'OVERLOADED' });
     executor.batches[0]!.end();
     expect(await first).toEqual(done('a'));
+  });
+
+  it('keeps two batches under way when there is enough for both', async () => {
+    const { executor, submit } = start({ overlapMin: 2 });
+    const answers = Promise.all(['a', 'b', 'c', 'd'].map((id) => submit(id)));
+    expect((await executor.batch(0)).ids).toEqual(['a', 'b']);
+    expect((await executor.batch(1)).ids).toEqual(['c', 'd']);
+    const few = submit('e');
+    executor.batches[0]!.end();
+    // One is too few for a second batch, so it waits for more, or for the first to end.
+    const enough = submit('f');
+    expect((await executor.batch(2)).ids).toEqual(['e', 'f']);
+    executor.batches[1]!.end();
+    executor.batches[2]!.end();
+    await Promise.all([answers, few, enough]);
+    expect(executor.batches).toHaveLength(3);
   });
 
   it('closes when everything that was submitted is answered', async () => {

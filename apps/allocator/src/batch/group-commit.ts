@@ -11,8 +11,16 @@ export interface GroupCommitLimits {
   readonly waitingMax: number;
   /** A caller whose operation was not sent after this long is refused with OVERLOADED; in milliseconds. */
   readonly queueMsMax: number;
-  /** A second connection starts a batch beside one that is being committed only when at least this many operations are ready. */
+  /** A second batch is sent behind one that is under way only when at least this many operations are ready. */
   readonly overlapMin: number;
+}
+
+/** Where batches are executed; each in the order in which they are given to it. */
+export interface Executors {
+  /** For batches that pass over nodes which another transaction holds. */
+  readonly prompt: BatchExecutor;
+  /** For batches that wait for such nodes, so that others do not wait behind them. */
+  readonly patient: BatchExecutor;
 }
 
 /** What happens in the batcher, for metrics and the log. */
@@ -28,6 +36,8 @@ export interface Patience {
   readonly signal: AbortSignal | undefined;
 }
 
+/** Batches under way on the prompt connection: one that Postgres executes, and one that it finds when it is done with that. */
+const UNDER_WAY_MAX = 2;
 /** A batch that was rolled back is tried this often before it is split, and a single operation before it is given up. */
 const ATTEMPTS_MAX = 5;
 /** How often callers whose time is over are looked for, in milliseconds. */
@@ -39,15 +49,17 @@ const RECONNECT_MS = 100;
  * Group commit: operations that arrive while a batch is being committed form the next one. No timer delays anything, and
  * nobody is answered before the commit.
  *
- * Each connection runs one batch at a time. What came back `again` goes into a batch that waits for locked nodes; only one
- * connection runs such a batch at a time, so that a node held for long does not keep the others' operations.
+ * Under load two batches are under way on one connection, so that Postgres always has the next one at hand while answers are
+ * read here and the batch after it is made. What came back `again` goes into a batch that waits for locked nodes, on a
+ * connection of its own.
  */
 export class GroupCommit {
   private readonly queue = new ReadyQueue();
   /** Entries that need a node that was locked. */
   private blocked: Entry[] = [];
   private blockedRunning = false;
-  private readonly idle: BatchExecutor[];
+  /** Batches under way on the prompt connection. */
+  private underWay = 0;
   private readonly waiting = new Map<Waiter, Entry>();
   private readonly running = new Set<Promise<void>>();
   private starting = false;
@@ -56,13 +68,11 @@ export class GroupCommit {
   private closing = false;
 
   constructor(
-    private readonly executors: readonly BatchExecutor[],
+    private readonly executors: Executors,
     private readonly limits: GroupCommitLimits,
     private readonly events: GroupCommitEvents,
     private readonly clock: () => number = Date.now,
-  ) {
-    this.idle = [...executors];
-  }
+  ) {}
 
   /** Callers that wait now. */
   get waitingCount(): number {
@@ -99,7 +109,8 @@ export class GroupCommit {
     this.closing = true;
     while (this.waiting.size > 0 || this.running.size > 0) await Promise.race([...this.running, rest(PATIENCE_MS)]);
     clearInterval(this.watch);
-    for (const executor of this.executors) await executor.close();
+    await this.executors.prompt.close();
+    await this.executors.patient.close();
   }
 
   /** After everything else that is ready to run now, so that calls which arrive together share a batch. */
@@ -113,28 +124,34 @@ export class GroupCommit {
   }
 
   private assign(): void {
-    if (this.blocked.length > 0 && !this.blockedRunning && this.idle.length > 0) {
+    if (this.blocked.length > 0 && !this.blockedRunning) {
       const entries = this.blocked.filter((entry) => entry.waiters.length > 0);
       for (const gone of this.blocked) if (gone.waiters.length === 0) this.queue.end(gone);
       this.blocked = entries.splice(this.limits.batchMax);
-      if (entries.length > 0) this.run(this.idle.pop() as BatchExecutor, entries, true);
+      if (entries.length > 0) this.run(entries, true);
     }
-    while (this.idle.length > 0 && this.mayRun()) {
+    while (this.mayRun()) {
       this.sweepWanted = false;
-      const entries = this.takeLive();
-      this.run(this.idle.pop() as BatchExecutor, entries, false);
+      this.run(this.takeLive(), false);
     }
   }
 
   private mayRun(): boolean {
-    const alone = this.idle.length === this.executors.length - (this.blockedRunning ? 1 : 0);
-    return alone ? this.queue.length > 0 || this.sweepWanted : this.queue.length >= this.limits.overlapMin;
+    if (this.underWay === 0) return this.queue.length > 0 || this.sweepWanted;
+    return this.underWay < UNDER_WAY_MAX && this.queue.length >= this.limits.overlapMin;
+  }
+
+  /** How many of those that are ready go into one batch: with enough for two and nothing under way, half. */
+  private share(): number {
+    const ready = this.queue.length;
+    const two = this.underWay === 0 && ready >= 2 * this.limits.overlapMin;
+    return Math.min(this.limits.batchMax, two ? Math.ceil(ready / 2) : ready);
   }
 
   /** Entries to send. A caller whose deadline has passed is dropped here, and nothing was executed for it. */
   private takeLive(): Entry[] {
     const now = this.clock();
-    const entries = this.queue.take(this.limits.batchMax);
+    const entries = this.queue.take(this.share());
     return entries.filter((entry) => {
       for (const waiter of [...entry.waiters])
         if (isOver(waiter, now)) this.abandon(waiter, new DeadlineError('too late'));
@@ -144,22 +161,24 @@ export class GroupCommit {
     });
   }
 
-  private run(executor: BatchExecutor, entries: Entry[], wait: boolean): void {
+  private run(entries: Entry[], wait: boolean): void {
     if (wait) this.blockedRunning = true;
-    const running = this.execute(executor, entries, wait).finally(() => {
+    else this.underWay++;
+    const running = this.execute(entries, wait).finally(() => {
       if (wait) this.blockedRunning = false;
-      this.idle.push(executor);
+      else this.underWay--;
       this.running.delete(running);
       this.assign();
     });
     this.running.add(running);
   }
 
-  private async execute(executor: BatchExecutor, entries: Entry[], wait: boolean): Promise<void> {
+  private async execute(entries: Entry[], wait: boolean): Promise<void> {
     for (const entry of entries) entry.sent = true;
     const started = performance.now();
     let result: BatchResult;
     try {
+      const executor = wait ? this.executors.patient : this.executors.prompt;
       result = await executor.apply(
         entries.map((entry) => entry.operation),
         wait,
@@ -167,7 +186,7 @@ export class GroupCommit {
     } catch (error) {
       const failure = error instanceof BatchFailure ? error : new BatchFailure('refused', error);
       this.events.failed(failure, entries.length);
-      await this.recover(executor, entries, wait, failure);
+      await this.recover(entries, wait, failure);
       return;
     }
     this.events.batch(entries.length, wait, (performance.now() - started) / 1000);
@@ -180,19 +199,14 @@ export class GroupCommit {
     }
   }
 
-  private async recover(
-    executor: BatchExecutor,
-    entries: Entry[],
-    wait: boolean,
-    failure: BatchFailure,
-  ): Promise<void> {
+  private async recover(entries: Entry[], wait: boolean, failure: BatchFailure): Promise<void> {
     switch (failure.kind) {
       case 'rolled back':
         for (const entry of entries) entry.attempts++;
-        if (entries.every((entry) => entry.attempts < ATTEMPTS_MAX)) return this.execute(executor, entries, true);
-        return this.split(executor, entries, wait, failure);
+        if (entries.every((entry) => entry.attempts < ATTEMPTS_MAX)) return this.execute(entries, true);
+        return this.split(entries, wait, failure);
       case 'refused':
-        return this.split(executor, entries, wait, failure);
+        return this.split(entries, wait, failure);
       case 'blocked':
         for (const entry of entries) this.fail(entry, this.overloaded());
         return undefined;
@@ -212,14 +226,14 @@ export class GroupCommit {
   }
 
   /** So that one operation that Postgres refuses does not fail its neighbours. */
-  private async split(executor: BatchExecutor, entries: Entry[], wait: boolean, failure: BatchFailure): Promise<void> {
+  private async split(entries: Entry[], wait: boolean, failure: BatchFailure): Promise<void> {
     if (entries.length === 1) {
       this.fail(entries[0] as Entry, new Problem('INTERNAL', '', { cause: failure }));
       return;
     }
     const middle = Math.ceil(entries.length / 2);
-    await this.execute(executor, entries.slice(0, middle), wait);
-    await this.execute(executor, entries.slice(middle), wait);
+    await this.execute(entries.slice(0, middle), wait);
+    await this.execute(entries.slice(middle), wait);
   }
 
   private losePatience(): void {

@@ -8,7 +8,7 @@ import type { PostgresExecutor } from './postgres-executor.js';
 const THRESHOLD = 60;
 /** The unit of the model's time: so long that the time which really passes never decides. */
 const UNIT_SECONDS = 10_000;
-const ids = ['k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7', 'k8', 'k9', 'k10', 'k11', 'k12'];
+const ids = Array.from({ length: 16 }, (_, index) => `k${index}`);
 
 const anOperation = fc
   .record({
@@ -33,11 +33,19 @@ const anOperation = fc
     }),
   );
 
+/** Small requests alone, so that many fit one node. */
+const aSmallBatch = fc
+  .uniqueArray(fc.constantFrom(...ids), { minLength: 4 })
+  .chain((chosen) =>
+    fc.tuple(...chosen.map((id) => fc.integer({ min: 1, max: 6 }).map((count) => operation('allocate', id, count)))),
+  );
+
 const aStep = fc.oneof(
   {
     weight: 8,
     arbitrary: fc.array(anOperation, { minLength: 1, maxLength: 14 }).map((batch) => ({ batch: unique(batch) })),
   },
+  { weight: 3, arbitrary: aSmallBatch.map((batch) => ({ batch })) },
   { weight: 1, arbitrary: fc.constantFrom('best' as const, 'largest' as const).map((strategy) => ({ strategy })) },
   { weight: 1, arbitrary: fc.constantFrom('a', 'b', 'c', 'd').map((toggle) => ({ toggle })) },
   {

@@ -44,6 +44,7 @@ type Row = Record<
   | 'names'
   | 'codes'
   | 'places'
+  | 'place_of_all'
   | 'strategies'
   | 'largest'
   | 'ex_at'
@@ -57,7 +58,10 @@ type Row = Record<
   string | null
 >;
 
-/** `apply_batch` over one connection of its own, which is opened again after it was lost. */
+/**
+ * `apply_batch` over one connection of its own, which is opened again after it was lost. Batches that are given to it while one is
+ * under way are sent at once, and Postgres takes them in that order.
+ */
 export class PostgresExecutor implements BatchExecutor {
   private client: Promise<pg.Client> | undefined;
   private closed = false;
@@ -147,6 +151,7 @@ export class PostgresExecutor implements BatchExecutor {
     const settings = { ...sessionSettings, lock_timeout: String(this.options.lockTimeoutMs) };
     const client = new pg.Client({
       connectionString: this.options.url,
+      pipeline: true,
       application_name: 'sluice-allocator-batch',
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
@@ -208,8 +213,9 @@ function readResult(operations: readonly Operation[], row: Row): BatchResult {
   const existing = readExisting(operations, row);
   const retryAfterMs =
     row.next_expiry_us === null ? undefined : Math.max(1, Number((BigInt(row.next_expiry_us) - atUs) / 1000n) + 1);
-  const outcomes = readWords(row.codes).map((code, index): Outcome => {
-    const result = resultsByCode[Number(code)];
+  const codes = row.codes === null ? undefined : readWords(row.codes);
+  const outcomes = operations.map((operation, index): Outcome => {
+    const result = resultsByCode[Number(codes?.[index] ?? 0)];
     switch (result) {
       case 'done':
       case 'too much':
@@ -218,12 +224,17 @@ function readResult(operations: readonly Operation[], row: Row): BatchResult {
           result,
           allocation:
             existing.get(index) ??
-            fresh(operations[index] as Operation, nodes[Number(places[index]) - 1] as string, chosenBy[index], atUs),
+            fresh(
+              operation,
+              nodes[Number(row.place_of_all ?? places[index]) - 1] as string,
+              chosenBy[index] ?? '1',
+              atUs,
+            ),
         };
       case 'exhausted':
         return { result, largestRemaining: largest[index] as string, retryAfterMs };
       case undefined:
-        throw new Error(`apply_batch gave the code ${code}`);
+        throw new Error(`apply_batch gave the code ${codes?.[index]}`);
       default:
         return { result };
     }

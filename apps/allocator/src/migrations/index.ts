@@ -1,4 +1,5 @@
 import { Budget1732300000000 } from './1732300000000-budget.js';
+import { UsualResults1732400000000 } from './1732400000000-usual-results.js';
 
 /** In the order in which they run. */
-export const migrations = [Budget1732300000000];
+export const migrations = [Budget1732300000000, UsualResults1732400000000];

@@ -1,0 +1,71 @@
+/** What a call costs when there is little history and when there is much. */
+import { randomUUID } from 'node:crypto';
+import { withClient, type EmbeddedPostgres } from '@sluice/launch';
+import { orderedId, ours, prepare } from './contestants.fixture.ts';
+import { measure, median, print } from './meter.fixture.ts';
+
+const FEW = 10_000;
+const ROUNDS = 3;
+
+/**
+ * Fills the history with freed allocations and their two entries of the ledger each, as they would be after that many calls, and
+ * measures before and after. The rows are written directly, and the index is made at the end.
+ */
+export async function growth(postgres: EmbeddedPostgres, rows: number): Promise<void> {
+  const url = postgres.url('postgres');
+  await prepare(url, 16);
+  for (const size of [FEW, rows]) {
+    await withClient(url, async (client) => {
+      await client.query(`set search_path to budget; set maintenance_work_mem = '512MB'; set synchronous_commit = off`);
+      await client.query('alter table allocations drop constraint allocations_pkey');
+      await client.query(
+        `insert into allocations (tenant, request_id, subject, node_id, token_count, ttl_seconds, settled, state, strategy,
+             create_time, update_time)
+           select 'acme', gen_random_uuid(), 'alice', 'node-' || lpad((i % 16)::text, 3, '0'), 10, 0, 0, 3, 1, now(), now()
+             from generate_series(1, $1::int - (select count(*) from allocations)) i`,
+        [size],
+      );
+      await client.query('alter table allocations add primary key (request_id, tenant)');
+      await client.query(
+        `insert into ledger (batch, ordinal, at, kind, node_id, tenant, request_id, delta, capacity_delta)
+           select nextval('batch_seq'), 1, now(), k, a.node_id, a.tenant, a.request_id, case k when 1 then 10 else -10 end, 0
+             from (select * from allocations limit $1) a, unnest(array[1, 4]) k`,
+        [size],
+      );
+      // The work that autovacuum would do for these rows while the calls are measured.
+      await client.query('vacuum (freeze, analyze) allocations, ledger');
+      await client.query('checkpoint');
+    });
+    await sizes(url);
+    for (const [name, newId] of [
+      ['random ids', randomUUID],
+      ['ids in order of time', orderedId],
+    ] as const) {
+      const contestant = ours(url, 1, newId);
+      // The first change of a page after a checkpoint writes the whole page to the log: told apart.
+      print(
+        `over ${size} allocations, ${name}, after a checkpoint`,
+        await measure(contestant, postgres.pid, 256, 60_000),
+      );
+      await measure(contestant, postgres.pid, 256, 120_000);
+      const rounds = [];
+      for (let round = 0; round < ROUNDS; round++) rounds.push(await measure(contestant, postgres.pid, 256, 60_000));
+      print(`over ${size} allocations, ${name}`, median(rounds));
+      await contestant.close();
+    }
+  }
+}
+
+async function sizes(url: string): Promise<void> {
+  await withClient(url, async (client) => {
+    const { rows } = await client.query<{ table: string; index: string; ledger: string; buffers: string }>(
+      `select pg_size_pretty(pg_table_size('budget.allocations')) as table, pg_size_pretty(pg_indexes_size('budget.allocations')) as index,
+         (select pg_size_pretty(sum(pg_total_relation_size(inhrelid))) from pg_inherits where inhparent = 'budget.ledger'::regclass) as ledger,
+         current_setting('shared_buffers') as buffers`,
+    );
+    const [row] = rows;
+    console.log(
+      `allocations ${row?.table}, their index ${row?.index}, ledger ${row?.ledger}; shared_buffers ${row?.buffers}`,
+    );
+  });
+}
