@@ -1,5 +1,6 @@
 /**
  * The group commit against the naive design, on one Postgres with fsync and synchronous_commit on. Read the ratios.
+ * `others` is the number of processors that other programs kept busy meanwhile.
  *
  *   npm run bench allocator              all but growth
  *   npm run bench allocator compare      against the naive design: 256 in flight, and 1
@@ -18,7 +19,11 @@ import { startEmbeddedPostgres, type EmbeddedPostgres } from '@sluice/launch';
 import { naive, ours, prepare } from './measure/contestants.fixture.ts';
 import { overGrpc, overRest } from './measure/end-to-end.fixture.ts';
 import { growth } from './measure/growth.fixture.ts';
-import { measure, median, print, type Measured } from './measure/meter.fixture.ts';
+import { measure, median, print, quietest, type Measured } from './measure/meter.fixture.ts';
+
+/** Alternating rounds, and how many of them count: those in which other programs on the machine did least. */
+const ROUNDS = 12;
+const QUIET_ROUNDS = 5;
 
 async function compare(postgres: EmbeddedPostgres): Promise<void> {
   const url = postgres.url('postgres');
@@ -28,15 +33,20 @@ async function compare(postgres: EmbeddedPostgres): Promise<void> {
     [256, [3000, 60_000]],
     [1, [300, 300]],
   ] as const) {
-    const results = contestants.map((): Measured[] => []);
-    for (let round = 0; round <= 5; round++) {
+    const rounds: Measured[][] = [];
+    // The first round warms up.
+    for (let round = 0; round <= ROUNDS; round++) {
+      const measured = [];
       for (const [index, contestant] of contestants.entries()) {
-        const measured = await measure(contestant, postgres.pid, inFlight, calls[index] as number);
-        // The first round warms up.
-        if (round > 0) (results[index] as Measured[]).push(measured);
+        measured.push(await measure(contestant, postgres.pid, inFlight, calls[index] as number));
       }
+      if (round > 0) rounds.push(measured);
     }
-    const [theirs, own] = results.map(median) as [Measured, Measured];
+    const quiet = quietest(rounds, QUIET_ROUNDS);
+    const [theirs, own] = contestants.map((_, index) => median(quiet.map((round) => round[index]!))) as [
+      Measured,
+      Measured,
+    ];
     print(`naive, 16 nodes, ${inFlight} in flight`, theirs);
     print(`group commit, 16 nodes, ${inFlight} in flight`, own);
     const cpu = (theirs.ownCpu + theirs.postgresCpu) / (own.ownCpu + own.postgresCpu);

@@ -15,7 +15,9 @@ export function sharedBuffers(environment: Environment, memory = memoryBytes()):
   const text = environment.POSTGRES_SHARED_BUFFERS;
   if (!text) return `${Math.min(MAX_MB, Math.max(MIN_MB, Math.floor(memory / 4 / MB)))}MB`;
   if (!/^[1-9]\d{0,6}(kB|MB|GB)$/.test(text)) {
-    throw new PlanError(`POSTGRES_SHARED_BUFFERS="${text}": expected a whole number and kB, MB or GB, for example 512MB`);
+    throw new PlanError(
+      `POSTGRES_SHARED_BUFFERS="${text}": expected a whole number and kB, MB or GB, for example 512MB`,
+    );
   }
   return text;
 }
