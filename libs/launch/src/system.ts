@@ -10,6 +10,12 @@ import { openSecretFiles, type SecretFiles } from './secret-files.js';
 import { manage, stopInOrder, type ManagedProcess, type Supervision } from './supervisor.js';
 import { describeTakenPorts } from './taken-ports.js';
 
+/**
+ * How much log the embedded Postgres writes between checkpoints at most: after each, the first change of a page writes all of the
+ * page. The usual 1 GB is full of such pages after a few seconds of changes that are spread over a large index.
+ */
+const MAX_WAL_SIZE = '4GB';
+
 export interface SystemOptions {
   /** The repository: its apps are built, and it is the working folder of every process. */
   root: string;
@@ -55,7 +61,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     ({ database }) => database && !isSet(options.environment, database.setting, 'DATABASE_URL'),
   );
   const postgresPort = embedded.length > 0 ? fixedPostgresPort(options.environment) : undefined;
-  const memory = { shared_buffers: sharedBuffers(options.environment) };
+  const own = { shared_buffers: sharedBuffers(options.environment), max_wal_size: MAX_WAL_SIZE };
   await refuseTakenPorts(planned, postgresPort);
 
   mkdirSync(join(options.stateDir, 'run'), { recursive: true });
@@ -84,7 +90,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
         stateDir: options.stateDir,
         logFile: join(options.logFolder, 'postgres/postgres-service.log'),
         port: postgresPort?.port,
-        settings: { ...memory, ...options.postgresSettings },
+        settings: { ...own, ...options.postgresSettings },
         ...supervision,
       });
       options.progress?.('postgres', `ready on port ${database.server.port}`);
