@@ -2,10 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import { withClient, type EmbeddedPostgres } from '@sluice/launch';
 import { orderedId, ours, prepare } from './contestants.fixture.ts';
-import { measure, median, print } from './meter.fixture.ts';
+import { measure, median, print, quietest } from './meter.fixture.ts';
 
 const FEW = 10_000;
-const ROUNDS = 3;
+const CALLS = 40_000;
+const ROUNDS = 8;
+const QUIET_ROUNDS = 3;
 
 /**
  * Fills the history with freed allocations and their two entries of the ledger each, as they would be after that many calls, and
@@ -42,18 +44,25 @@ export async function growth(postgres: EmbeddedPostgres, rows: number): Promise<
       ['ids in order of time', orderedId],
     ] as const) {
       const contestant = ours(url, 1, newId);
-      // The first change of a page after a checkpoint writes the whole page to the log: told apart.
-      print(
-        `over ${size} allocations, ${name}, after a checkpoint`,
-        await measure(contestant, postgres.pid, 256, 60_000),
-      );
-      await measure(contestant, postgres.pid, 256, 120_000);
+      // Past the first change of most pages since the checkpoint, which writes all of the page to the log.
+      await measure(contestant, postgres.pid, 256, 240_000);
+      const pagesBefore = await wholePages(url);
       const rounds = [];
-      for (let round = 0; round < ROUNDS; round++) rounds.push(await measure(contestant, postgres.pid, 256, 60_000));
-      print(`over ${size} allocations, ${name}`, median(rounds));
+      for (let round = 0; round < ROUNDS; round++) rounds.push([await measure(contestant, postgres.pid, 256, CALLS)]);
+      const pages = ((await wholePages(url)) - pagesBefore) / (ROUNDS * CALLS);
+      print(`over ${size} allocations, ${name}`, median(quietest(rounds, QUIET_ROUNDS).flat()));
+      console.log(`  whole pages to the log per call: ${pages.toFixed(3)}`);
       await contestant.close();
     }
   }
+}
+
+/** Pages that Postgres has written to its log whole, so far. */
+async function wholePages(url: string): Promise<number> {
+  return withClient(url, async (client) => {
+    const { rows } = await client.query<{ pages: string }>('select wal_fpi::text as pages from pg_stat_wal');
+    return Number(rows[0]?.pages);
+  });
 }
 
 async function sizes(url: string): Promise<void> {
