@@ -1,7 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { readSettings } from '@sluice/config';
 import type { DataSource } from 'typeorm';
-import { changeMasterKey, endAllSessions, rotateKeys, VERIFY_SLACK_SECONDS, withdrawKey } from '../keys/rotation.js';
+import { POLL_MS } from '../keys/keys.js';
+import {
+  changeMasterKey,
+  endAllSessions,
+  endSessions as endLateSessions,
+  rotateKeys,
+  VERIFY_SLACK_SECONDS,
+  withdrawKey,
+} from '../keys/rotation.js';
 import { masterKey, type UserSettings } from '../settings.js';
 import { openUserDatabase } from '../user.module.js';
 import { runCommand } from './environment.js';
@@ -78,7 +86,10 @@ async function withdraw(dataSource: DataSource, settings: UserSettings, kid = ''
 
 async function endSessions(dataSource: DataSource, settings: UserSettings): Promise<number> {
   const ended = await endAllSessions(dataSource, settings.MASTER_KEY, settings.DEFAULT_TENANT);
-  console.log(`${ended} sessions have ended; everybody has to log in again`);
+  console.log(`${ended} sessions have ended; waiting until every replica has the new secret`);
+  await delay(2 * POLL_MS);
+  const late = await endLateSessions(dataSource.manager);
+  console.log(`${late} of those who logged in meanwhile have ended too; whoever logs in from now on stays`);
   return 0;
 }
 

@@ -69,20 +69,30 @@ export async function readKeyRing(dataSource: DataSource, masterKey: Buffer): Pr
   ]);
   const current = rows.find(({ state }) => state === 'current');
   if (!current || !secret) throw new Error('the database has no current signing key');
+  return {
+    current: openKey(masterKey, current),
+    published: rows.map(({ kid, public_x, public_y }) => ({ kid, x: public_x, y: public_y })),
+    refreshSecret: open(masterKey, `secret/${REFRESH_SECRET}`, secret.sealed),
+  };
+}
+
+/**
+ * What was sealed for the database. Whoever writes something sealed opens something first: what two master keys have sealed
+ * no process could read.
+ *
+ * @throws ConfigurationError when this is not the master key
+ */
+export function open(masterKey: Buffer, purpose: string, sealed: Buffer): Buffer {
   try {
-    return {
-      current: openKey(masterKey, current),
-      published: rows.map(({ kid, public_x, public_y }) => ({ kid, x: public_x, y: public_y })),
-      refreshSecret: unseal(masterKey, `secret/${REFRESH_SECRET}`, secret.sealed),
-    };
+    return unseal(masterKey, purpose, sealed);
   } catch {
     throw new ConfigurationError([
-      'MASTER_KEY=(secret): expected the key that the signing keys in the database were encrypted with',
+      'MASTER_KEY=(secret): expected the key that the signing keys in the database are encrypted with',
     ]);
   }
 }
 
 function openKey(masterKey: Buffer, row: KeyRow): SigningKey {
-  const der = unseal(masterKey, `signing-key/${row.kid}`, row.private_sealed);
+  const der = open(masterKey, `signing-key/${row.kid}`, row.private_sealed);
   return { kid: row.kid, x: row.public_x, y: row.public_y, privateKey: importPrivateKey(der) };
 }

@@ -6,7 +6,7 @@ import { SETTINGS, type UserSettings } from '../settings.js';
 import { createMissingKeys, type KeyRing, readKeyRing } from './key-ring.js';
 
 /** How soon a replica signs with a key that another process made current, at the latest. */
-const POLL_MS = 2000;
+export const POLL_MS = 2000;
 
 /** The key ring of this process, which follows the database. */
 @Injectable()

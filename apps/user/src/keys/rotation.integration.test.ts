@@ -2,8 +2,9 @@ import type { userV1 } from '@sluice/contract';
 import { createVerifier, type TokenVerifier } from '@sluice/identity';
 import { DataSource } from 'typeorm';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { POLL_MS } from './keys.js';
 import { signIn, startReplicaOn, UserSystem } from '../replicas.fixture.js';
-import { changeMasterKey, endAllSessions, type Rotation, rotateKeys, withdrawKey } from './rotation.js';
+import { changeMasterKey, endAllSessions, endSessions, type Rotation, rotateKeys, withdrawKey } from './rotation.js';
 
 let system: UserSystem;
 let dataSource: DataSource;
@@ -112,6 +113,49 @@ test('the master key can be changed, and the service starts with the new one', a
   await changeMasterKey(dataSource, to, masterKey());
 });
 
+test('with another master key nothing is changed: what two keys have sealed nobody could read', async () => {
+  const sealed = () =>
+    system.sql(`select kid as name, private_sealed as sealed from signing_keys
+                union all select name, sealed from sealed_secrets order by name`);
+  const before = await sealed();
+  const other = Buffer.alloc(32, 1);
+  const options = { publishSeconds: 0, verifySeconds: 1, auditTenant: 'default', dueAfterSeconds: 0 };
+  await expect(rotateKeys(dataSource, { ...options, masterKey: other })).rejects.toThrow('MASTER_KEY=(secret)');
+  await expect(endAllSessions(dataSource, other, 'default')).rejects.toThrow('MASTER_KEY=(secret)');
+  await expect(changeMasterKey(dataSource, other, Buffer.alloc(32, 2))).rejects.toThrow('MASTER_KEY=(secret)');
+  expect(await sealed()).toEqual(before);
+});
+
+test('the schedule rotates a key that is due by itself, once over all replicas, and they sign with the new one', async () => {
+  const quick = { PRUNE_SECONDS: '1', KEY_PUBLISH_SECONDS: '1', KEY_ROTATION_DAYS: '30' };
+  const replicas = [await UserSystem.join(system, quick), await UserSystem.join(system, quick)];
+  try {
+    const verifier = gateway();
+    const { tokens, email, password } = await signIn(replicas[0]!);
+    const rotated = () => system.sql(`select 1 from audit_events where action = 'keys.rotate' and outcome = 'rotated'`);
+    const before = (await rotated()).length;
+    await system.sql(
+      `update signing_keys set activated_at = activated_at - interval '31 days' where state = 'current'`,
+    );
+    for (const replica of replicas) {
+      await vi.waitFor(
+        async () => {
+          const { access_token } = await replica.call<userV1.TokenResponse>('UserService/Login', { email, password });
+          expect(kidOf(access_token)).not.toBe(kidOf(tokens.access_token));
+          await expect(verifier.verify(access_token)).resolves.toBeDefined();
+        },
+        { timeout: 15_000, interval: 200 },
+      );
+    }
+    await expect(verifier.verify(tokens.access_token)).resolves.toBeDefined();
+    // Every replica has had a turn since.
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    expect(await rotated()).toHaveLength(before + 1);
+  } finally {
+    await Promise.all(replicas.map((replica) => replica.stop()));
+  }
+});
+
 test('a withdrawn key is published no more, and the current one cannot be withdrawn', async () => {
   const { tokens } = await signIn(system.first);
   const kid = kidOf(tokens.access_token);
@@ -127,5 +171,11 @@ test('after the end of all sessions no refresh token works on any replica', asyn
   for (const replica of [0, 1]) {
     await expect(refresh(tokens.refresh_token, replica)).rejects.toThrow('INVALID_GRANT');
   }
-  await vi.waitFor(async () => expect((await signIn(system.first)).tokens.refresh_token).not.toBe(''));
+  // Replicas notice the new secret a moment later; the second time ends those who logged in meanwhile.
+  await new Promise((resolve) => setTimeout(resolve, 2 * POLL_MS));
+  await endSessions(dataSource.manager);
+  for (const replica of [0, 1]) {
+    const { tokens: fresh } = await signIn(system.replica(replica));
+    await expect(refresh(fresh.refresh_token, 1 - replica)).resolves.toBeDefined();
+  }
 });

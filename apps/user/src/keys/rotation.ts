@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { DataSource, EntityManager } from 'typeorm';
-import { insertKey, KEYS_LOCK, REFRESH_SECRET } from './key-ring.js';
-import { seal, unseal } from './seal.js';
+import { insertKey, KEYS_LOCK, open, REFRESH_SECRET } from './key-ring.js';
+import { seal } from './seal.js';
 
 /** What a rotation did, or how long it has to wait. */
 export type Rotation =
@@ -31,17 +31,24 @@ async function recordChange(manager: EntityManager, tenant: string, outcome: str
   ]);
 }
 
-/** next → current → previous, and a new next; in one transaction, once, however many replicas try. */
+/**
+ * next → current → previous, and a new next; in one transaction, once, however many replicas try.
+ *
+ * @throws ConfigurationError when the master key is not that of the keys
+ */
 export async function rotateKeys(dataSource: DataSource, options: RotationOptions): Promise<Rotation> {
   return dataSource.transaction(async (manager) => {
     await manager.query('select pg_advisory_xact_lock($1)', [KEYS_LOCK]);
-    const rows = await manager.query<{ kid: string; state: 'next' | 'current'; seconds: number }[]>(
-      `select kid, state, extract(epoch from clock_timestamp() - coalesce(activated_at, created_at))::float8 as seconds
+    const rows = await manager.query<
+      { kid: string; state: 'next' | 'current'; private_sealed: Buffer; seconds: number }[]
+    >(
+      `select kid, state, private_sealed, extract(epoch from clock_timestamp() - coalesce(activated_at, created_at))::float8 as seconds
        from signing_keys where state <> 'previous'`,
     );
     const current = rows.find(({ state }) => state === 'current');
     const next = rows.find(({ state }) => state === 'next');
     if (!current || !next) throw new Error('there are no keys to rotate: start the user service once');
+    open(options.masterKey, `signing-key/${next.kid}`, next.private_sealed);
     if (current.seconds < options.dueAfterSeconds) return { kind: 'not-due' };
     const waitSeconds = Math.ceil(options.publishSeconds - next.seconds);
     if (waitSeconds > 0) return { kind: 'too-early', waitSeconds };
@@ -74,23 +81,45 @@ export async function withdrawKey(dataSource: DataSource, auditTenant: string, k
   });
 }
 
-/** A new refresh secret: no refresh token works any more, and every session is revoked, so that no access token does either. */
+/**
+ * A new refresh secret: no refresh token works any more, and every session is revoked, so that no access token does either.
+ * Replicas go on with the old secret until they notice, see {@link endSessions}.
+ *
+ * @throws ConfigurationError when the master key is not that of the secret
+ */
 export async function endAllSessions(dataSource: DataSource, masterKey: Buffer, auditTenant: string): Promise<number> {
   return dataSource.transaction(async (manager) => {
+    const [secret] = await manager.query<{ sealed: Buffer }[]>(`select sealed from sealed_secrets where name = $1`, [
+      REFRESH_SECRET,
+    ]);
+    if (!secret) throw new Error('there is no refresh secret to replace: start the user service once');
+    open(masterKey, `secret/${REFRESH_SECRET}`, secret.sealed);
     await manager.query(`update sealed_secrets set sealed = $2, created_at = clock_timestamp() where name = $1`, [
       REFRESH_SECRET,
       seal(masterKey, `secret/${REFRESH_SECRET}`, randomBytes(32)),
     ]);
-    const [, count] = await manager.query<[unknown[], number]>(
-      `update sessions set revoked_at = clock_timestamp(), revoked_because = 'compromise'
-       where revoked_at is null and idle_until > clock_timestamp()`,
-    );
     await recordChange(manager, auditTenant, 'all-sessions-ended');
-    return count;
+    return endSessions(manager);
   });
 }
 
-/** Encrypts everything with another master key; services that run keep what they have in memory and must be restarted with it. */
+/**
+ * Revokes every session. Called once more when the replicas have the new secret: the refresh tokens of those who logged in
+ * meanwhile were made with the old one.
+ */
+export async function endSessions(manager: EntityManager): Promise<number> {
+  const [, count] = await manager.query<[unknown[], number]>(
+    `update sessions set revoked_at = clock_timestamp(), revoked_because = 'compromise'
+     where revoked_at is null and idle_until > clock_timestamp()`,
+  );
+  return count;
+}
+
+/**
+ * Encrypts everything with another master key; services that run keep what they have in memory and must be restarted with it.
+ *
+ * @throws ConfigurationError when the first key is not the one in use
+ */
 export async function changeMasterKey(dataSource: DataSource, from: Buffer, to: Buffer): Promise<void> {
   await dataSource.transaction(async (manager) => {
     await manager.query('select pg_advisory_xact_lock($1)', [KEYS_LOCK]);
@@ -99,13 +128,13 @@ export async function changeMasterKey(dataSource: DataSource, from: Buffer, to: 
     );
     for (const { kid, private_sealed } of keys) {
       const purpose = `signing-key/${kid}`;
-      const sealed = seal(to, purpose, unseal(from, purpose, private_sealed));
+      const sealed = seal(to, purpose, open(from, purpose, private_sealed));
       await manager.query('update signing_keys set private_sealed = $2 where kid = $1', [kid, sealed]);
     }
     const secrets = await manager.query<{ name: string; sealed: Buffer }[]>('select name, sealed from sealed_secrets');
     for (const { name, sealed } of secrets) {
       const purpose = `secret/${name}`;
-      const values = [name, seal(to, purpose, unseal(from, purpose, sealed))];
+      const values = [name, seal(to, purpose, open(from, purpose, sealed))];
       await manager.query('update sealed_secrets set sealed = $2 where name = $1', values);
     }
   });
