@@ -58,6 +58,15 @@ describe('slow clients on HTTP/1.1', () => {
     expect(await hits('headers_timeout')).toBe(before + 1);
   });
 
+  it('that send empty lines without end', async () => {
+    const { socket, read } = open(gateway.port);
+    const stop = every(50, () => socket.write('\r\n'));
+    const began = performance.now();
+    await read(3000);
+    stop();
+    expect(performance.now() - began).toBeLessThan(3000);
+  });
+
   it('that send their body byte by byte', async () => {
     const { socket, read } = open(gateway.port);
     socket.write('POST /v1/echo/ann HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{');

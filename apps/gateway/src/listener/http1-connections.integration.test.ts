@@ -337,6 +337,19 @@ describe('RFC 9112 §9.6 the end of a connection', () => {
     expect(await client.ended()).toBe(true);
   });
 
+  it('the last answer reaches a client that takes seconds to read it', async () => {
+    // More than the kernel takes at once is on its way when the answer has ended.
+    client.send(get('/v1/count/4?size=3900000', CLOSE));
+    client.socket.on('data', () => {
+      client.socket.pause();
+      setTimeout(() => client.socket.resume(), 25);
+    });
+    expect(await client.ended(30_000)).toBe(true);
+    const [answer] = client.answers();
+    expect(answer).toMatchObject({ status: 200, complete: true });
+    expect(answer!.body.trim().split('\n')).toHaveLength(4);
+  });
+
   it('a client that resets in the middle of its body', async () => {
     client.send('POST /v1/chat HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{"text":"a"}\n');
     await expect.poll(() => gateway.runtime.inFlight.calls).toBe(1);

@@ -23,6 +23,8 @@ export interface Http1ConnectionOwner {
 
 /** How long a client may go on sending after the last response, in milliseconds. */
 const LINGER_MS = 2_000;
+/** Empty lines that may stand before a request. */
+const EMPTY_LINES_MAX = 8;
 /** What a client sends ahead of its turn is read up to here. */
 const AHEAD_OCTETS = 65_536;
 const HEAD_END = '\r\n\r\n';
@@ -42,6 +44,9 @@ export class Http1Connection extends Timer {
   private searched = 0;
   private advancing = false;
   private lingering = false;
+  /** The last response has left, and so has the end of our side. */
+  private finished = false;
+  private emptyLines = 0;
   private closed = false;
   private stopped = false;
   /** There has been a request. */
@@ -139,7 +144,10 @@ export class Http1Connection extends Timer {
   private readHead(): boolean {
     const { input, owner } = this;
     // Empty lines before a request are passed over (section 2.2).
-    while (input[this.at] === CR && input[this.at + 1] === LF) this.at += 2;
+    while (input[this.at] === CR && input[this.at + 1] === LF) {
+      if (++this.emptyLines > EMPTY_LINES_MAX) throw malformed('Empty lines came instead of a request.');
+      this.at += 2;
+    }
     const from = this.at;
     const end = input.indexOf(HEAD_END, Math.max(from, this.searched - HEAD_END.length + 1), 'latin1');
     const octets = (end === -1 ? input.length : end) - from;
@@ -154,7 +162,7 @@ export class Http1Connection extends Timer {
     }
     const head = parseRequestHead(input.toString('latin1', from, end + 2));
     this.at = end + HEAD_END.length;
-    this.searched = 0;
+    this.searched = this.emptyLines = 0;
     owner.counters.requests++;
     this.served = true;
     const request = new Http1Request(this, head);
@@ -251,7 +259,7 @@ export class Http1Connection extends Timer {
   }
 
   /**
-   * Closes our side, and reads what comes for a while. Closing at once would make the kernel send a reset, which can destroy
+   * Closes our side when everything has left, and reads what comes for a while after that. Closing at once would make the kernel send a reset, which can destroy
    * the response before the client has read it (section 9.6).
    */
   private linger(): void {
@@ -260,9 +268,11 @@ export class Http1Connection extends Timer {
     this.input = NOTHING;
     this.at = 0;
     this.outbox.flush();
-    this.socket.end();
+    this.socket.end(() => {
+      this.finished = true;
+      if (!this.closed) this.setTimer(LINGER_MS);
+    });
     this.socket.resume();
-    this.setTimer(LINGER_MS);
   }
 
   /** Ends the connection now. What was written before leaves first; the client sees that it is not the whole. */
@@ -285,7 +295,7 @@ export class Http1Connection extends Timer {
 
   /** Looks for what takes too long. */
   override onTimeout(): void {
-    if (this.lingering) {
+    if (this.finished) {
       this.socket.destroy();
       return;
     }
@@ -296,7 +306,7 @@ export class Http1Connection extends Timer {
       counters.writeTimeouts++;
       return this.cut();
     }
-    if (this.request !== undefined || this.outbox.held > 0) return;
+    if (this.request !== undefined || this.lingering || this.outbox.held > 0) return;
     if (this.idle && this.served) {
       if (now - this.since < settings.idleTimeoutMs) return;
       counters.idleTimeouts++;

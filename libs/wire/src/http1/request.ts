@@ -108,23 +108,24 @@ export class Http1Request {
 
   respond(status: number, fields: Fields, body: Uint8Array | undefined): void {
     if (this.state !== Response.NONE) return;
-    this.state = Response.ENDED;
     const octets = body === undefined ? 0 : body.byteLength;
     const bodiless = status === 204 || status === 304;
     const length = bodiless ? '' : `content-length: ${octets}\r\n`;
     const head = responseHead(status, fields) + length + this.closing();
+    this.state = Response.ENDED;
     this.connection.send(head, bodiless || this.method === 'HEAD' ? undefined : body);
     this.connection.responded(this);
   }
 
   begin(status: number, fields: Fields): void {
     if (this.state !== Response.NONE) return;
+    const head = responseHead(status, fields);
     this.state = Response.BEGUN;
     this.chunked = this.head.minorVersion === 1 && this.method !== 'HEAD';
     // To HTTP/1.0 the end of the connection is the end of the body.
     if (!this.chunked && this.method !== 'HEAD') this.connection.lastResponse = true;
     const coding = this.head.minorVersion === 1 ? 'transfer-encoding: chunked\r\n' : '';
-    this.connection.send(responseHead(status, fields) + coding + this.closing(), undefined);
+    this.connection.send(head + coding + this.closing(), undefined);
   }
 
   /** False: queued; wait for `onDrain`. The bytes must not change afterwards. */

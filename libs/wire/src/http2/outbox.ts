@@ -15,6 +15,7 @@ export class Outbox {
   private waitsForDrain = false;
   private takenBefore = -1;
   private takenAt = 0;
+  private queuedBefore = 0;
 
   /** `onRoom` is called when the socket takes more after it had been full. */
   constructor(
@@ -36,11 +37,11 @@ export class Outbox {
   stuck(now: number, ms: number): boolean {
     const { bytesWritten, writableLength } = this.socket;
     const taken = bytesWritten - writableLength;
-    if (writableLength === 0 || taken !== this.takenBefore) {
-      this.takenBefore = taken;
-      this.takenAt = now;
-      return false;
-    }
+    const queued = queuedOctets(this.socket);
+    const progress = writableLength === 0 || taken !== this.takenBefore || queued < this.queuedBefore;
+    this.takenBefore = taken;
+    this.queuedBefore = queued;
+    if (progress) this.takenAt = now;
     return now - this.takenAt >= ms;
   }
 
@@ -145,6 +146,14 @@ export class Outbox {
     this.sealPart();
     this.page = undefined;
   }
+}
+
+/**
+ * What is left of the write under way. The socket itself counts a write when it is complete, which a large one to a slow client
+ * takes long; Node's own time limit of sockets looks at the same place.
+ */
+function queuedOctets(socket: Socket & { readonly _handle?: { readonly writeQueueSize?: number } | null }): number {
+  return socket._handle?.writeQueueSize ?? 0;
 }
 
 const PAGE_OCTETS = 16_384;
