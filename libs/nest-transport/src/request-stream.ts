@@ -39,6 +39,8 @@ export class ClientStreamExchange implements GrpcServerEvents {
 
 class ClientStreamCall extends Readable {
   cancelled = false;
+  madeMetadata: Metadata | undefined;
+  abort: AbortController | undefined;
   constructor(readonly wire: GrpcServerCall) {
     super({ objectMode: true });
   }
@@ -88,6 +90,8 @@ export class DuplexExchange implements GrpcServerEvents {
 
 class DuplexCall extends Duplex {
   cancelled = false;
+  madeMetadata: Metadata | undefined;
+  abort: AbortController | undefined;
   private readonly sender: Sender;
 
   constructor(

@@ -66,6 +66,8 @@ export class ServerStreamExchange extends SingleRequest {
 
 class UnaryCall extends EventEmitter {
   cancelled = false;
+  madeMetadata: Metadata | undefined;
+  abort: AbortController | undefined;
   constructor(
     readonly wire: GrpcServerCall,
     readonly request: unknown,
@@ -77,6 +79,8 @@ Object.defineProperties(UnaryCall.prototype, surface);
 
 class ServerStreamCall extends Writable {
   cancelled = false;
+  madeMetadata: Metadata | undefined;
+  abort: AbortController | undefined;
   private readonly sender: Sender;
 
   constructor(

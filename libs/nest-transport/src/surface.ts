@@ -30,30 +30,29 @@ interface Surface {
   sendMetadata(metadata: Metadata): void;
 }
 
-interface HasWire extends Surface {
+/** What a call object keeps for its surface. */
+interface Kept {
   readonly wire: GrpcServerCall;
+  cancelled: boolean;
+  /** Made when they are first asked for. */
+  madeMetadata: Metadata | undefined;
+  abort: AbortController | undefined;
 }
 
-const knownMetadata = new WeakMap<GrpcServerCall, Metadata>();
-const aborts = new WeakMap<GrpcServerCall, AbortController>();
-
 /** Shared by the prototypes of all kinds; made on demand, for most calls need little of it. */
-export const surface: PropertyDescriptorMap & ThisType<HasWire> = {
+export const surface: PropertyDescriptorMap & ThisType<Surface & Kept> = {
   metadata: {
     get(): Metadata {
-      let metadata = knownMetadata.get(this.wire);
-      if (metadata === undefined) knownMetadata.set(this.wire, (metadata = metadataOf(this.wire.fields)));
-      return metadata;
+      return (this.madeMetadata ??= metadataOf(this.wire.fields));
     },
   },
   signal: {
     get(): AbortSignal {
-      let controller = aborts.get(this.wire);
-      if (controller === undefined) {
-        aborts.set(this.wire, (controller = new AbortController()));
-        if (this.cancelled) controller.abort();
+      if (this.abort === undefined) {
+        this.abort = new AbortController();
+        if (this.cancelled) this.abort.abort();
       }
-      return controller.signal;
+      return this.abort.signal;
     },
   },
   getPath: {
@@ -90,13 +89,10 @@ export const surface: PropertyDescriptorMap & ThisType<HasWire> = {
 };
 
 /** The client is gone, or its deadline has passed: the handler is told in every way it may listen. */
-export function cancel(
-  call: EventEmitter & { cancelled: boolean; readonly wire: GrpcServerCall },
-  reason: string,
-): void {
+export function cancel(call: EventEmitter & Kept, reason: string): void {
   call.cancelled = true;
   call.emit('cancelled', reason);
-  aborts.get(call.wire)?.abort(new Error(reason));
+  call.abort?.abort(new Error(reason));
 }
 
 export function fail(wire: GrpcServerCall, error: unknown): void {
