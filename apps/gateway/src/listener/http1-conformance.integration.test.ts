@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type EchoServer, startEchoServer } from '../../testdata/echo-server.js';
 import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
 import { type Http1Case, http1Sections } from '../../testdata/http1-cases.js';
-import { parseAnswers, sendRaw } from '../../testdata/raw-http1.js';
+import { open, parseAnswers, sendRaw } from '../../testdata/raw-http1.js';
 
 /**
  * HTTP/1.1 section by section. A probe follows each request on its connection: it must be answered when the connection lives on,
@@ -44,6 +44,39 @@ async function check({ bytes, status, closes, text, metadata }: Http1Case) {
   if (!says) expect(JSON.parse(following[0]!.body)).toMatchObject({ name: 'probe' });
 }
 
+/** The statuses of all answers when the bytes arrive in pieces, each in a segment of its own as far as that can be had. */
+async function statuses(bytes: string, cuts: readonly number[]): Promise<string> {
+  const { socket, read } = open(gateway.port);
+  socket.setNoDelay(true);
+  const all = Buffer.from(bytes + PROBE, 'latin1');
+  let from = 0;
+  for (const to of [...cuts, all.length]) {
+    if (!socket.destroyed) socket.write(all.subarray(from, to));
+    from = to;
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  return parseAnswers(await read(3000))
+    .map(({ status }) => status)
+    .join();
+}
+
 describe.each(http1Sections)('$section', ({ cases }) => {
   it.each(cases)('$name', check);
+
+  it('is the same wherever it is cut', async () => {
+    const differing: string[] = [];
+    const compare = async ({ name, bytes }: Http1Case) => {
+      const whole = await statuses(bytes, []);
+      const last = bytes.length - 1;
+      // Into three, and its end octet by octet.
+      const thirds = [Math.floor(last / 3) + 1, Math.floor((last * 2) / 3) + 1];
+      const octets = Array.from({ length: Math.min(40, last) }, (_, index) => bytes.length - index).reverse();
+      for (const cuts of [thirds, octets]) {
+        const cut = await statuses(bytes, cuts);
+        if (cut !== whole) differing.push(`${name}: ${whole} in one piece, ${cut} cut at ${cuts.join()}`);
+      }
+    };
+    for (let at = 0; at < cases.length; at += 16) await Promise.all(cases.slice(at, at + 16).map(compare));
+    expect(differing).toEqual([]);
+  });
 });
