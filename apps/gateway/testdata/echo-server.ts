@@ -85,6 +85,24 @@ const metadata: handleUnaryCall<object, object> = (call, callback) => {
   callback(null, { metadata: call.metadata.getMap(), deadline_ms: String(Math.round(left)) });
 };
 
+interface HttpBody {
+  content_type: string;
+  data: Buffer;
+}
+
+const raw: handleUnaryCall<HttpBody, HttpBody> = (call, callback) => callback(null, call.request);
+
+/** With a size below zero the second piece fails; with none the type is one that no field can have. */
+const download: handleServerStreamingCall<{ count: number; size: number }, HttpBody> = (call) => {
+  const { count: pieces, size } = call.request;
+  for (let sent = 0; sent < pieces; sent++) {
+    if (sent === 1 && size < 0) return void call.emit('error', { code: 14, details: 'the disk is gone' });
+    const type = sent > 0 ? 'image/png' : size === 0 ? 'text/plain\r\nx-evil: 1' : 'text/csv';
+    call.write({ content_type: type, data: Buffer.alloc(Math.abs(size), 97 + sent) });
+  }
+  call.end();
+};
+
 /** Calls of `Hang` that are open, and whether each was cancelled. */
 export interface EchoServer {
   readonly port: number;
@@ -105,7 +123,7 @@ export async function startEchoServer(port = 0): Promise<EchoServer> {
     });
   };
   const server = new Server({ 'grpc.max_receive_message_length': -1 });
-  const methods = { echo, count, collect, chat, fail, failUnary, metadata, hang };
+  const methods = { raw, download, echo, count, collect, chat, fail, failUnary, metadata, hang };
   server.addService(echoPackage.echo.v1.EchoService.service, methods as unknown as UntypedServiceImplementation);
   const bound = await new Promise<number>((resolve, reject) => {
     server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, at) =>

@@ -230,3 +230,44 @@ describe.each(protocols)('REST streams over %s', (protocol) => {
     expect((await ask(gateway.port, protocol, { path: '/v1/echo/ann' })).fields['set-cookie']).toEqual(['a=1', 'b=2']);
   });
 });
+
+describe.each(protocols)('%s: google.api.HttpBody', (protocol) => {
+  const png = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0, 0xff, 0x0a]);
+  const raw = (type: string | undefined, body: Buffer) =>
+    ask(gateway.port, protocol, {
+      method: 'POST',
+      path: '/v1/raw',
+      fields: type ? { 'content-type': type } : {},
+      body,
+    });
+
+  it.each(['image/png', 'text/plain; charset=iso-8859-1', 'application/json'])(
+    '%s goes in and out as it is',
+    async (type) => {
+      const answer = await raw(type, png);
+      expect(answer.status).toBe(200);
+      expect(answer.fields['content-type']).toBe(type);
+      expect(answer.body).toEqual(png);
+    },
+  );
+
+  it('without a type comes out as bytes', async () => {
+    expect((await raw(undefined, png)).fields['content-type']).toBe('application/octet-stream');
+  });
+
+  it('a stream has the type of its first message', async () => {
+    const answer = await ask(gateway.port, protocol, { path: '/v1/download/3?size=2' });
+    expect(answer.fields['content-type']).toBe('text/csv');
+    expect(answer.body.toString()).toBe('aabbcc');
+  });
+
+  it('a stream that fails is cut, so that it never looks whole', async () => {
+    await expect(ask(gateway.port, protocol, { path: '/v1/download/3?size=-2' })).rejects.toThrow();
+  });
+});
+
+it.each(protocols)('%s: a type that a service makes up does not break out of its field', async (protocol) => {
+  const answer = await ask(gateway.port, protocol, { path: '/v1/download/1?size=0' });
+  expect(answer).toMatchObject({ status: 200, fields: { 'content-type': 'application/octet-stream' } });
+  expect(answer.fields).not.toHaveProperty('x-evil');
+});
