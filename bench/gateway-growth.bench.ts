@@ -2,7 +2,7 @@
  * What a minute of mixed load leaves in the gateway, with every stage on: resident memory, heap and buffers after a garbage
  * collection, and open descriptors, before and after. Beside well-behaved clients of every protocol and size there are some that
  * leave, cut their requests short, never read, send rubbish or bad tokens. A shorter load goes before, so that what is filled
- * once (code, caches, pools) is there already; the last column is a second such minute.
+ * once (code, caches, pools) is there already; and the minute comes three times, so that a plateau can be told from a slope.
  *
  *   npm run bench gateway-growth [seconds]
  */
@@ -19,6 +19,7 @@ const seconds = Number(process.argv[2] ?? 60);
 if (missing('h2load')) throw new Error('h2load is missing: apt-get install nghttp2-client');
 
 const report = fileURLToPath(new URL('./peers/memory-report.js', import.meta.url));
+const TIMES = 3;
 /** What sockets that were cut need to be gone, with every time limit of the gateway that applies to them. */
 const QUIET_MS = 5000;
 
@@ -30,9 +31,9 @@ try {
   });
   await load(gateway.port, token, Math.ceil(seconds / 3));
   const columns: [string, MemoryReport][] = [['before', await memory(gateway.child)]];
-  for (const name of [`after ${seconds} s`, `after ${2 * seconds} s`]) {
+  for (let time = 1; time <= TIMES; time++) {
     const calls = await load(gateway.port, token, seconds);
-    columns.push([name, await memory(gateway.child)]);
+    columns.push([`after ${time * seconds} s`, await memory(gateway.child)]);
     console.log(`${calls} calls in ${seconds} s`);
   }
   print(columns);
@@ -51,6 +52,7 @@ function print(columns: readonly [string, MemoryReport][]): void {
   const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MB`;
   const rows: [string, (of: MemoryReport) => string][] = [
     ['resident', ({ rss }) => megabytes(rss)],
+    ['heap, reserved', ({ heapTotal }) => megabytes(heapTotal)],
     ['heap', ({ heapUsed }) => megabytes(heapUsed)],
     ['buffers', ({ external }) => megabytes(external)],
     ['descriptors', ({ descriptors }) => String(descriptors)],

@@ -6,6 +6,7 @@ import { readdirSync } from 'node:fs';
 
 export interface MemoryReport {
   readonly rss: number;
+  readonly heapTotal: number;
   readonly heapUsed: number;
   readonly external: number;
   readonly descriptors: number;
@@ -15,8 +16,15 @@ export interface MemoryReport {
 process.on('message', () => {
   globalThis.gc!();
   globalThis.gc!();
-  const { rss, heapUsed, external } = process.memoryUsage();
+  const { rss, heapTotal, heapUsed, external } = process.memoryUsage();
   const sockets = process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
-  const report: MemoryReport = { rss, heapUsed, external, descriptors: readdirSync('/proc/self/fd').length, sockets };
+  const report: MemoryReport = {
+    rss,
+    heapTotal,
+    heapUsed,
+    external,
+    descriptors: readdirSync('/proc/self/fd').length,
+    sockets,
+  };
   process.send!(report);
 });
