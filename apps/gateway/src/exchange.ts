@@ -2,7 +2,7 @@ import type { Caller } from '@sluice/identity';
 import type { Ask } from '@sluice/limit';
 import type { Problem } from '@sluice/problem';
 import type { TraceContext } from '@sluice/telemetry';
-import type { Fields, Timer } from '@sluice/wire';
+import type { Fields, FieldSection, Timer } from '@sluice/wire';
 import type { RequestHead } from './preflight/preflight.js';
 import type { Route } from './route/route.js';
 import type { Runtime } from './runtime.js';
@@ -26,8 +26,8 @@ export interface Transport {
   readonly scheme: 'http' | 'https';
   /** `:authority` of HTTP/2; undefined on HTTP/1.1 and when absent. */
   readonly authority: string | undefined;
-  /** The fields that arrived, in order and as they were written: name, value, name, value, … without pseudo-headers. */
-  readonly rawFields: readonly string[];
+  /** The fields that arrived, in order and as they were written, without pseudo-headers. */
+  readonly section: FieldSection;
   /** The address of the socket's other end. */
   readonly peerAddress: string;
   /** False when the request certainly has no body. */

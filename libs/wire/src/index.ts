@@ -1,4 +1,4 @@
-export type { Field, Fields } from './fields.js';
+export type { Field, Fields, FieldSection } from './fields.js';
 export type {
   Call,
   CallEvents,

@@ -1,4 +1,4 @@
-import type { Fields, RequestEvents, ServerStream } from '@sluice/wire';
+import type { Fields, FieldSection, RequestEvents, ServerStream } from '@sluice/wire';
 import type { BodySink, Transport, TransportEvents } from '../exchange.js';
 
 /** One request and its answer on a stream of HTTP/2. */
@@ -8,21 +8,19 @@ export class Http2Transport implements Transport, RequestEvents {
   readonly target: string;
   readonly scheme: 'http' | 'https';
   readonly authority: string | undefined;
-  readonly rawFields: readonly string[];
+  readonly section: FieldSection;
   readonly peerAddress: string;
   readonly hasBody: boolean;
   events: TransportEvents | undefined;
   private sink: BodySink | undefined;
 
   constructor(private readonly stream: ServerStream) {
-    const { socket, fields, authority } = stream;
+    const { socket, section, authority } = stream;
     this.method = stream.method;
     this.target = stream.path;
     this.scheme = 'encrypted' in socket ? 'https' : 'http';
     this.authority = authority === '' ? undefined : authority;
-    const rawFields: string[] = [];
-    for (const [name, value] of fields) rawFields.push(name, value);
-    this.rawFields = rawFields;
+    this.section = section;
     this.peerAddress = socket.remoteAddress ?? '';
     this.hasBody = !stream.endStream;
     stream.events = this;

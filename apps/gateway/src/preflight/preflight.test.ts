@@ -4,11 +4,13 @@ import { preflight, type RawRequest } from './preflight.js';
 import { parseGrpcTimeout, parseRequestTimeout } from './request-timeout.js';
 
 const rules = { trusted: trustedProxies(['10.0.0.0/8', '::1']), fieldsMax: 20 };
+const pairs = (flat: string[]) =>
+  flat.flatMap((name, index) => (index % 2 === 0 ? [[name, flat[index + 1]!] as const] : []));
 const request = (rawFields: string[], over: Partial<RawRequest> = {}): RawRequest => ({
   protocol: 'HTTP/1.1',
   scheme: 'http',
   authority: undefined,
-  rawFields,
+  section: { fields: pairs(rawFields), meaning: undefined },
   peerAddress: '192.0.2.7',
   ...over,
 });

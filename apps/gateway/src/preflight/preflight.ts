@@ -1,5 +1,5 @@
 import { Problem } from '@sluice/problem';
-import type { Field } from '@sluice/wire';
+import type { Field, FieldSection } from '@sluice/wire';
 import { parseTraceparent, type TraceContext } from '@sluice/telemetry';
 import { clientAddress, type TrustedProxies } from './address.js';
 import { absent, type Authorization, duplicate, parseAuthorization } from './authorization.js';
@@ -10,8 +10,7 @@ export interface RawRequest {
   readonly protocol: 'HTTP/1.1' | 'HTTP/2';
   readonly scheme: 'http' | 'https';
   readonly authority: string | undefined;
-  /** Name, value, name, value, … */
-  readonly rawFields: readonly string[];
+  readonly section: FieldSection;
   readonly peerAddress: string;
 }
 
@@ -107,8 +106,24 @@ const kinds: Readonly<Record<string, Kind>> = {
  * @throws Problem MALFORMED_REQUEST, HEADERS_TOO_LARGE or AUTHORITY_MISMATCH; a fault of `Authorization` is only noted
  */
 export function preflight(request: RawRequest, rules: PreflightRules): RequestHead {
-  const { rawFields } = request;
-  if (rawFields.length > rules.fieldsMax * 2) {
+  const { section, authority } = request;
+  const known = section.meaning as Understood | undefined;
+  if (known !== undefined && known.rules === rules && known.authority === authority) return known.head;
+  const head = understand(request, rules);
+  section.meaning = { rules, authority, head } satisfies Understood;
+  return head;
+}
+
+/** What a section meant the last time. Requests that share one come over one connection, from one peer. */
+interface Understood {
+  readonly rules: PreflightRules;
+  readonly authority: string | undefined;
+  readonly head: RequestHead;
+}
+
+function understand(request: RawRequest, rules: PreflightRules): RequestHead {
+  const { fields } = request.section;
+  if (fields.length > rules.fieldsMax) {
     throw new Problem('HEADERS_TOO_LARGE', `The request has more than ${rules.fieldsMax} header fields.`);
   }
   let authorization: Authorization = absent;
@@ -122,9 +137,7 @@ export function preflight(request: RawRequest, rules: PreflightRules): RequestHe
   let listed: ReadonlySet<string> | undefined;
   const passable: Field[] = [];
 
-  for (let index = 0; index < rawFields.length; index += 2) {
-    const written = rawFields[index]!;
-    const value = rawFields[index + 1]!;
+  for (const [written, value] of fields) {
     const name = written.toLowerCase();
     if (FORBIDDEN.test(value))
       throw new Problem('MALFORMED_REQUEST', `The header ${quote(name)} has a control character.`);

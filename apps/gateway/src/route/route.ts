@@ -102,11 +102,9 @@ function formOf(contentType: string | undefined): Form {
 /** The form in which a refusal is told: the route's, or, when none was found yet, what the client seems to speak. */
 export function answerForm({ route, head, transport }: Exchange): Form {
   if (route) return route.form;
-  const { rawFields, protocol } = transport;
+  const { section, protocol } = transport;
   let contentType = head?.contentType;
-  for (let at = 0; contentType === undefined && at < rawFields.length; at += 2) {
-    if (rawFields[at]!.toLowerCase() === 'content-type') contentType = rawFields[at + 1];
-  }
+  contentType ??= section.fields.find(([name]) => name.toLowerCase() === 'content-type')?.[1];
   const form = (GRPC_TYPE.exec(contentType ?? '')?.[1] ?? 'rest') as Form;
   return form === 'grpc' && protocol === 'HTTP/1.1' ? 'rest' : form;
 }

@@ -97,7 +97,7 @@ export class BodyDecoder {
           return;
         }
         // Trailers say nothing to us, but must be what they should be.
-        if (this.trailers !== '') parseFields(this.trailers, 0);
+        if (this.trailers !== '') parseFields(this.trailers);
         this.expecting = Expecting.NOTHING;
     }
   }

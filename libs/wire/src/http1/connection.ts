@@ -6,8 +6,8 @@ import { Timer } from '../timers/wheel.js';
 import { Http1Fault, malformed } from './fault.js';
 import type { Http1Handler, Http1ServerCounters, Http1ServerSettings } from './http1-options.js';
 import { CR, LF } from './octets.js';
+import { HeadReader } from './head-reader.js';
 import { Http1Request } from './request.js';
-import { parseRequestHead } from './request-head.js';
 import { dateField, responseHead } from './response-head.js';
 
 /** The server, as a connection sees it. */
@@ -37,6 +37,7 @@ export class Http1Connection extends Timer {
   lastResponse = false;
 
   private readonly outbox: Outbox;
+  private readonly heads = new HeadReader();
   private request: Http1Request | undefined;
   /** What was read and not yet taken, from `at` on; up to `searched` it contains no end of a head. */
   private input: Buffer = NOTHING;
@@ -160,7 +161,7 @@ export class Http1Connection extends Timer {
       this.searched = input.length;
       return false;
     }
-    const head = parseRequestHead(input.toString('latin1', from, end + 2));
+    const head = this.heads.read(input, from, end + LINE_END.length);
     this.at = end + HEAD_END.length;
     this.searched = this.emptyLines = 0;
     owner.counters.requests++;
@@ -307,6 +308,7 @@ export class Http1Connection extends Timer {
       return this.cut();
     }
     if (this.request !== undefined || this.lingering || this.outbox.held > 0) return;
+    this.heads.forget();
     if (this.idle && this.served) {
       if (now - this.since < settings.idleTimeoutMs) return;
       counters.idleTimeouts++;

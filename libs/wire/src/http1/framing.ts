@@ -1,8 +1,8 @@
+import type { Fields } from '../fields.js';
 import { Http1Fault, malformed } from './fault.js';
 
 /** What a head says about its body and its connection (RFC 9112 sections 6 and 9.3). */
 export interface Framing {
-  readonly minorVersion: 0 | 1;
   /** Octets of the body; -1: it comes in chunks. */
   readonly bodyLength: number;
   /** The connection may carry another request after this one. */
@@ -17,39 +17,37 @@ export interface Framing {
  *
  * @throws Http1Fault
  */
-export function framing(rawFields: readonly string[], minorVersion: 0 | 1): Framing {
+export function framing(fields: Fields, minorVersion: 0 | 1): Framing {
   let length: string | undefined;
   let coding: string | undefined;
   let options = '';
   let expect = '';
   let hosts = 0;
-  for (let index = 0; index < rawFields.length; index += 2) {
-    const name = rawFields[index]!;
+  for (const [name, value] of fields) {
     // Few names have the length of one of these, and only those are looked at.
     switch (name.length) {
       case 4:
         if (name.toLowerCase() === 'host') hosts++;
         break;
       case 6:
-        if (name.toLowerCase() === 'expect') expect = rawFields[index + 1]!;
+        if (name.toLowerCase() === 'expect') expect = value;
         break;
       case 10:
-        if (name.toLowerCase() === 'connection') options += `,${rawFields[index + 1]!}`;
+        if (name.toLowerCase() === 'connection') options += `,${value}`;
         break;
       case 14:
         if (name.toLowerCase() !== 'content-length') break;
         if (length !== undefined) throw malformed('The request has more than one Content-Length.');
-        length = rawFields[index + 1]!;
+        length = value;
         break;
       case 17:
         if (name.toLowerCase() !== 'transfer-encoding') break;
         if (coding !== undefined) throw malformed('The request has more than one Transfer-Encoding.');
-        coding = rawFields[index + 1]!;
+        coding = value;
     }
   }
   if (hosts === 0 && minorVersion === 1) throw malformed('The request has no Host.');
   return {
-    minorVersion,
     bodyLength: coding === undefined ? lengthOf(length) : chunkedOnly(coding, length, minorVersion),
     persistent: options === '' ? minorVersion === 1 : persists(options, minorVersion),
     expectsContinue: expect !== '' && waits(expect) && minorVersion === 1,

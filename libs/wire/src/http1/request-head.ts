@@ -8,53 +8,49 @@
  * Where RFC 9112 lets a recipient be lenient (LF alone, obs-fold, more than one space), this parser refuses: what two
  * parsers in a row read differently is how requests are smuggled (section 11.2).
  */
-import { framing, type Framing } from './framing.js';
+import type { Field } from '../fields.js';
 import { Http1Fault, malformed } from './fault.js';
 import { COLON, CR, HTAB, LF, SP, TARGET, TOKEN, VALUE } from './octets.js';
 
-export interface RequestHead extends Framing {
+export interface RequestLine {
   readonly method: string;
   /** Path and query, or `*`. */
   readonly target: string;
   /** Host and port of a target in absolute form, which count instead of `Host` (section 3.2.2). */
   readonly authority: string | undefined;
-  /** The fields as they were written, in order: name, value, name, value, … */
-  readonly rawFields: readonly string[];
+  readonly minorVersion: 0 | 1;
 }
 
 /**
- * Parses a head, given as latin1 text from the request line up to and with the line end of its last line, without the empty
- * line after it.
+ * Parses a request line, given as latin1 text without its line end.
  *
  * @throws Http1Fault
  */
-export function parseRequestHead(text: string): RequestHead {
+export function parseRequestLine(text: string): RequestLine {
   const methodEnd = scan(text, 0, TOKEN);
   if (methodEnd === 0 || text.charCodeAt(methodEnd) !== SP) throw malformed('The request line has no method.');
   const targetEnd = scan(text, methodEnd + 1, TARGET);
   if (targetEnd === methodEnd + 1 || text.charCodeAt(targetEnd) !== SP) {
     throw malformed('The request target is missing, or has a character that cannot be in one.');
   }
-  const lineEnd = targetEnd + 1 + VERSION_OCTETS;
-  const minorVersion = minorVersionOf(text, targetEnd + 1);
-  requireLineEnd(text, lineEnd);
-  const rawFields = parseFields(text, lineEnd + 2);
+  const minorVersion = minorVersionOf(text.slice(targetEnd + 1));
   const method = text.slice(0, methodEnd);
   if (method === 'CONNECT') throw new Http1Fault(405, 'This server is no proxy.');
   const written = text.slice(methodEnd + 1, targetEnd);
-  const origin = written.charCodeAt(0) === SLASH || (written === '*' && method === 'OPTIONS');
-  const { target, authority } = origin ? { target: written, authority: undefined } : absoluteForm(written);
-  return { method, target, authority, rawFields, ...framing(rawFields, minorVersion) };
+  if (written.charCodeAt(0) === SLASH || (written === '*' && method === 'OPTIONS')) {
+    return { method, target: written, authority: undefined, minorVersion };
+  }
+  return { method, ...absoluteForm(written), minorVersion };
 }
 
 /**
- * Parses field lines, to the end of the text.
+ * Parses field lines, given as latin1 text, each with its line end.
  *
  * @throws Http1Fault
  */
-export function parseFields(text: string, from: number): string[] {
-  const fields: string[] = [];
-  for (let at = from; at < text.length;) {
+export function parseFields(text: string): Field[] {
+  const fields: Field[] = [];
+  for (let at = 0; at < text.length;) {
     const nameEnd = scan(text, at, TOKEN);
     if (nameEnd === at || text.charCodeAt(nameEnd) !== COLON) throw malformed('A header line has no valid name.');
     let start = nameEnd + 1;
@@ -63,7 +59,7 @@ export function parseFields(text: string, from: number): string[] {
     requireLineEnd(text, lineEnd);
     let end = lineEnd;
     while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
-    fields.push(text.slice(at, nameEnd), text.slice(start, end));
+    fields.push([text.slice(at, nameEnd), text.slice(start, end)]);
     at = lineEnd + 2;
   }
   return fields;
@@ -85,10 +81,10 @@ function isBlank(octet: number): boolean {
   return octet === SP || octet === HTAB;
 }
 
-function minorVersionOf(text: string, at: number): 0 | 1 {
-  if (text.startsWith('HTTP/1.1', at)) return 1;
-  if (text.startsWith('HTTP/1.0', at)) return 0;
-  const other = /^HTTP\/\d\.\d\r/.test(text.slice(at, at + VERSION_OCTETS + 1));
+function minorVersionOf(version: string): 0 | 1 {
+  if (version === 'HTTP/1.1') return 1;
+  if (version === 'HTTP/1.0') return 0;
+  const other = /^HTTP\/\d\.\d$/.test(version);
   throw other ? new Http1Fault(505, 'Only HTTP/1.1 and HTTP/1.0 are spoken.') : malformed('There is no HTTP version.');
 }
 
@@ -101,4 +97,3 @@ function absoluteForm(written: string): { target: string; authority: string } {
 }
 
 const SLASH = 0x2f;
-const VERSION_OCTETS = 'HTTP/1.1'.length;

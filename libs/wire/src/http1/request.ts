@@ -1,7 +1,7 @@
-import type { Fields } from '../fields.js';
+import type { Fields, FieldSection } from '../fields.js';
 import { BodyDecoder } from './body-decoder.js';
 import type { Http1Connection } from './connection.js';
-import type { RequestHead } from './request-head.js';
+import type { HeadFields, RequestHead } from './head-reader.js';
 import { dateField, responseHead } from './response-head.js';
 
 /** Takes the body of a request. */
@@ -29,12 +29,14 @@ export class Http1Request {
   readonly target: string;
   readonly scheme: 'http' | 'https';
   readonly authority: string | undefined;
-  readonly rawFields: readonly string[];
+  readonly section: FieldSection;
   readonly peerAddress: string;
   /** False when the request certainly has no body. */
   readonly hasBody: boolean;
   events: Http1RequestEvents | undefined;
 
+  private readonly head: HeadFields;
+  private readonly minorVersion: 0 | 1;
   private body: BodyDecoder | undefined;
   private sink: Http1BodySink | undefined;
   private paused = false;
@@ -43,16 +45,17 @@ export class Http1Request {
 
   constructor(
     private readonly connection: Http1Connection,
-    private readonly head: RequestHead,
+    { line, section }: RequestHead,
   ) {
-    this.method = head.method;
-    this.target = head.target;
-    this.authority = head.authority;
-    this.rawFields = head.rawFields;
+    this.method = line.method;
+    this.target = line.target;
+    this.authority = line.authority;
+    this.minorVersion = line.minorVersion;
+    this.section = this.head = section;
     this.scheme = connection.scheme;
     this.peerAddress = connection.peerAddress;
-    this.hasBody = head.bodyLength !== 0;
-    if (this.hasBody) this.body = new BodyDecoder(head.bodyLength);
+    this.hasBody = section.bodyLength !== 0;
+    if (this.hasBody) this.body = new BodyDecoder(section.bodyLength);
   }
 
   /** Octets of the body can be taken now. */
@@ -121,10 +124,10 @@ export class Http1Request {
     if (this.state !== Response.NONE) return;
     const head = responseHead(status, fields);
     this.state = Response.BEGUN;
-    this.chunked = this.head.minorVersion === 1 && this.method !== 'HEAD';
+    this.chunked = this.minorVersion === 1 && this.method !== 'HEAD';
     // To HTTP/1.0 the end of the connection is the end of the body.
     if (!this.chunked && this.method !== 'HEAD') this.connection.lastResponse = true;
-    const coding = this.head.minorVersion === 1 ? 'transfer-encoding: chunked\r\n' : '';
+    const coding = this.minorVersion === 1 ? 'transfer-encoding: chunked\r\n' : '';
     this.connection.send(head + coding + this.closing(), undefined);
   }
 
@@ -160,6 +163,6 @@ export class Http1Request {
     const { connection, head } = this;
     if (!head.persistent || this.bodyIncomplete || connection.draining) connection.lastResponse = true;
     if (connection.lastResponse) return `${dateField()}connection: close\r\n\r\n`;
-    return head.minorVersion === 0 ? `${dateField()}connection: keep-alive\r\n\r\n` : `${dateField()}\r\n`;
+    return this.minorVersion === 0 ? `${dateField()}connection: keep-alive\r\n\r\n` : `${dateField()}\r\n`;
   }
 }

@@ -1,17 +1,17 @@
 /** The head of a response (RFC 9112 sections 4 and 5), as latin1 text. */
 import { STATUS_CODES } from 'node:http';
 import type { Fields } from '../fields.js';
-import { isFieldName, isFieldValue } from '../http2/field-rules.js';
+import { isFieldValue, isSendableName } from '../http2/field-rules.js';
 
 /**
- * A status line and the fields given, without the empty line at their end.
+ * A status line and the fields given, without the empty line at their end. What frames the message is not for the caller to say.
  *
  * @throws TypeError for a field that would break the message, such as a value with a line end
  */
 export function responseHead(status: number, fields: Fields): string {
   let head = statusLines.get(status) ?? statusLine(status);
   for (const [name, value] of fields) {
-    if (!isFieldName(name)) throw new TypeError(`wire: ${JSON.stringify(name)} cannot be the name of a field`);
+    if (!isSendableName(name)) throw new TypeError(`wire: ${JSON.stringify(name)} cannot be the name of a field`);
     if (!isFieldValue(value)) throw new TypeError(`wire: the value of ${name} cannot be sent`);
     head += `${name}: ${value}\r\n`;
   }

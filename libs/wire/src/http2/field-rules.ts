@@ -8,6 +8,11 @@ import type { Field } from '../fields.js';
 /** 1: may stand in a field name. RFC 9110 §5.6.2 `tchar` without upper-case letters. */
 const NAME_OCTET = octets("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz");
 
+/** 1: may stand in a field value. */
+const VALUE_OCTET = new Uint8Array(256).fill(1, 0x20);
+VALUE_OCTET[0x09] = 1;
+VALUE_OCTET[0x7f] = 0;
+
 function octets(legal: string): Uint8Array {
   const table = new Uint8Array(256);
   for (let at = 0; at < legal.length; at++) table[legal.charCodeAt(at)] = 1;
@@ -35,24 +40,31 @@ export function isFieldName(name: string): boolean {
   return true;
 }
 
+/** Names that were found fit to be sent; looking one up costs less than reading it again. */
+const sendable = new Set<string>();
+const SENDABLE_NAMES_MAX = 1_000;
+
+/** A name that may stand in what is sent over HTTP/2: legal, and not of a field that speaks about the connection (§8.2.2). */
+export function isSendableName(name: string): boolean {
+  if (sendable.has(name)) return true;
+  if (!isFieldName(name) || CONNECTION_FIELDS.has(name)) return false;
+  if (sendable.size < SENDABLE_NAMES_MAX) sendable.add(name);
+  return true;
+}
+
 /** A field value (RFC 9113 §8.2.1, RFC 9110 §5.5): visible octets, SP and HTAB inside, `obs-text`. */
 export function isFieldValue(value: string): boolean {
   const length = value.length;
   if (length === 0) return true;
   if (isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(length - 1))) return false;
   for (let at = 0; at < length; at++) {
-    const octet = value.charCodeAt(at);
-    if ((octet < 0x20 && octet !== 0x09) || octet === 0x7f || octet > 0xff) return false;
+    if (VALUE_OCTET[value.charCodeAt(at)] !== 1) return false;
   }
   return true;
 }
 
 function isBlank(octet: number): boolean {
   return octet === 0x20 || octet === 0x09;
-}
-
-export function isConnectionField(name: string): boolean {
-  return CONNECTION_FIELDS.has(name);
 }
 
 /** What is wrong with the regular fields of a list, or undefined. */

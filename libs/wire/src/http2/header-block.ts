@@ -1,9 +1,9 @@
-import type { Field, Fields } from '../fields.js';
+import type { Field, Fields, FieldSection } from '../fields.js';
 import { Decoder } from '../hpack/decoder.js';
 import { contentLength, fieldFault, isFieldValue, pseudoCount } from './field-rules.js';
 
 /** A decoded header section (RFC 9113 §8.1): what the frames HEADERS and CONTINUATION carried. */
-export interface HeaderBlock {
+export interface HeaderBlock extends FieldSection {
   /** The pseudo-fields, in order. */
   readonly pseudo: Fields;
   /** The regular fields, in order. */
@@ -80,7 +80,7 @@ export class HeaderBlockReader {
     let fault = fieldFault(fields);
     if (Number.isNaN(bodyLength)) fault = 'an illegal content-length';
     for (const [, value] of pseudo) if (!isFieldValue(value)) fault = 'an illegal value of a pseudo-field';
-    return { pseudo, fields, fault, bodyLength, tooLarge: size > this.listBytesMax };
+    return { pseudo, fields, fault, bodyLength, tooLarge: size > this.listBytesMax, meaning: undefined };
   }
 }
 

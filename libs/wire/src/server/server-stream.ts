@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
-import type { Fields } from '../fields.js';
+import type { Fields, FieldSection } from '../fields.js';
 import { FIELD_OCTETS_EXTRA, writeField } from '../hpack/encoder.js';
-import { isConnectionField, isFieldName, isFieldValue } from '../http2/field-rules.js';
+import { isFieldValue, isSendableName } from '../http2/field-rules.js';
 import type { HeaderBlock } from '../http2/header-block.js';
 import { ErrorCode, errorCodeName } from '../http2/errors.js';
 import { maySend } from '../http2/stream-state.js';
@@ -47,6 +47,7 @@ export class ServerStream implements StreamHandler, RequestLine {
   readonly authority: string;
   /** The regular fields as they arrived, in order; several `cookie` fields are still several (`joinCookies`). */
   readonly fields: Fields;
+  readonly section: FieldSection;
   /** To be set by the handler before it returns. */
   events: RequestEvents = IGNORE;
   /** When the body must be complete, as `Date.now()` counts; 0: no bound. */
@@ -68,6 +69,7 @@ export class ServerStream implements StreamHandler, RequestLine {
     this.path = line.path;
     this.authority = line.authority;
     this.fields = block.fields;
+    this.section = block;
     this.bodyDeadline = endStream ? 0 : Date.now() + bodyTimeoutMs;
   }
 
@@ -201,8 +203,7 @@ const heads = {
 
 function requireLegal(fields: Fields): void {
   for (const [name, value] of fields) {
-    if (!isFieldName(name) || isConnectionField(name))
-      throw new TypeError(`wire: ${JSON.stringify(name)} cannot be sent in HTTP/2`);
+    if (!isSendableName(name)) throw new TypeError(`wire: ${JSON.stringify(name)} cannot be sent in HTTP/2`);
     if (!isFieldValue(value)) throw new TypeError(`wire: the value of ${name} cannot be sent`);
   }
 }
