@@ -144,16 +144,20 @@ const auth = z.discriminatedUnion('mode', [
   }),
 ]);
 
-const cors = z.strictObject({
-  origins: z.array(z.string()).min(1).describe('exact origins, or `*`'),
-  methods: z.array(z.string()).default(['GET', 'POST', 'PUT', 'PATCH', 'DELETE']),
-  request_headers: z.array(fieldName).default(['authorization', 'content-type', 'x-request-timeout', 'x-grpc-web']),
-  response_headers: z
-    .array(fieldName)
-    .default(['retry-after', 'ratelimit', 'ratelimit-policy', 'grpc-status', 'grpc-message']),
-  credentials: z.boolean().default(false),
-  max_age: duration.default(600_000),
-});
+const cors = z
+  .strictObject({
+    origins: z.array(z.string()).min(1).describe('exact origins, or `*`'),
+    methods: z.array(z.string()).default(['GET', 'POST', 'PUT', 'PATCH', 'DELETE']),
+    request_headers: z.array(fieldName).default(['authorization', 'content-type', 'x-request-timeout', 'x-grpc-web']),
+    response_headers: z
+      .array(fieldName)
+      .default(['retry-after', 'ratelimit', 'ratelimit-policy', 'grpc-status', 'grpc-message']),
+    credentials: z.boolean().default(false),
+    max_age: duration.default(600_000),
+  })
+  .refine(({ credentials, origins }) => !credentials || !origins.includes('*'), {
+    message: 'credentials are for origins that are named; any page could act for a user otherwise',
+  });
 
 const limitPolicy = z
   .strictObject({

@@ -11,8 +11,9 @@ export function cors(exchange: Exchange): void {
   const { head, runtime, transport } = exchange;
   const rules = runtime.config.cors;
   if (!rules) return;
-  const fields = rules.origins.includes('*') && !rules.credentials ? [] : ([['vary', 'origin']] as Field[]);
-  const allowed = head.origin !== undefined && (rules.origins.includes(head.origin) || rules.origins.includes('*'));
+  const any = rules.origins.includes('*');
+  const fields: Field[] = any ? [] : [['vary', 'origin']];
+  const allowed = head.origin !== undefined && (any || rules.origins.includes(head.origin));
   if (allowed) fields.push(...originFields(rules, head.origin!));
   const asksFirst =
     transport.method === 'OPTIONS' && head.passable.some(([name]) => name === 'access-control-request-method');
@@ -32,8 +33,7 @@ export function cors(exchange: Exchange): void {
 }
 
 function originFields(rules: CorsConfig, origin: string): Field[] {
-  const any = rules.origins.includes('*') && !rules.credentials;
-  const fields: Field[] = [['access-control-allow-origin', any ? '*' : origin]];
+  const fields: Field[] = [['access-control-allow-origin', rules.origins.includes('*') ? '*' : origin]];
   if (rules.credentials) fields.push(['access-control-allow-credentials', 'true']);
   return fields;
 }

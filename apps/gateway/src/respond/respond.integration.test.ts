@@ -92,6 +92,11 @@ describe.each(protocols)('CORS over %s', (protocol) => {
     },
   );
 
+  it('lets no page act for a user when every origin may', async () => {
+    const everyone = { cors: { origins: ['*'], credentials: true } };
+    await expect(startTestGateway('127.0.0.1:1', everyone)).rejects.toThrow('origins that are named');
+  });
+
   it('lets any page read without credentials when every origin may', async () => {
     const { fields } = await from('https://any.example', {}, 'GET', anywhere);
     expect(fields['access-control-allow-origin']).toBe('*');

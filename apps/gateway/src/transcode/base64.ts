@@ -19,6 +19,11 @@ export class Base64Decoder {
     for (const group of text.slice(0, whole).match(/[^=]+={0,2}/g) ?? []) parts.push(Buffer.from(group, 'base64'));
     return parts.length === 1 ? parts[0] : Buffer.concat(parts);
   }
+
+  /** Whether the text ended where it may: after a whole group of four characters. */
+  get whole(): boolean {
+    return this.rest === '';
+  }
 }
 
 export class Base64Encoder {

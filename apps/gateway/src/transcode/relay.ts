@@ -69,6 +69,7 @@ class RelayCall implements RelayEvents {
       onData: (chunk) => this.send(chunk),
       onEnd: () => {
         exchange.bodyTime?.clearTimer();
+        if (this.decoder?.whole === false) return this.refuse(new Problem('MALFORMED_REQUEST', CUT_SHORT));
         this.relay!.end();
       },
     });
@@ -154,6 +155,8 @@ class RelayCall implements RelayEvents {
     this.exchange.finish();
   }
 }
+
+const CUT_SHORT = 'The base64 text of the body is cut short.';
 
 /** Codes whose messages tell of the upstream's inside; a client gets the code alone, and the message goes to the log. */
 const speaksOfInside: ReadonlySet<number> = new Set([2, 13, 14, 15]);
