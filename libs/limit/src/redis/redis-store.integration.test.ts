@@ -290,6 +290,19 @@ describe.skipIf(redisMissing)(`a Redis that is lost${redisMissing ? ` (${redisMi
     expect(lost.stats.losses).toBe(1);
   });
 
+  test('can be left while it is gone', async () => {
+    const lost = await start();
+    await redis.kill();
+    await vi.waitFor(() => expect(lost.stats.state).toBe('lost'));
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const gone = await openRedisStore(redis.url);
+      await new Promise((resolve) => setTimeout(resolve, 40 * attempt));
+      await gone.close();
+    }
+    await lost.close();
+    await redis.restart();
+  });
+
   test('not there at the start: the declared mode, until it comes', async () => {
     await redis.kill();
     const lost = await start();

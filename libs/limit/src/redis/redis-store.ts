@@ -185,9 +185,11 @@ class SharedBuckets implements RedisStore {
     for (const { asks, resolve } of this.#waiting.splice(0)) resolve(this.#decideByMode(asks));
     this.#local.close();
     if (this.client.status === 'end') return;
+    // Between two attempts to connect there is no connection whose end would be told.
+    const connected = this.client.status !== 'reconnecting';
     const ended = new Promise<void>((resolve) => this.client.once('end', resolve));
     this.client.disconnect();
-    await ended;
+    if (connected) await ended;
   }
 
   #flush(): void {
