@@ -53,13 +53,15 @@ export class AdminController implements userV1.AdminServiceController {
 
   lockUser(request: userV1.LockUserRequest): Promise<userV1.User> {
     if (request.user_id === currentCaller().subject) throw invalid('user_id', 'must not be your own');
-    return this.change(request.user_id, 'account.lock', 'account-locked', (manager, tenant) =>
+    const { tenant } = currentCaller();
+    return this.change(tenant, request.user_id, 'account.lock', 'account-locked', (manager) =>
       adminStore.change(manager, tenant, request.user_id, 'locked_at = coalesce(locked_at, clock_timestamp())'),
     );
   }
 
   unlockUser(request: userV1.UnlockUserRequest): Promise<userV1.User> {
-    return this.change(request.user_id, 'account.unlock', undefined, (manager, tenant) =>
+    const { tenant } = currentCaller();
+    return this.change(tenant, request.user_id, 'account.unlock', undefined, (manager) =>
       adminStore.change(manager, tenant, request.user_id, 'locked_at = null'),
     );
   }
@@ -68,8 +70,13 @@ export class AdminController implements userV1.AdminServiceController {
     const roles = [...new Set(request.roles)].toSorted();
     const acceptable = roles.every((role) => ROLE.test(role) && role !== GATEWAY_ROLE);
     if (!acceptable || roles.length > ROLES_MAX) throw invalid('roles', `must be at most ${ROLES_MAX} names of roles`);
-    const byOperator = currentCaller().roles.includes(OPERATOR_ROLE);
-    return this.change(request.user_id, 'account.roles', 'roles-changed', async (manager, tenant) => {
+    const { tenant: own, roles: callerRoles } = currentCaller();
+    const byOperator = callerRoles.includes(OPERATOR_ROLE);
+    const tenant = request.tenant === '' ? own : request.tenant;
+    if (tenant !== own && !byOperator) {
+      throw new Problem('PERMISSION_DENIED', 'Only an operator sets roles in another tenant.');
+    }
+    return this.change(tenant, request.user_id, 'account.roles', 'roles-changed', async (manager) => {
       const [before] = await manager.query<{ roles: string[] }[]>(
         `select roles from users where tenant = $1 and id = $2 for update`,
         [tenant, request.user_id],
@@ -109,18 +116,18 @@ export class AdminController implements userV1.AdminServiceController {
     return row;
   }
 
-  /** Changes one user of the caller's tenant, ends the user's sessions when there is a cause, and records it; all or nothing. */
+  /** Changes one user of a tenant, ends the user's sessions when there is a cause, and records it; all or nothing. */
   private async change(
+    tenant: string,
     userId: string,
     action: AuditAction,
     because: RevocationCause | undefined,
-    update: (manager: EntityManager, tenant: string) => Promise<UserRow | undefined>,
+    update: (manager: EntityManager) => Promise<UserRow | undefined>,
   ): Promise<userV1.User> {
     if (!UUID.test(userId)) throw unknownUser();
-    const { tenant } = currentCaller();
     const call = currentCall();
     const row = await transaction(this.dataSource, call, async (manager) => {
-      const changed = await update(manager, tenant);
+      const changed = await update(manager);
       if (!changed) throw unknownUser();
       if (because) await sessionStore.revokeAllWithin(manager, userId, tenant, because);
       await this.audit.recordWithin(manager, call, { tenant, action, outcome: 'success', subject: userId });
@@ -131,7 +138,7 @@ export class AdminController implements userV1.AdminServiceController {
 }
 
 function unknownUser(): Problem {
-  return new Problem('NOT_FOUND', 'Your tenant has no such user.');
+  return new Problem('NOT_FOUND', 'The tenant has no such user.');
 }
 
 function pageSize(asked: number): number {

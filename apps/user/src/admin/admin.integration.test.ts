@@ -91,6 +91,26 @@ describe('users', () => {
     expect((await call<userV1.ListUsersResponse>('ListUsers', {}, elsewhere)).users).toEqual([]);
     expect((await failure(call('GetUser', { user_id: 'x' }))).code).toBe('NOT_FOUND');
   });
+
+  test('an operator appoints the first administrator of a new tenant, who is none elsewhere', async () => {
+    await call('CreateTenant', { id: 'newco', name: 'New', open_registration: true });
+    const account = { email: 'first@newco.example', password: 'correct horse battery', tenant: 'newco' };
+    const { user } = await system.first.call<{ user: userV1.User }>('UserService/Register', account);
+    const appoint = { user_id: user.id, roles: ['admin'], tenant: 'newco' };
+    expect((await failure(call('SetRoles', appoint, { ...admin, roles: 'admin' }))).code).toBe('PERMISSION_DENIED');
+    expect((await failure(call('SetRoles', { ...appoint, tenant: '' }))).code).toBe('NOT_FOUND');
+    expect(await call('SetRoles', appoint)).toMatchObject({ tenant: 'newco', roles: ['admin'] });
+    const tokens = await system.first.call<userV1.TokenResponse>('UserService/Login', account);
+    const appointed = identityOf(tokens.access_token);
+    const { users } = await call<userV1.ListUsersResponse>('ListUsers', {}, appointed);
+    expect(users.map(({ id }) => id)).toEqual([user.id]);
+    const audit = await call<userV1.ListAuditEventsResponse>('ListAuditEvents', {}, appointed);
+    expect(audit.events).toContainEqual(
+      expect.objectContaining({ action: 'account.roles', actor: admin.subject, subject: user.id }),
+    );
+    const back = { user_id: admin.subject, roles: [], tenant: 'default' };
+    expect((await failure(call('SetRoles', back, appointed))).code).toBe('PERMISSION_DENIED');
+  });
 });
 
 describe('access', () => {

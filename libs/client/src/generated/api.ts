@@ -326,6 +326,8 @@ export declare namespace user {
     user_id?: string;
     /** `admin`, `service`, `operator`, or names of your own: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. Only an operator gives or takes `operator`. */
     roles?: string[];
+    /** Another tenant than the caller's, to appoint its first administrator. For operators alone. */
+    tenant?: string;
   }
   interface Tenant {
     /** 1 to 63 of a–z, 0–9 and `-`. */

@@ -246,6 +246,8 @@ export interface SetRolesRequest {
   user_id: string;
   /** `admin`, `service`, `operator`, or names of your own: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. Only an operator gives or takes `operator`. */
   roles: string[];
+  /** Another tenant than the caller's, to appoint its first administrator. For operators alone. */
+  tenant: string;
 }
 
 export interface ListAuditEventsRequest {
