@@ -121,6 +121,15 @@ describe('a load run', () => {
     expect(gateway.sessions.size).toBe(0);
   });
 
+  it('asks less and less often where no session can be created', async () => {
+    const refuse = (call: SeenCall) =>
+      call.path.endsWith('/auth/guest') ? { status: 503, body: { code: 'UNAVAILABLE' } } : undefined;
+    const { gateway, report } = await run({ refuse }, small);
+    // Of a second, 0.92 until the clean-up: at 0, 50, 150, 350 and 750 ms or a little later, for each of 20 sessions.
+    expect(gateway.seen.length).toBeLessThanOrEqual(5 * 20);
+    expect(report.failures['guest: 503 UNAVAILABLE']).toBe(gateway.seen.length);
+  });
+
   it('takes no token that could not be sent', async () => {
     const refuse = (call: SeenCall) =>
       call.path.endsWith('/auth/guest')

@@ -9,7 +9,7 @@ import { messageShare, phaseAt, type PhaseName } from './phases.js';
 import type { LoadPlan } from './plan.js';
 import { Agenda, EvenPlan, RatePlanner } from './planner.js';
 import { seededRandom, weighted } from './random.js';
-import { nextMultiplier } from './rate-controller.js';
+import { backOffMs, nextMultiplier } from './rate-controller.js';
 import { Recorder, type Slice } from './recorder.js';
 import { actions, type Action } from './scenario.js';
 import { type LiveSession, SessionManager } from './session-manager.js';
@@ -56,6 +56,13 @@ export interface RunResult {
   readonly memory: readonly { service: string; samples: readonly MemorySample[] }[];
 }
 
+/** A session that is to be created. */
+interface Creation {
+  readonly index: number;
+  /** Times in a row that it was not. */
+  failures: number;
+}
+
 /** Charts have at most about this many points. */
 const SLICES = 240;
 const SLICE_MS_MIN = 250;
@@ -100,7 +107,7 @@ class Run {
   private readonly sessions: SessionManager<User>;
   private readonly actionOf: (random: number) => Action;
   private readonly creations: EvenPlan;
-  private readonly retries = new Agenda<{ index: number }>();
+  private readonly retries = new Agenda<Creation>();
   private readonly calls: RatePlanner;
   private readonly moments: Moment[] = [];
   private readonly memory: { service: string; samples: MemorySample[] }[];
@@ -186,7 +193,7 @@ class Run {
   private tick(nowMs: number): void {
     const { phases } = this.plan;
     if (nowMs < phases.cleanUpMs) {
-      for (const plannedMs of this.creations.due(nowMs)) this.create({ index: this.created() }, plannedMs);
+      for (const plannedMs of this.creations.due(nowMs)) this.create({ index: this.created(), failures: 0 }, plannedMs);
       for (const { what, atMs } of this.retries.due(nowMs)) this.create(what, atMs);
       for (const plannedMs of this.calls.due(nowMs)) this.act(plannedMs, nowMs);
       if (nowMs >= this.nextControlMs) this.control();
@@ -204,7 +211,7 @@ class Run {
     return this.plan.scenario.sessions - this.creations.left - 1;
   }
 
-  private create(task: { index: number }, plannedMs: number): void {
+  private create(task: Creation, plannedMs: number): void {
     const user = this.users.get(Math.floor(task.index / this.plan.scenario.sessions_per_user));
     const nowMs = this.now();
     const from = user.heldUntilMs > nowMs ? undefined : this.addresses.take(nowMs);
@@ -213,8 +220,10 @@ class Run {
       return;
     }
     void this.createSession(user, from, plannedMs).then((made) => {
-      const again = this.now() + this.plan.backOff.firstMs;
-      if (!made && again < this.plan.phases.cleanUpMs) this.retries.add(again, task);
+      if (made) return;
+      task.failures++;
+      const again = this.now() + backOffMs(this.plan.backOff, task.failures, 0, this.random());
+      if (again < this.plan.phases.cleanUpMs) this.retries.add(again, task);
     });
   }
 

@@ -23,7 +23,8 @@ const dimensionAdvice: Readonly<Record<string, string>> = {
   tenant: 'The limit per tenant refuses most. Divide the users over more tenants, or raise the policy for tenant.',
   global: 'The limit for everybody refuses most: the gateway is asked for more than it is set to serve.',
   budget:
-    'Tokens have run out on the nodes. Raise NODE_BUDGET or add nodes, or shorten the leases of what is reserved.',
+    'Tokens have run out on the nodes: what a message has used stays used, from one run to the next. Start the system with a larger ' +
+    'budget per node, for example NODE_BUDGET=10000000 npm start, or raise a node as an administrator: PATCH /api/v1/nodes/NODE with {"capacity":"10000000"}.',
 };
 
 /** Every rule, in the order in which advice is printed: what puts the other figures in doubt comes first. */
@@ -43,13 +44,18 @@ const rules: readonly Rule[] = [
       figures: `${count} of ${calls.refused} refusals are by ${dimension}; ${percent(calls.refused_share)} of the calls were refused`,
     };
   },
-  ({ configuration, calls }) =>
-    configuration.time_scale === 1 || calls.refused === 0
-      ? undefined
-      : {
-          text: 'The run was scaled and the limits of the server are per real minute: use --scale-addresses, so that each address asks no more than it would unscaled, or raise the limits by the scale for the test.',
-          figures: `time scale ${configuration.time_scale}; ${Math.round(configuration.calls_per_address_per_real_minute)} calls a real minute from each of ${configuration.client_addresses} addresses`,
-        },
+  ({ configuration, scenario, calls, refused_by }) => {
+    const { time_scale, calls_per_address_per_real_minute: asked, client_addresses } = configuration;
+    // A budget knows no minutes.
+    if (time_scale === 1 || calls.refused === (refused_by['budget'] ?? 0)) return undefined;
+    const scaled = asked <= scenario.messages_per_minute_per_address * 1.01;
+    return {
+      text: scaled
+        ? 'The run was scaled and the limits of the server are per real minute: those per user, tenant or for all were asked for more than unscaled. Raise them by the scale for the test.'
+        : 'The run was scaled and the limits of the server are per real minute: use --scale-addresses, so that each address asks no more than it would unscaled, or raise the limits by the scale for the test.',
+      figures: `time scale ${time_scale}; ${Math.round(asked)} calls a real minute from each of ${client_addresses} addresses`,
+    };
+  },
   ({ failures, calls }) => {
     const [cause, count] = most(failures) ?? ['', 0];
     if (count === 0) return undefined;
@@ -89,8 +95,8 @@ const rules: readonly Rule[] = [
           text: 'Not every session was created before the clean-up. Limits on guests and sessions are per address: use more addresses, more sessions_per_user, or a longer run.',
           figures: `${sessions.created} of ${sessions.wanted} sessions from ${scenario.addresses} addresses`,
         },
-  ({ multiplier, scenario, calls }) =>
-    multiplier.last < scenario.multiplier.max || calls.refused_share >= 0.01
+  ({ multiplier, scenario, calls, thresholds }) =>
+    multiplier.last < scenario.multiplier.max || calls.refused_share >= 0.01 || thresholds.some(({ passed }) => !passed)
       ? undefined
       : {
           text: 'The rate reached its upper bound and hardly anything was refused: there is room. Raise multiplier.max to find the limit.',
