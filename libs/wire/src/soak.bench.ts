@@ -1,11 +1,13 @@
 /**
  * Mixed load with misbehaving peers on one server: unary calls, streams, clients that reset, send rubbish, send half a
- * frame, never read, or vanish. Prints resident memory and what is open; both must stay flat.
+ * frame, never read, leave the rest of answered requests unsent, or vanish. Prints resident memory and what is open; both
+ * must stay flat.
  *
  *   npx tsc -b && node --experimental-strip-types libs/wire/src/soak.bench.ts [seconds]
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { Channel, GrpcServerCall, Http2Server, PREFACE, type CallEvents } from '@sluice/wire';
 
@@ -17,6 +19,7 @@ function serve(): void {
     (stream) => {
       const call = GrpcServerCall.accept(stream, { maxMessageBytes: 1_000_000 });
       if (call === undefined) return;
+      if (stream.path === '/s.S/Early') return call.sendStatus(5, 'answered before the request is complete');
       let left = stream.path === '/s.S/Stream' ? 200 : 1;
       let message: Buffer = Buffer.alloc(0);
       const send = (): void => {
@@ -42,8 +45,9 @@ function serve(): void {
     const megabytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(0);
     const { open, streams, requests, connections, connectionErrors, writeTimeouts, headersTimeouts } = server.counters;
     const handles = process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
+    const descriptors = readdirSync('/proc/self/fd').length;
     console.log(
-      `rss ${megabytes(rss)} MB, heap ${megabytes(heapUsed)} MB, buffers ${megabytes(arrayBuffers)} MB, sockets ${handles}, open ${open}, streams ${streams}; ` +
+      `rss ${megabytes(rss)} MB, heap ${megabytes(heapUsed)} MB, buffers ${megabytes(arrayBuffers)} MB, sockets ${handles}, descriptors ${descriptors}, open ${open}, streams ${streams}; ` +
         `${requests} requests, ${connections} connections, ${connectionErrors} errors, ${writeTimeouts + headersTimeouts} timeouts`,
     );
   }, REPORT_MS);
@@ -63,7 +67,7 @@ function misbehave(port: number): void {
   socket.write(Buffer.concat([PREFACE, frame(4, 0, 0, Buffer.alloc(0))]));
   // :method POST, :scheme http, :path /
   const request = (id: number, end: boolean): Buffer => frame(1, end ? 5 : 4, id, Buffer.from([0x83, 0x86, 0x84]));
-  switch (Math.floor(Math.random() * 6)) {
+  switch (Math.floor(Math.random() * 7)) {
     case 0:
       for (let id = 1; id < 1_000; id += 2)
         socket.write(Buffer.concat([request(id, true), frame(3, 0, id, Buffer.alloc(4))]));
@@ -81,6 +85,14 @@ function misbehave(port: number): void {
     case 4:
       socket.write(Buffer.concat([request(1, false), frame(0, 0, 1, Buffer.alloc(16_000))]));
       break;
+    case 5: {
+      // Requests for /s.S/Early, POST and gRPC, of which nothing more comes.
+      const path = Buffer.concat([Buffer.from([0x83, 0x86, 0x04, 10]), Buffer.from('/s.S/Early')]);
+      const type = Buffer.concat([Buffer.from([0x0f, 0x10, 16]), Buffer.from('application/grpc')]);
+      for (let id = 1; id < 200; id += 2)
+        socket.write(Buffer.concat([frame(1, 4, id, Buffer.concat([path, type])), frame(0, 0, id, Buffer.alloc(100))]));
+      break;
+    }
     default:
       socket.destroy();
   }

@@ -1,15 +1,9 @@
-/** Our server as other people's clients see it, and beside node:http2 as a server. */
+/** Our server as the clients of Node see it: node:http2, grpc-js, our own. Others are in `peers/`. */
 import { once } from 'node:events';
-import {
-  connect as connectHttp2,
-  createServer as createHttp2,
-  type ClientHttp2Session,
-  type IncomingHttpHeaders,
-} from 'node:http2';
+import { connect as connectHttp2, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { createServer as createTls } from 'node:tls';
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js';
-import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Channel } from '../client/channel.js';
 import { CERTIFICATE, KEY } from '../testing/certificate.js';
@@ -17,7 +11,7 @@ import { Recorder } from '../testing/recorder.js';
 import { echo, Served } from '../testing/served.js';
 import { timersSet } from '../timers/wheel.js';
 import { Http2Server } from './server.js';
-import { encodeFields, type ServerStream } from './server-stream.js';
+import type { ServerStream } from './server-stream.js';
 
 const closing: (() => Promise<void> | void)[] = [];
 
@@ -109,91 +103,6 @@ describe('a node:http2 client', () => {
     listener.close();
     await server.close(0);
   });
-});
-
-/** What both servers do with a request: its fields decide. */
-const COMMON = encodeFields([['content-type', 'text/plain']]);
-function differential(stream: ServerStream): void {
-  const body: Buffer[] = [];
-  const field = (name: string): string => stream.fields.find(([at]) => at === name)?.[1] ?? '';
-  stream.events = {
-    onData: (chunk) => void body.push(chunk),
-    onEnd: (trailers) => {
-      stream.respond(
-        Number(field('x-status')),
-        [
-          ['x-seen', field('x-send')],
-          ['x-trailer', trailers?.[0]?.[1] ?? ''],
-        ],
-        false,
-        COMMON,
-      );
-      stream.write(Buffer.concat(body));
-      if (field('x-trailers') === '') stream.end();
-      else stream.trailers([['x-end', field('x-trailers')]]);
-    },
-    onReset: () => {},
-  };
-}
-
-it('answers any legal sequence of requests as node:http2 does', { timeout: 30_000 }, async () => {
-  const served = await start(differential);
-  const reference = createHttp2();
-  reference.on('stream', (stream, headers) => {
-    const body: Buffer[] = [];
-    let trailer = '';
-    const field = (name: string): string => String(headers[name] ?? '');
-    stream.on('data', (chunk: Buffer) => body.push(chunk));
-    stream.on('trailers', (trailers: IncomingHttpHeaders) => (trailer = String(Object.values(trailers)[0] ?? '')));
-    stream.on('end', () => {
-      const waitForTrailers = field('x-trailers') !== '';
-      stream.respond(
-        {
-          ':status': Number(field('x-status')),
-          'content-type': 'text/plain',
-          'x-seen': field('x-send'),
-          'x-trailer': trailer,
-        },
-        { waitForTrailers },
-      );
-      stream.on('wantTrailers', () => stream.sendTrailers({ 'x-end': field('x-trailers') }));
-      stream.end(Buffer.concat(body));
-    });
-  });
-  reference.listen(0, '127.0.0.1');
-  await once(reference, 'listening');
-  const sessions = [served.port, (reference.address() as AddressInfo).port].map((port) =>
-    connectHttp2(`http://127.0.0.1:${port}`),
-  );
-  closing.push(() => void reference.close());
-  closing.push(() => sessions.forEach((session) => session.destroy()));
-  const text = fc.stringMatching(/^[!-~]([ -~]{0,30}[!-~])?$/);
-  const one = fc.record({
-    send: text,
-    status: fc.constantFrom('200', '201', '404', '500'),
-    trailers: fc.oneof(fc.constant(''), text),
-    chunks: fc.array(fc.uint8Array({ minLength: 1, maxLength: 40_000 }), { maxLength: 3 }),
-  });
-  await fc.assert(
-    fc.asyncProperty(fc.array(one, { minLength: 1, maxLength: 6 }), async (requests) => {
-      const [ours, theirs] = await Promise.all(
-        sessions.map((session) =>
-          Promise.all(
-            requests.map(({ send, status: wanted, trailers, chunks }) =>
-              request(
-                session,
-                { 'x-send': send, 'x-status': wanted, 'x-trailers': trailers },
-                chunks.map((chunk) => Buffer.from(chunk)),
-              ),
-            ),
-          ),
-        ),
-      );
-      for (const answer of theirs!) delete answer.headers.date;
-      expect(ours).toEqual(theirs);
-    }),
-    { interruptAfterTimeLimit: 3_000, markInterruptAsFailure: false },
-  );
 });
 
 /** gRPC by hand: echoes messages, or ends with a status. */
