@@ -14,6 +14,9 @@ const original = readFileSync(join(root, 'config/gateway.yaml'), 'utf8').replace
   join(root, 'libs/contract'),
 );
 
+/** How long the gateway leaves the channels of a configuration that was replaced open. */
+const OLD_CHANNELS_MS = 5000;
+
 let system: TestSystem;
 beforeAll(async () => {
   writeFileSync(file, original);
@@ -45,4 +48,14 @@ it('takes a changed file over, refuses a bad one with its line, and keeps caller
     .poll(() => system.log('gateway'), { timeout: 10_000 })
     .toMatch(/gateway\.yaml:\d+:\d+: limits\.policies\.0\.limit/);
   expect(await limitOf(accessToken)).toContain('q=77');
-});
+
+  // Routes and channels are new too, and go on when the old channels are closed.
+  writeFileSync(file, original.replaceAll('json: { proto_names: true }', 'json: { proto_names: false }'));
+  const me = () =>
+    client(system.baseUrl).call('GET', '/api/v1/me', undefined, { authorization: `Bearer ${accessToken}` });
+  await expect.poll(async () => (await me()).body, { timeout: 10_000 }).toHaveProperty('displayName');
+  await new Promise((resolve) => setTimeout(resolve, OLD_CHANNELS_MS + 2000));
+  expect(await me()).toMatchObject({ status: 200, body: { displayName: '' } });
+  const { body: health } = await client(system.baseUrl).call('GET', '/health');
+  expect(health).toMatchObject({ status: 'ok' });
+}, 60_000);

@@ -96,7 +96,10 @@ function authentication(
 ): Pick<Runtime, 'verifier' | 'revocations'> {
   if (auth.mode === 'none') return { verifier: undefined, revocations: undefined };
   const before = parts.current();
-  if (before?.verifier && isDeepStrictEqual(before.config.auth, auth)) return before;
+  if (before?.verifier && isDeepStrictEqual(before.config.auth, auth)) {
+    // These two alone: its routes and channels are the old ones.
+    return { verifier: before.verifier, revocations: before.revocations };
+  }
   const named = (key: string, name: string) => upstreamNamed(key, name, upstreams, parts.current);
   const verifier = createVerifier({
     issuer: auth.issuer,
