@@ -48,6 +48,11 @@ export class Caller {
     else void this.refresh(user, wanted.from).then(() => this.attempt(user, wanted, ended));
   }
 
+  /** As {@link asUser}, for calls that are few. */
+  ended(user: User, wanted: WantedCall): Promise<EndedCall> {
+    return new Promise((resolve) => this.asUser(user, wanted, resolve));
+  }
+
   private attempt(user: User, wanted: WantedCall, ended: (call: EndedCall) => void): void {
     const used = user.accessToken;
     const sentMs = this.now();

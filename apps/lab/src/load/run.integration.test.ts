@@ -99,6 +99,9 @@ describe('a load run', () => {
     const perAddress = gateway.seen.filter(({ path, method }) => path.endsWith('/messages') && method === 'POST');
     expect(perAddress.length).toBeLessThanOrEqual(8);
     expect(report.unsent['every address rests']).toBeGreaterThan(20);
+    // Deleted all the same, in the end.
+    expect(gateway.sessions.size).toBe(0);
+    expect(report.sessions.deleted).toBe(20);
     expect(report.passed).toBe(false);
   });
 

@@ -1,18 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { AddressPool, type ClientAddress, forwardedAddress, loopbackAddress } from './address-pool.js';
-import { Caller, type EndedCall, type WantedCall } from './caller.js';
+import { AddressPool, forwardedAddress, loopbackAddress } from './address-pool.js';
+import { Caller } from './caller.js';
 import { GeneratorMonitor, type GeneratorSample, residentBytes, type WatchedService } from './monitor.js';
 import type { MemorySample } from './leak.js';
-import { parse } from './outcome.js';
 import { messageShare, phaseAt, type PhaseName } from './phases.js';
 import type { LoadPlan } from './plan.js';
-import { Agenda, EvenPlan, RatePlanner } from './planner.js';
+import { RatePlanner } from './planner.js';
 import { seededRandom, weighted } from './random.js';
-import { backOffMs, nextMultiplier } from './rate-controller.js';
+import { nextMultiplier } from './rate-controller.js';
 import { Recorder, type Slice } from './recorder.js';
 import { actions, type Action } from './scenario.js';
-import { type LiveSession, SessionManager } from './session-manager.js';
+import { SessionCreator } from './session-creator.js';
+import { SessionDeleter } from './session-deleter.js';
+import { type LiveSession, pathOf, SessionManager } from './session-manager.js';
 import { Transport, type Request } from './transport.js';
 import { type User, Users } from './users.js';
 
@@ -56,13 +57,6 @@ export interface RunResult {
   readonly memory: readonly { service: string; samples: readonly MemorySample[] }[];
 }
 
-/** A session that is to be created. */
-interface Creation {
-  readonly index: number;
-  /** Times in a row that it was not. */
-  failures: number;
-}
-
 /** Charts have at most about this many points. */
 const SLICES = 240;
 const SLICE_MS_MIN = 250;
@@ -72,12 +66,6 @@ const TICK_MS_MIN = 1;
 const TICK_MS_MAX = 20;
 /** How long calls under way may still take when the run is over. */
 const DRAIN_MS = 10_000;
-/** How long deleting what is left may take at the end, and how many at once. */
-const HURRIED_CLEAN_UP_MS = 10_000;
-const HURRIED_DELETES = 50;
-/** The clean-up deletes within this share of its phase, so that the last answers fall into it. */
-const DELETE_SHARE = 0.8;
-
 /**
  * Runs a plan against the target: one loop that sends what is due, whatever the answers do.
  *
@@ -103,19 +91,14 @@ class Run {
   private readonly transport: Transport;
   private readonly addresses: AddressPool;
   private readonly caller: Caller;
-  private readonly users: Users;
   private readonly sessions: SessionManager<User>;
   private readonly actionOf: (random: number) => Action;
-  private readonly creations: EvenPlan;
-  private readonly retries = new Agenda<Creation>();
+  private readonly creator: SessionCreator;
+  private readonly deleter: SessionDeleter;
   private readonly calls: RatePlanner;
   private readonly moments: Moment[] = [];
   private readonly memory: { service: string; samples: MemorySample[] }[];
   private multiplier = 1;
-  private deletions: EvenPlan | undefined;
-  private deleted = 0;
-  private firstCreatedMs = 0;
-  private lastCreatedMs = 0;
   private nextControlMs: number;
   private readonly sliceMs: number;
   private nextSliceMs: number;
@@ -133,10 +116,12 @@ class Run {
     this.addresses = new AddressPool(plan.addressCount, addressOf, plan.backOff, this.random);
     const now = () => performance.now() - this.originMs;
     this.caller = new Caller(plan, this.transport, this.addresses, this.recorder, this.random, now, this.originMs);
-    this.users = new Users(randomBytes(6).toString('hex'), scenario.tenants, this.random);
+    const users = new Users(randomBytes(6).toString('hex'), scenario.tenants, this.random);
     this.sessions = new SessionManager(plan.idleMs, plan.cleanUpEveryMs, this.random);
     this.actionOf = weighted(actions.map((action) => ({ item: action, weight: scenario.mix[action] })));
-    this.creations = new EvenPlan(scenario.sessions, 0, plan.createPerSecond);
+    const shared = [plan, this.caller, this.addresses] as const;
+    this.creator = new SessionCreator(...shared, users, this.sessions, this.random, now);
+    this.deleter = new SessionDeleter(...shared, this.recorder, this.sessions, now);
     this.calls = new RatePlanner(
       (elapsedMs) => plan.callsPerSecond * this.multiplier * messageShare(phases, elapsedMs),
       phases.growMs,
@@ -151,10 +136,10 @@ class Run {
     const { endMs } = this.plan.phases;
     try {
       await this.tickUntil(endMs, signal);
-      await this.deleteInHurry(false);
+      await this.deleter.hurry(false);
       await this.drained(DRAIN_MS);
       // Sessions whose creation, or whose last call, was under way at the end.
-      await this.deleteInHurry(true);
+      await this.deleter.hurry(true);
     } finally {
       this.transport.close();
       this.monitor.stop();
@@ -167,10 +152,10 @@ class Run {
     return performance.now() - this.originMs;
   }
 
-  private nextDueMs(): number {
-    if (this.deletions) return this.deletions.next;
-    const calls = Math.min(this.creations.next, this.retries.next, this.calls.next);
-    return Math.min(calls, this.nextControlMs, this.plan.phases.cleanUpMs);
+  private nextDueMs(nowMs: number): number {
+    const { cleanUpMs } = this.plan.phases;
+    if (nowMs >= cleanUpMs) return this.deleter.next;
+    return Math.min(this.creator.next, this.calls.next, this.nextControlMs, cleanUpMs);
   }
 
   /** A chain of plain timers: a promise a millisecond would cost more than the ticks. */
@@ -181,7 +166,8 @@ class Run {
         if (nowMs >= endMs || signal.aborted) return resolve();
         try {
           this.tick(nowMs);
-          setTimeout(next, Math.max(TICK_MS_MIN, Math.min(TICK_MS_MAX, this.nextDueMs() - this.now())));
+          const waitMs = this.nextDueMs(nowMs) - this.now();
+          setTimeout(next, Math.max(TICK_MS_MIN, Math.min(TICK_MS_MAX, waitMs)));
         } catch (error) {
           reject(error as Error);
         }
@@ -193,59 +179,15 @@ class Run {
   private tick(nowMs: number): void {
     const { phases } = this.plan;
     if (nowMs < phases.cleanUpMs) {
-      for (const plannedMs of this.creations.due(nowMs)) this.create({ index: this.created(), failures: 0 }, plannedMs);
-      for (const { what, atMs } of this.retries.due(nowMs)) this.create(what, atMs);
+      this.creator.due(nowMs);
       for (const plannedMs of this.calls.due(nowMs)) this.act(plannedMs, nowMs);
       if (nowMs >= this.nextControlMs) this.control();
       this.sessions.cleanUp(nowMs);
     } else {
-      this.deletions ??= this.planDeletions(nowMs);
-      for (const plannedMs of this.deletions.due(nowMs)) this.deleteOne(plannedMs);
+      this.deleter.due(nowMs);
     }
     if (nowMs >= this.nextSliceMs) this.cutSlice(nowMs);
     if (nowMs >= this.nextMemoryMs) this.readMemory(nowMs);
-  }
-
-  /** The index of the session that was just taken from the plan. */
-  private created(): number {
-    return this.plan.scenario.sessions - this.creations.left - 1;
-  }
-
-  private create(task: Creation, plannedMs: number): void {
-    const user = this.users.get(Math.floor(task.index / this.plan.scenario.sessions_per_user));
-    const nowMs = this.now();
-    const from = user.heldUntilMs > nowMs ? undefined : this.addresses.take(nowMs);
-    if (!from) {
-      this.retries.add(Math.max(user.heldUntilMs, nowMs + this.plan.backOff.firstMs), task);
-      return;
-    }
-    void this.createSession(user, from, plannedMs).then((made) => {
-      if (made) return;
-      task.failures++;
-      const again = this.now() + backOffMs(this.plan.backOff, task.failures, 0, this.random());
-      if (again < this.plan.phases.cleanUpMs) this.retries.add(again, task);
-    });
-  }
-
-  private async createSession(user: User, from: ClientAddress, plannedMs: number): Promise<boolean> {
-    let plannedCreateMs = plannedMs;
-    if (user.accessToken === '') {
-      const { outcome } = await this.caller.acquire(user, from, plannedMs);
-      if (outcome.kind !== 'ok' || user.accessToken === '') return false;
-      plannedCreateMs = this.now();
-    }
-    const request: Request = { method: 'POST', path: '/api/v1/sessions', body: '{}', keep: 'all' };
-    const ended = await this.call(user, { kind: 'create', plannedMs: plannedCreateMs, from, request });
-    const id = ended.outcome.kind === 'ok' ? parse(ended.answer.body)['id'] : undefined;
-    if (typeof id !== 'string') return false;
-    this.lastCreatedMs = this.now();
-    if (this.sessions.created === 0) this.firstCreatedMs = this.lastCreatedMs;
-    this.sessions.add(id, user, this.lastCreatedMs);
-    return true;
-  }
-
-  private call(user: User, wanted: WantedCall): Promise<EndedCall> {
-    return new Promise((resolve) => this.caller.asUser(user, wanted, resolve));
   }
 
   /** One planned call of a random live session. */
@@ -270,7 +212,7 @@ class Run {
   }
 
   private requestOf(kind: Action, session: LiveSession<User>): Request {
-    const path = `/api/v1/sessions/${encodeURIComponent(session.id)}`;
+    const path = pathOf(session.id);
     if (kind === 'session') return { method: 'GET', path, keep: 'nothing' };
     if (kind === 'history') return { method: 'GET', path: `${path}/messages`, keep: 'nothing' };
     const { messages } = this.plan.scenario;
@@ -290,48 +232,6 @@ class Run {
     const bounds = { multiplierMin: min, multiplierMax: max };
     this.multiplier = nextMultiplier(this.multiplier, this.caller.interval, bounds);
     this.caller.interval = { answered: 0, refused: 0 };
-  }
-
-  private planDeletions(nowMs: number): EvenPlan {
-    const seconds = ((this.plan.phases.endMs - nowMs) * DELETE_SHARE) / 1000;
-    return new EvenPlan(this.sessions.count, nowMs, Math.max(1, this.sessions.count / Math.max(0.001, seconds)));
-  }
-
-  private deleteOne(plannedMs: number): void {
-    const from = this.addresses.take(this.now());
-    const session = this.sessions.takeOne(false);
-    if (!session) return;
-    if (!from) {
-      this.recorder.planned('delete');
-      this.recorder.unsentBecause('every address rests');
-      return;
-    }
-    void this.deleteSession(session, from, plannedMs);
-  }
-
-  private async deleteSession(session: LiveSession<User>, from: ClientAddress, plannedMs: number): Promise<void> {
-    const path = `/api/v1/sessions/${encodeURIComponent(session.id)}`;
-    const request: Request = { method: 'DELETE', path, keep: 'nothing' };
-    const { outcome } = await this.call(session.user, { kind: 'delete', plannedMs, from, request });
-    if (outcome.kind === 'ok') this.deleted++;
-  }
-
-  /** Deletes what an interruption, or the clean-up, has left: a few at once, until all is deleted or the time is over. */
-  private async deleteInHurry(anyway: boolean): Promise<void> {
-    const deadline = this.now() + HURRIED_CLEAN_UP_MS;
-    let turn = 0;
-    const worker = async () => {
-      for (;;) {
-        const session = this.now() < deadline ? this.sessions.takeOne(anyway) : undefined;
-        if (!session) return;
-        const from = this.addresses.addresses[turn++ % this.addresses.addresses.length]!;
-        await this.deleteSession(session, from, this.now());
-      }
-    };
-    await Promise.race([
-      Promise.all(Array.from({ length: HURRIED_DELETES }, worker)),
-      delay(HURRIED_CLEAN_UP_MS, undefined, { ref: false }),
-    ]);
   }
 
   private async drained(mostMs: number): Promise<void> {
@@ -367,15 +267,6 @@ class Run {
     }
   }
 
-  /** Counts the steps between creations, so that the time that the first one took does not count. */
-  private createPerSecond(): number {
-    const { created } = this.sessions;
-    const all = created === this.plan.scenario.sessions;
-    const untilMs = all ? this.lastCreatedMs : Math.min(this.now(), this.plan.phases.cleanUpMs);
-    const seconds = (untilMs - this.firstCreatedMs) / 1000;
-    return created < 2 || seconds <= 0 ? 0 : (created - 1) / seconds;
-  }
-
   private result(interrupted: boolean): RunResult {
     const { created, expired, lost } = this.sessions;
     const { cpuSeconds, cpuMost, lagP99MostMs, rssMostBytes } = this.monitor;
@@ -387,8 +278,8 @@ class Run {
       interrupted,
       recorder: this.recorder,
       moments: this.moments,
-      sessions: { created, wanted: this.plan.scenario.sessions, expired, lost, deleted: this.deleted },
-      createPerSecond: this.createPerSecond(),
+      sessions: { created, wanted: this.plan.scenario.sessions, expired, lost, deleted: this.deleter.deleted },
+      createPerSecond: this.creator.perSecond(),
       generator: { cpuSeconds, cpuMost, lagP99MostMs, rssMostBytes, connections: this.transport.connections },
       memory: this.memory,
     };

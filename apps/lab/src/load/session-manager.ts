@@ -9,6 +9,11 @@ export interface LiveSession<User> {
   place: number;
 }
 
+/** Where a session is on the server. */
+export function pathOf(sessionId: string): string {
+  return `/api/v1/sessions/${encodeURIComponent(sessionId)}`;
+}
+
 /**
  * The live sessions: created first, then each message goes to a random one. A session that was idle for `idleMs` is taken for
  * expired, as on the server, and removed by a clean-up every `cleanUpEveryMs`.

@@ -1,9 +1,10 @@
 import type { Comparison } from './baseline.js';
-import { type Chart, clock, lineChart, short } from './chart.js';
+import { clock, lineChart, short } from './chart.js';
+import { chartsOf } from './course.js';
 import { type Html, html, table } from './html.js';
 import type { Report } from './report.js';
-import { megabytes, ms, percent } from './thresholds.js';
-import { phasesOf } from '../load/phases.js';
+import { callsTable, configurationTable, countedTable, generatorTable, memoryTable } from './tables.js';
+import { ms, percent } from './thresholds.js';
 
 /** report.html: one file that needs nothing from the network, readable on paper and by a screen reader. */
 export function page(report: Report, comparisons: readonly Comparison[]): string {
@@ -39,25 +40,25 @@ export function page(report: Report, comparisons: readonly Comparison[]): string
           ${advice(report)} ${comparison(comparisons)}
           <section aria-labelledby="course">
             <h2 id="course">The course of the run</h2>
-            ${charts(report).map(lineChart)}
+            ${chartsOf(report).map(lineChart)}
           </section>
           <section aria-labelledby="calls">
             <h2 id="calls">Calls</h2>
-            ${calls(report)}
+            ${callsTable(report)}
           </section>
           <section aria-labelledby="refusals">
             <h2 id="refusals">Refusals and failures</h2>
-            ${counted('Refused calls by dimension', 'dimension', report.refused_by)}
-            ${counted('Failed calls by cause', 'cause', report.failures)}
-            ${counted('Planned calls that were not sent', 'reason', report.unsent)}
+            ${countedTable('Refused calls by dimension', 'dimension', report.refused_by)}
+            ${countedTable('Failed calls by cause', 'cause', report.failures)}
+            ${countedTable('Planned calls that were not sent', 'reason', report.unsent)}
           </section>
           <section aria-labelledby="generator">
             <h2 id="generator">Generator and services</h2>
-            ${generator(report)} ${memory(report)}
+            ${generatorTable(report)} ${memoryTable(report)}
           </section>
           <section aria-labelledby="configuration">
             <h2 id="configuration">Configuration</h2>
-            ${configuration(report)}
+            ${configurationTable(report)}
           </section>
         </main>
         <script>
@@ -135,223 +136,6 @@ function comparison(comparisons: readonly Comparison[]): Html {
     <h2 id="baseline">Beside the baseline</h2>
     ${table('This run beside the earlier one', ['figure', 'before', 'now', 'change', 'verdict'], rows)}
   </section>`;
-}
-
-function charts(report: Report): Chart[] {
-  const { moments, scenario, configuration, memory } = report;
-  const ends = moments.map(({ atMs }, index) => (moments[index + 1]?.atMs ?? report.elapsed_ms) - atMs);
-  const seconds = moments.map(({ atMs }, index) => (atMs + ends[index]!) / 1000);
-  const phases = phasesOf((scenario.minutes * 60_000) / configuration.time_scale);
-  const marks = [
-    { name: 'grow', seconds: phases.growMs / 1000 },
-    { name: 'hold', seconds: phases.holdMs / 1000 },
-    { name: 'clean up', seconds: phases.cleanUpMs / 1000 },
-  ].filter((mark) => mark.seconds < (seconds.at(-1) ?? 0));
-  const perSecond = (pick: (moment: Report['moments'][number]) => number) =>
-    moments.map((moment, index) => (pick(moment) * 1000) / Math.max(1, ends[index]!));
-  const shared = { seconds, marks };
-  const all: Chart[] = [
-    {
-      ...shared,
-      id: 'rate',
-      title: 'Rate of calls',
-      unit: 'calls per second',
-      summary: `${report.calls.sent} calls were sent, ${report.calls.ok} succeeded.`,
-      series: [
-        { name: 'planned', values: perSecond(({ planned }) => planned) },
-        { name: 'sent', values: perSecond(({ sent }) => sent) },
-        { name: 'succeeded', values: perSecond(({ ok }) => ok) },
-      ],
-    },
-    {
-      ...shared,
-      id: 'latency',
-      title: 'Latency from the planned moment',
-      unit: 'milliseconds',
-      summary: `Over the whole run the median is ${ms(report.latency.corrected.p50)}, the 99th percentile ${ms(report.latency.corrected.p99)}.`,
-      series: [
-        { name: 'median', values: moments.map(({ p50 }) => p50) },
-        { name: '95th percentile', values: moments.map(({ p95 }) => p95) },
-        { name: '99th percentile', values: moments.map(({ p99 }) => p99) },
-      ],
-    },
-    {
-      ...shared,
-      id: 'refusals',
-      title: 'Refusals by dimension',
-      unit: 'calls per second',
-      summary: `${report.calls.refused} calls were refused.`,
-      series: [...(Object.keys(report.refused_by).length > 0 ? Object.keys(report.refused_by) : ['none'])].map(
-        (name) => ({
-          name,
-          values: perSecond(({ refusedBy }) => refusedBy[name] ?? 0),
-        }),
-      ),
-    },
-    {
-      ...shared,
-      id: 'sessions',
-      title: 'Sessions and calls under way',
-      unit: 'count',
-      summary: `${report.sessions.created} sessions were created.`,
-      series: [
-        { name: 'live sessions', values: moments.map(({ sessions }) => sessions) },
-        { name: 'calls under way', values: moments.map(({ inFlight }) => inFlight) },
-        { name: 'addresses that rest', values: moments.map(({ addressesResting }) => addressesResting) },
-      ],
-    },
-    {
-      ...shared,
-      id: 'multiplier',
-      title: 'Multiplier of the rate controller',
-      unit: 'times the base rate',
-      summary: `It went from 1 to ${report.multiplier.last.toFixed(2)}, between ${report.multiplier.least.toFixed(2)} and ${report.multiplier.most.toFixed(2)}.`,
-      series: [{ name: 'multiplier', values: moments.map(({ multiplier }) => multiplier) }],
-    },
-  ];
-  const watched = memory.filter(({ samples }) => samples.length > 0);
-  const longest = [...watched].sort((a, b) => b.samples.length - a.samples.length)[0];
-  if (!longest) return all;
-  const readAt = longest.samples.map(({ atMs }) => atMs);
-  return [
-    ...all,
-    {
-      id: 'memory',
-      title: 'Resident memory of the services',
-      unit: 'MB',
-      summary: watched.map(({ service, leak }) => `${service}: ${leak.verdict}.`).join(' '),
-      seconds: readAt.map((atMs) => atMs / 1000),
-      marks,
-      series: watched.map(({ service, samples }) => {
-        const byTime = new Map(samples.map(({ atMs, bytes }) => [atMs, bytes]));
-        let last = samples[0]!.bytes;
-        return { name: service, values: readAt.map((atMs) => (last = byTime.get(atMs) ?? last) / 1_048_576) };
-      }),
-    },
-  ];
-}
-
-function calls({ kinds, latency, calls }: Report): Html {
-  const headings = [
-    'kind',
-    'sent',
-    'succeeded',
-    'refused',
-    'failed',
-    'median',
-    'p90',
-    'p95',
-    'p99',
-    'p99.9',
-    'longest',
-    'p95 uncorrected',
-    'p99 uncorrected',
-  ];
-  const row = (name: string, counts: typeof calls | Report['kinds'][number], of: Report['latency']) => [
-    name,
-    counts.sent,
-    counts.ok,
-    counts.refused,
-    counts.failed,
-    ...[
-      of.corrected.p50,
-      of.corrected.p90,
-      of.corrected.p95,
-      of.corrected.p99,
-      of.corrected.p99_9,
-      of.corrected.max,
-    ].map(ms),
-    ms(of.uncorrected.p95),
-    ms(of.uncorrected.p99),
-  ];
-  return html`<p>
-      Latency is of calls that were not refused, to the end of the answer. Corrected figures count from the moment for
-      which a call was planned, so that a stall is seen by every call that it delayed; uncorrected ones from the moment
-      at which it was sent.
-    </p>
-    ${table('Calls and latency by kind', headings, [...kinds.map((kind) => row(kind.kind, kind, kind)), row('all', calls, latency)])}`;
-}
-
-function counted(caption: string, heading: string, counts: Readonly<Record<string, number>>): Html {
-  const rows = Object.entries(counts)
-    .filter(([, count]) => count > 0)
-    .sort(([, a], [, b]) => b - a)
-    .map(([name, count]) => [name, count]);
-  return rows.length > 0 ? table(caption, [heading, 'calls'], rows) : html`<p>${caption}: none.</p>`;
-}
-
-function generator({ generator, calls }: Report): Html {
-  return table(
-    'The generator itself',
-    ['figure', 'value'],
-    [
-      ['CPU time', `${generator.cpu_seconds.toFixed(1)} s`],
-      [
-        'CPU per call',
-        generator.cpu_seconds > 0 && calls.sent > 0
-          ? `${((generator.cpu_seconds * 1e6) / calls.sent).toFixed(0)} µs`
-          : '–',
-      ],
-      ['busiest slice', `${Math.round(generator.cpu_most * 100)} % of a core`],
-      ['event loop lag, worst 99th percentile of a slice', ms(generator.lag_p99_most_ms)],
-      [
-        'calls that left more than 50 ms late',
-        `${generator.late} of ${calls.sent}, at most ${ms(generator.late_most_ms)} late`,
-      ],
-      ['resident memory, most', megabytes(generator.rss_most_bytes)],
-      ['connections opened', generator.connections],
-    ],
-  );
-}
-
-function memory({ memory }: Report): Html {
-  if (memory.length === 0) return html`<p>No service was watched.</p>`;
-  const rows = memory.map(({ service, samples, leak }) =>
-    samples.length === 0
-      ? [service, 0, '–', '–', '–', 'did not answer']
-      : [
-          service,
-          samples.length,
-          megabytes(leak.meanBytes || samples.at(-1)!.bytes),
-          leak.verdict === 'unknown' ? '–' : `${megabytes(leak.bytesPerHour)} an hour`,
-          leak.verdict === 'unknown'
-            ? '–'
-            : `${megabytes(leak.bytesPerHourLow)} to ${megabytes(leak.bytesPerHourHigh)}`,
-          leak.verdict === 'unknown' ? 'too few readings, or over less than 20 minutes' : leak.verdict,
-        ],
-  );
-  return table(
-    'Resident memory of the services after the warm-up',
-    ['service', 'readings', 'mean', 'slope', '95 % interval', 'verdict'],
-    rows,
-  );
-}
-
-function configuration({ configuration, versions, scenario, sessions }: Report): Html {
-  const rows: [string, string | number][] = [
-    [
-      'sessions',
-      `${scenario.sessions} (created ${sessions.created}, deleted ${sessions.deleted}, expired ${sessions.expired}, lost ${sessions.lost})`,
-    ],
-    ['minutes', scenario.minutes],
-    ['addresses', `${scenario.addresses}, in use ${configuration.client_addresses} (${configuration.address_mode})`],
-    ['calls per minute and address', scenario.messages_per_minute_per_address],
-    ['multiplier', `${scenario.multiplier.min} to ${scenario.multiplier.max}`],
-    [
-      'mix',
-      Object.entries(scenario.mix)
-        .map(([name, weight]) => `${name} ${weight}`)
-        .join(', '),
-    ],
-    ['tenants', scenario.tenants.map(({ name, weight }) => `${name} (${weight})`).join(', ')],
-    ['users', scenario.users],
-    ['sessions per user', scenario.sessions_per_user],
-    ['time scale', configuration.time_scale],
-    ['seed', configuration.seed],
-    ['call timeout', ms(configuration.call_timeout_ms)],
-    ...Object.entries(versions).map(([name, version]): [string, string] => [`version of ${name}`, version]),
-  ];
-  return table('Configuration and versions', ['setting', 'value'], rows);
 }
 
 const style = `
