@@ -195,6 +195,17 @@ describe('budget, two replicas', () => {
     expect(await free('all')).toMatchObject({ state: 'EXPIRED' });
   });
 
+  it('does not send anybody away to wait for a lease on a node that drains', async () => {
+    await nodes({ 'eb-1': 10, 'eb-2': 20 });
+    await allocate('drained', 10, 0, { ttl_seconds: 30 });
+    await system.client().call('drainNode', { node_id: 'eb-1' }, admin);
+    await allocate('kept', 15);
+    expect((await failure(allocate('more', 10))).details).not.toHaveProperty('retry_after_ms');
+    await allocate('short', 5, 0, { ttl_seconds: 600 });
+    const { details } = await failure(allocate('more', 10));
+    expect(details['retry_after_ms']).toBeGreaterThan(500_000);
+  });
+
   it('keeps counts exact to the last of 63 bits, or refuses them by name', async () => {
     await nodes({ 'f-1': '9007199254740993' });
     expect(await allocate('odd', '9007199254740993')).toMatchObject({ token_count: '9007199254740993' });

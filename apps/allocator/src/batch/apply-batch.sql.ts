@@ -150,8 +150,12 @@ ${placeNewSql}
     places := null;
   end if;
   if exhausted then
+    -- Of the next few leases: what ends on a node that drains helps nobody.
     select (extract(epoch from l.expires_at) * 1000000)::bigint into next_expiry_us
-      from leases l order by l.expires_at limit 1;
+      from (select * from leases order by expires_at, tenant, request_id limit 100) l
+        join allocations a on a.tenant = l.tenant and a.request_id = l.request_id
+        join nodes on nodes.node_id = a.node_id and nodes.state = 1
+      order by l.expires_at limit 1;
   end if;
 end
 $function$`;
