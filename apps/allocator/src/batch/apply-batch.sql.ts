@@ -88,8 +88,8 @@ declare
   sorted int;
   placed int := 0;
   small_max bigint;
-  -- From this many on it is worth asking first whether all of them belong on one node, in whichever order: none fits one
-  -- that has less left, together they fit, and then it still has more left than those.
+  -- From this many on it is worth asking first whether all of them belong on one node: none fits one that has less left, and
+  -- together they fit.
   together_min constant int := 4;
   least_count bigint;
   most_count bigint;

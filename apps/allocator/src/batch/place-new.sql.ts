@@ -16,8 +16,7 @@ export const placeNewSql = `  if cardinality(fresh) > 0 then
       while p <= sorted and sorted_remaining[p] < least_count loop
         p := p + 1;
       end loop;
-      if p <= sorted and most_count <= small_max and total <= sorted_remaining[p]
-          and sorted_remaining[p] - total > (case when p > 1 then sorted_remaining[p - 1] else -1 end) then
+      if p <= sorted and most_count <= small_max and total <= sorted_remaining[p] then
         place := sorted_places[p];
         node_delta[place] := node_delta[place] + total;
         if placed = n then
