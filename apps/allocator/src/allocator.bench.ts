@@ -106,6 +106,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
     withPostgres((postgres) => growth(postgres, Number(process.argv[3] ?? 10_000_000)), {
       shared_buffers: process.argv[4] ?? '1GB',
       max_wal_size: '4GB',
+      autovacuum: 'off',
     }),
 };
 
