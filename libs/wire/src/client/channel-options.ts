@@ -100,6 +100,7 @@ export function clientLimits(options: { maxHeaderListBytes: number; streamWindow
   return {
     headerListBytes: options.maxHeaderListBytes,
     headerBlockBytes: options.maxHeaderListBytes * 2,
+    maxContinuations: 32,
     streamWindowBytes: options.streamWindowBytes,
     connectionWindowBytes: CONNECTION_WINDOW_BYTES,
     heldBytes: HELD_BYTES_MAX,

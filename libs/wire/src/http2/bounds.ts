@@ -8,6 +8,8 @@ export interface SessionLimits {
   readonly headerListBytes: number;
   /** Octets of one encoded header block, over all its frames. */
   readonly headerBlockBytes: number;
+  /** CONTINUATION frames of one block, whatever they hold: empty ones cost work too. */
+  readonly maxContinuations: number;
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
   /** Octets not taken by the socket after which a peer that keeps asking is dropped. */
@@ -24,7 +26,7 @@ export interface SessionLimits {
 }
 
 export type RatedFlood = 'resets' | 'errors' | 'pings' | 'settings' | 'emptyData' | 'windowUpdates' | 'idleFrames';
-export type Flood = RatedFlood | 'continuations' | 'unreadAnswers';
+export type Flood = RatedFlood | 'continuations' | 'unreadAnswers' | 'windowOverruns';
 
 /** Counts what the peer does against the limits of one connection. */
 export class Bounds {
@@ -33,7 +35,7 @@ export class Bounds {
 
   constructor(
     readonly limits: SessionLimits,
-    /** Told which bound was exceeded, before the connection ends for it. */
+    /** Told which bound was exceeded, before the connection or stream ends for it. */
     private readonly listener: { onFlood(flood: Flood): void },
   ) {}
 

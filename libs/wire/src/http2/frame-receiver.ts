@@ -120,6 +120,7 @@ export abstract class FrameReceiver extends Session implements FrameSink {
   private onData(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
     const octets = end - start;
     if (!this.receiveWindow.take(octets)) {
+      this.onFlood('windowOverruns');
       throw new ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, 'DATA beyond the window of the connection');
     }
     if ((flags & Flag.PADDED) !== 0) {
@@ -136,6 +137,7 @@ export abstract class FrameReceiver extends Session implements FrameSink {
     if (fault !== undefined) {
       // The stream ends, the connection goes on: its window gets back what the frame took.
       this.consumedLast(octets);
+      if (fault.code === ErrorCode.FLOW_CONTROL_ERROR) this.onFlood('windowOverruns');
       throw fault;
     }
     if (octets > end - start) this.consumed(stream, octets - (end - start));

@@ -1,9 +1,6 @@
 /** Header blocks that span frames (RFC 9113 §4.3 and §6.10): HEADERS without END_HEADERS, then CONTINUATION. */
 import type { Bounds } from './bounds.js';
 
-/** CONTINUATION frames of one block at most, whatever they hold: empty ones cost work too. */
-const CONTINUATIONS_MAX = 32;
-
 export class HeaderAssembly {
   readonly startedAt = Date.now();
   private readonly parts: Buffer[] = [];
@@ -28,7 +25,7 @@ export class HeaderAssembly {
   }
 
   continue(fragment: Buffer): void {
-    if (++this.continuations > CONTINUATIONS_MAX) {
+    if (++this.continuations > this.bounds.limits.maxContinuations) {
       this.bounds.exceeded('continuations', 'a header block of too many CONTINUATION frames');
     }
     this.add(fragment);

@@ -45,7 +45,7 @@ export abstract class Session extends FrameSender {
   protected abstract lastPeerStreamId(): number;
   /** END_STREAM has left on a stream, which is about to close if the peer has ended it too. */
   onEndSent(_stream: Stream): void {}
-  /** A bound was exceeded; the connection ends. */
+  /** A bound was exceeded; the connection ends, or the stream whose window was overrun. */
   onFlood(_flood: Flood): void {}
 
   protected override onDataSent(): void {

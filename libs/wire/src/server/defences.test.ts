@@ -1,4 +1,5 @@
 /** Each defence: what a client does, which counter tells of it, and how the connection ends. */
+import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Fields } from '../fields.js';
 import { ErrorCode } from '../http2/errors.js';
@@ -29,6 +30,8 @@ const many = (count: number, make: (at: number) => Buffer): Buffer =>
 const hold = (): void => {};
 
 interface Row {
+  /** The setting that bounds it. */
+  readonly setting: keyof Http2ServerOptions;
   readonly options?: Http2ServerOptions;
   readonly handler?: (stream: ServerStream) => void;
   readonly preface?: Buffer;
@@ -36,12 +39,14 @@ interface Row {
   readonly counter: keyof Http2ServerCounters;
   readonly goaway?: number;
   readonly reset?: number;
+  readonly status?: string;
 }
 
 const CALM = ErrorCode.ENHANCE_YOUR_CALM;
 
 const FLOODS: Record<string, Row> = {
   'rapid reset': {
+    setting: 'resets',
     attack: (peer) =>
       peer.send(
         many(1_000, (at) => Buffer.concat([f.headers(at * 2 + 1, POST, true), f.reset(at * 2 + 1, ErrorCode.CANCEL)])),
@@ -51,6 +56,7 @@ const FLOODS: Record<string, Row> = {
     goaway: CALM,
   },
   'resets of ours, provoked': {
+    setting: 'errors',
     attack: (peer) =>
       peer.send(many(2_000, (at) => Buffer.concat([f.headers(at * 2 + 1, POST), f.windowUpdate(at * 2 + 1, 0)]))),
     handler: hold,
@@ -58,17 +64,20 @@ const FLOODS: Record<string, Row> = {
     goaway: CALM,
   },
   'malformed requests': {
+    setting: 'errors',
     attack: (peer) => peer.send(many(2_000, (at) => f.headers(at * 2 + 1, [[':method', 'GET']], true))),
     counter: 'errorFloods',
     goaway: CALM,
   },
   'requests above the concurrent streams': {
+    setting: 'errors',
     attack: (peer) => peer.send(many(2_000, (at) => f.headers(at * 2 + 1, POST))),
     handler: hold,
     counter: 'errorFloods',
     goaway: CALM,
   },
   'empty CONTINUATION': {
+    setting: 'maxContinuations',
     attack: (peer) =>
       peer.send(
         f.frame(FrameType.HEADERS, 0, 1),
@@ -78,6 +87,7 @@ const FLOODS: Record<string, Row> = {
     goaway: CALM,
   },
   'a header block without end': {
+    setting: 'maxHeaderListBytes',
     attack: (peer) =>
       peer.send(
         f.frame(FrameType.HEADERS, 0, 1),
@@ -86,9 +96,20 @@ const FLOODS: Record<string, Row> = {
     counter: 'continuationFloods',
     goaway: CALM,
   },
-  SETTINGS: { attack: (peer) => peer.send(many(50, () => f.settings())), counter: 'settingsFloods', goaway: CALM },
-  PING: { attack: (peer) => peer.send(many(200, () => f.ping())), counter: 'pingFloods', goaway: CALM },
+  SETTINGS: {
+    setting: 'settings',
+    attack: (peer) => peer.send(many(50, () => f.settings())),
+    counter: 'settingsFloods',
+    goaway: CALM,
+  },
+  PING: {
+    setting: 'pings',
+    attack: (peer) => peer.send(many(200, () => f.ping())),
+    counter: 'pingFloods',
+    goaway: CALM,
+  },
   'empty DATA': {
+    setting: 'emptyData',
     attack: (peer) =>
       peer.send(
         f.headers(1, POST),
@@ -99,6 +120,7 @@ const FLOODS: Record<string, Row> = {
     goaway: CALM,
   },
   WINDOW_UPDATE: {
+    setting: 'windowUpdates',
     attack: (peer) =>
       peer.send(
         f.headers(1, POST),
@@ -109,16 +131,19 @@ const FLOODS: Record<string, Row> = {
     goaway: CALM,
   },
   PRIORITY: {
+    setting: 'idleFrames',
     attack: (peer) => peer.send(many(2_000, () => f.frame(FrameType.PRIORITY, 0, 1, Buffer.alloc(5)))),
     counter: 'idleFrameFloods',
     goaway: CALM,
   },
   'acknowledgements of nothing': {
+    setting: 'idleFrames',
     attack: (peer) => peer.send(many(1_000, () => Buffer.concat([f.ping(true), f.settingsAck]))),
     counter: 'idleFrameFloods',
     goaway: CALM,
   },
   'GOAWAY again and again': {
+    setting: 'idleFrames',
     attack: (peer) =>
       peer.send(
         f.headers(1, POST),
@@ -129,11 +154,13 @@ const FLOODS: Record<string, Row> = {
     goaway: CALM,
   },
   'unknown frames': {
+    setting: 'idleFrames',
     attack: (peer) => peer.send(many(2_000, () => f.frame(0xbe, 0, 0))),
     counter: 'idleFrameFloods',
     goaway: CALM,
   },
   'an HPACK bomb': {
+    setting: 'maxHeaderListBytes',
     // One entry of 4 KB in the table, then thousands of references to it.
     attack: (peer) => {
       const entry = Buffer.concat([
@@ -146,6 +173,7 @@ const FLOODS: Record<string, Row> = {
     counter: 'headersTooLarge',
   },
   'answers that are not read': {
+    setting: 'maxHeldBytes',
     options: { maxHeldBytes: 1_000, pings: { burst: 1e9, perSecond: 1 } },
     attack: (peer) => {
       peer.socket.pause();
@@ -157,6 +185,7 @@ const FLOODS: Record<string, Row> = {
 
 const SLOW: Record<string, Row> = {
   'no preface': {
+    setting: 'prefaceTimeoutMs',
     options: { prefaceTimeoutMs: 40 },
     preface: PREFACE.subarray(0, 10),
     attack: hold,
@@ -164,6 +193,7 @@ const SLOW: Record<string, Row> = {
     goaway: ErrorCode.PROTOCOL_ERROR,
   },
   'a preface without SETTINGS': {
+    setting: 'prefaceTimeoutMs',
     options: { prefaceTimeoutMs: 40 },
     preface: PREFACE,
     attack: hold,
@@ -171,24 +201,28 @@ const SLOW: Record<string, Row> = {
     goaway: ErrorCode.PROTOCOL_ERROR,
   },
   'no acknowledgement of SETTINGS': {
+    setting: 'settingsTimeoutMs',
     options: { settingsTimeoutMs: 40 },
     attack: hold,
     counter: 'settingsTimeouts',
     goaway: ErrorCode.SETTINGS_TIMEOUT,
   },
   'a header block without its end': {
+    setting: 'headersTimeoutMs',
     options: { headersTimeoutMs: 40 },
     attack: (peer) => peer.send(f.frame(FrameType.HEADERS, 0, 1, f.block(POST))),
     counter: 'headersTimeouts',
     goaway: CALM,
   },
   'half a frame': {
+    setting: 'headersTimeoutMs',
     options: { headersTimeoutMs: 40 },
     attack: (peer) => peer.send(f.headers(1, POST).subarray(0, 12)),
     counter: 'headersTimeouts',
     goaway: CALM,
   },
   'half a body': {
+    setting: 'bodyTimeoutMs',
     options: { bodyTimeoutMs: 40 },
     attack: (peer) => peer.send(f.headers(1, POST), f.data(1, 'a')),
     handler: hold,
@@ -196,6 +230,7 @@ const SLOW: Record<string, Row> = {
     reset: ErrorCode.CANCEL,
   },
   'a zero window': {
+    setting: 'writeTimeoutMs',
     options: { writeTimeoutMs: 40 },
     preface: Buffer.concat([PREFACE, f.settings([4, 0])]),
     attack: (peer) => peer.send(f.headers(1, POST), f.data(1, 'a', true)),
@@ -204,6 +239,7 @@ const SLOW: Record<string, Row> = {
     reset: ErrorCode.CANCEL,
   },
   'a socket that is not read': {
+    setting: 'writeTimeoutMs',
     options: { writeTimeoutMs: 80 },
     preface: Buffer.concat([PREFACE, f.settings([4, 2 ** 31 - 1]), f.windowUpdate(0, 2 ** 30)]),
     attack: (peer) => {
@@ -217,6 +253,7 @@ const SLOW: Record<string, Row> = {
     counter: 'writeTimeouts',
   },
   'an idle connection': {
+    setting: 'idleTimeoutMs',
     options: { idleTimeoutMs: 40 },
     attack: hold,
     counter: 'idleTimeouts',
@@ -224,7 +261,65 @@ const SLOW: Record<string, Row> = {
   },
 };
 
-for (const [kind, rows] of Object.entries({ floods: FLOODS, 'slow clients': SLOW })) {
+const SIZES: Record<string, Row> = {
+  'more fields than allowed': {
+    setting: 'maxHeaderCount',
+    attack: (peer) =>
+      peer.send(f.headers(1, [...POST, ...Array.from({ length: 101 }, () => ['a', 'b'] as const)], true)),
+    counter: 'headersTooLarge',
+    status: '431',
+  },
+  'a header list above the size': {
+    setting: 'maxHeaderListBytes',
+    attack: (peer) => {
+      const block = f.block([...POST, ['a', 'x'.repeat(20_000)], ['b', 'x'.repeat(20_000)]]);
+      peer.send(
+        f.frame(FrameType.HEADERS, Flag.END_STREAM, 1, block.subarray(0, 16_000)),
+        f.frame(FrameType.CONTINUATION, 0, 1, block.subarray(16_000, 32_000)),
+        f.frame(FrameType.CONTINUATION, Flag.END_HEADERS, 1, block.subarray(32_000)),
+      );
+    },
+    counter: 'headersTooLarge',
+    status: '431',
+  },
+  'more streams than allowed': {
+    setting: 'maxConcurrentStreams',
+    options: { maxConcurrentStreams: 2 },
+    attack: (peer) => peer.send(many(3, (at) => f.headers(at * 2 + 1, POST))),
+    handler: hold,
+    counter: 'refusedStreams',
+    reset: ErrorCode.REFUSED_STREAM,
+  },
+  'a body above the window of its stream': {
+    setting: 'streamWindowBytes',
+    options: { streamWindowBytes: 20_000 },
+    attack: (peer) => peer.send(f.headers(1, POST), f.data(1, Buffer.alloc(16_000)), f.data(1, Buffer.alloc(16_000))),
+    handler: (stream) => stream.pause(),
+    counter: 'windowOverruns',
+    reset: ErrorCode.FLOW_CONTROL_ERROR,
+  },
+  'bodies above the window of the connection': {
+    setting: 'connectionWindowBytes',
+    options: { connectionWindowBytes: 65_535 },
+    attack: (peer) =>
+      peer.send(
+        many(5, (at) => Buffer.concat([f.headers(at * 2 + 1, POST), f.data(at * 2 + 1, Buffer.alloc(16_000))])),
+      ),
+    handler: (stream) => stream.pause(),
+    counter: 'windowOverruns',
+    goaway: ErrorCode.FLOW_CONTROL_ERROR,
+  },
+  'a malformed request': {
+    setting: 'errors',
+    attack: (peer) => peer.send(f.headers(1, [[':method', 'GET']], true)),
+    counter: 'malformed',
+    reset: ErrorCode.PROTOCOL_ERROR,
+  },
+};
+
+const KINDS = { floods: FLOODS, 'slow clients': SLOW, sizes: SIZES };
+
+for (const [kind, rows] of Object.entries(KINDS)) {
   describe(`${kind}`, () => {
     for (const [name, row] of Object.entries(rows)) {
       it(`${name}`, async () => {
@@ -238,10 +333,29 @@ for (const [kind, rows] of Object.entries({ floods: FLOODS, 'slow clients': SLOW
         }
         if (row.reset !== undefined)
           expect(await peer.seeType(FrameType.RST_STREAM)).toMatchObject({ code: row.reset });
+        if (row.status !== undefined)
+          expect((await peer.seeType(FrameType.HEADERS)).fields![0]).toEqual([':status', row.status]);
       });
     }
   });
 }
+
+describe('every bound', () => {
+  const rows = Object.values(KINDS).flatMap((all) => Object.values(all));
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+  const table = readme.slice(readme.indexOf('### Defences'), readme.indexOf('## Checks'));
+
+  it('has a setting with a default, a counter, a test and its line in the README', async () => {
+    served = await Served.start(hold);
+    const { settings, counters } = served.server;
+    expect([...new Set(rows.map(({ setting }) => setting))].toSorted()).toEqual(Object.keys(settings).toSorted());
+    // What these count is not a bound that was hit, or is more than one.
+    const totals = ['connections', 'open', 'streams', 'requests', 'clientResets', 'connectionErrors'];
+    const bounds = Object.keys(counters).filter((name) => !totals.includes(name));
+    expect([...new Set(rows.map(({ counter }) => counter))].toSorted()).toEqual(bounds.toSorted());
+    for (const name of [...Object.keys(settings), ...bounds]) expect(table, name).toContain(`\`${name}\``);
+  });
+});
 
 describe('what is not an attack', () => {
   it('a download of many WINDOW_UPDATEs and PINGs', async () => {

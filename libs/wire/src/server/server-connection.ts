@@ -37,6 +37,7 @@ const FLOOD_COUNTERS: Readonly<Record<Flood, keyof Http2ServerCounters>> = {
   idleFrames: 'idleFrameFloods',
   continuations: 'continuationFloods',
   unreadAnswers: 'unreadAnswers',
+  windowOverruns: 'windowOverruns',
 };
 
 export class ServerConnection extends FrameReceiver {

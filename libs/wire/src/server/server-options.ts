@@ -9,6 +9,8 @@ export interface Http2ServerOptions {
   maxHeaderListBytes?: number;
   /** Fields of one header list; more are answered with 431. */
   maxHeaderCount?: number;
+  /** CONTINUATION frames of one header block. */
+  maxContinuations?: number;
   /** Receive window of each stream, in octets. */
   streamWindowBytes?: number;
   /** Receive window of a connection: request bodies it may hold unread, over all streams, in octets. */
@@ -48,6 +50,7 @@ export function serverSettings(options: Http2ServerOptions): Http2ServerSettings
     maxConcurrentStreams: 250,
     maxHeaderListBytes: 32_768,
     maxHeaderCount: 100,
+    maxContinuations: 32,
     streamWindowBytes: 65_535,
     connectionWindowBytes: 1024 * 1024,
     maxHeldBytes: 1024 * 1024,
@@ -102,6 +105,8 @@ export interface Http2ServerCounters {
   windowUpdateFloods: number;
   idleFrameFloods: number;
   continuationFloods: number;
+  /** Connections or streams ended because the client sent more DATA than their window. */
+  windowOverruns: number;
   /** Connections or streams ended because something took too long. */
   prefaceTimeouts: number;
   settingsTimeouts: number;
@@ -132,6 +137,7 @@ export function noCounts(): Http2ServerCounters {
     windowUpdateFloods: 0,
     idleFrameFloods: 0,
     continuationFloods: 0,
+    windowOverruns: 0,
     prefaceTimeouts: 0,
     settingsTimeouts: 0,
     headersTimeouts: 0,
