@@ -41,9 +41,4 @@ export class VerdictCache<Verdict> {
     if (!this.young.has(text)) this.youngCharacters += text.length;
     this.young.set(text, verdict);
   }
-
-  delete(text: string): void {
-    if (this.young.delete(text)) this.youngCharacters -= text.length;
-    this.old.delete(text);
-  }
 }
