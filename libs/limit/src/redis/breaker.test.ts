@@ -73,3 +73,26 @@ test('closed: nothing is probed any more', async () => {
   await vi.advanceTimersByTimeAsync(10_000);
   expect(probes).toBe(0);
 });
+
+test.each(['an answer', 'none'])(
+  'closed while a probe is under way that gets %s: nothing more happens',
+  async (how) => {
+    const asked = Promise.withResolvers<void>();
+    const own = new Breaker({
+      probe: () => {
+        probes++;
+        return asked.promise;
+      },
+      probeEveryMs: 100,
+      failuresMax: 3,
+      onChange: (state) => changes.push(state),
+    });
+    own.open('closed');
+    await vi.advanceTimersByTimeAsync(100);
+    own.close();
+    if (how === 'none') asked.reject(new Error('no answer'));
+    else asked.resolve();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect([probes, changes]).toEqual([1, ['lost']]);
+  },
+);

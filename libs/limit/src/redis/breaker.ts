@@ -55,8 +55,10 @@ export class Breaker {
     this.#probeLater();
   }
 
+  /** Asks no more, also when a probe is under way. */
   close(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#state = 'lost';
   }
 
