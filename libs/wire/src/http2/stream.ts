@@ -2,6 +2,7 @@ import { ErrorCode } from './errors.js';
 import type { HeaderBlock } from './header-block.js';
 import { ReceiveWindow, SendWindow } from './flow-control.js';
 import type { Session } from './session.js';
+import { SendQueue } from './send-queue.js';
 import { afterEndReceived, afterEndSent, maySend, mayReceive, StreamState } from './stream-state.js';
 import type { Fields } from '../fields.js';
 
@@ -32,9 +33,6 @@ export interface StreamHandler {
 
 /** Octets queued on a stream from which on `write` asks to wait. */
 const QUEUE_OCTETS = 65_536;
-/** Queued pieces up to this size are joined, in buffers of this one. */
-const JOIN_OCTETS = 1_024;
-const TAIL_OCTETS = 16_384;
 /** Held slices below this size are copied, so that they do not keep a whole read buffer alive. */
 const COPY_HELD_OCTETS = 4_096;
 
@@ -57,14 +55,7 @@ export class Stream {
   /** The stream is in the connection's list of writers. */
   scheduled = false;
 
-  private queue: Uint8Array[] | undefined;
-  private queueAt = 0;
-  /** The end of the queue, still being filled. */
-  private tail: Uint8Array | undefined;
-  private tailFrom = 0;
-  private tailUsed = 0;
-  private queued = 0;
-  private headOffset = 0;
+  private queue: SendQueue | undefined;
   private endQueued = false;
   private trailersQueued: Fields | undefined;
   private drainDue = false;
@@ -99,60 +90,35 @@ export class Stream {
 
   /** Octets waiting to be sent. */
   get queuedOctets(): number {
-    return this.queued;
+    return this.queue === undefined ? 0 : this.queue.octets;
   }
 
   /** Sends DATA; the bytes must not change afterwards. False: wait for `onDrain`. Ignored once the stream cannot send. */
   write(bytes: Uint8Array): boolean {
     if (!maySend(this.state) || this.endQueued || bytes.length === 0) return true;
-    if (this.queued === 0 && this.session.maySendNow(this, bytes.length)) {
+    if (this.queue === undefined && this.session.maySendNow(this, bytes.length)) {
       this.session.sendData(this, bytes, 0, bytes.length, false);
       return true;
     }
-    this.enqueue(bytes);
+    (this.queue ??= new SendQueue()).push(bytes);
     return this.sendQueued();
   }
 
-  /** As `write`, of two pieces; the first is copied. */
+  /** As `write`, of two pieces; the first is short and is copied. */
   writePrefixed(prefix: Uint8Array, bytes: Uint8Array): boolean {
     if (this.writeNow(prefix, bytes, false) || !maySend(this.state) || this.endQueued) return true;
-    this.enqueue(prefix);
-    if (bytes.length > 0) this.enqueue(bytes);
+    const queue = (this.queue ??= new SendQueue());
+    queue.push(prefix);
+    if (bytes.length > 0) queue.push(bytes);
     return this.sendQueued();
   }
 
   private sendQueued(): boolean {
     this.session.schedule(this);
     this.session.pump();
-    if (this.queued < QUEUE_OCTETS) return true;
+    if (this.queuedOctets < QUEUE_OCTETS) return true;
     this.drainDue = true;
     return false;
-  }
-
-  /** Small pieces are joined, so that many of them make few frames. */
-  private enqueue(bytes: Uint8Array): void {
-    const { length } = bytes;
-    const queue = (this.queue ??= []);
-    this.queued += length;
-    if (length > JOIN_OCTETS) {
-      this.closeTail();
-      queue.push(bytes);
-      return;
-    }
-    if (this.tail === undefined || this.tailUsed + length > this.tail.length) {
-      this.closeTail();
-      this.tail = Buffer.allocUnsafeSlow(TAIL_OCTETS);
-      this.tailFrom = this.tailUsed = 0;
-    }
-    this.tail.set(bytes, this.tailUsed);
-    this.tailUsed += length;
-  }
-
-  /** What is in the tail stands in the queue; it is filled further from there on. */
-  private closeTail(): void {
-    if (this.tail === undefined || this.tailUsed === this.tailFrom) return;
-    this.queue!.push(this.tail.subarray(this.tailFrom, this.tailUsed));
-    this.tailFrom = this.tailUsed;
   }
 
   /**
@@ -160,7 +126,7 @@ export class Stream {
    * @returns false when nothing was done.
    */
   writeNow(prefix: Uint8Array, bytes: Uint8Array, end: boolean): boolean {
-    if (!maySend(this.state) || this.endQueued || this.queued > 0) return false;
+    if (!maySend(this.state) || this.endQueued || this.queue !== undefined) return false;
     const octets = prefix.length + bytes.length;
     if (bytes.length > this.session.outbox.copyOctets || !this.session.maySendNow(this, octets)) return false;
     this.session.sendJoined(this, prefix, bytes, end);
@@ -177,8 +143,9 @@ export class Stream {
 
   /** Data has been waiting to be sent for `ms` without any of it leaving. */
   stalled(now: number, ms: number): boolean {
-    if (this.queued === 0 || this.queued !== this.stalledAt) {
-      this.stalledAt = this.queued;
+    const { queuedOctets } = this;
+    if (queuedOctets === 0 || queuedOctets !== this.stalledAt) {
+      this.stalledAt = queuedOctets;
       this.stalledSince = now;
       return false;
     }
@@ -189,7 +156,7 @@ export class Stream {
   end(): void {
     if (!maySend(this.state) || this.endQueued) return;
     this.endQueued = true;
-    if (this.queued > 0) return;
+    if (this.queue !== undefined) return;
     this.session.sendData(this, NOTHING, 0, 0, true);
     this.sentEnd();
   }
@@ -199,7 +166,7 @@ export class Stream {
     if (!maySend(this.state) || this.endQueued) return;
     this.endQueued = true;
     this.trailersQueued = trailers;
-    if (this.queued === 0) this.sendTrailers();
+    if (this.queue === undefined) this.sendTrailers();
   }
 
   /** Sends RST_STREAM and forgets the stream; the handler hears nothing more. */
@@ -278,25 +245,18 @@ export class Stream {
 
   /** Sends one frame from the queue. */
   sendSome(): number {
-    const queue = this.queue;
-    if (queue !== undefined && this.queued > 0) {
-      if (this.queueAt === queue.length) this.closeTail();
-      const head = queue[this.queueAt]!;
-      const octets = this.session.sendable(this, head.length - this.headOffset);
+    const { queue } = this;
+    if (queue !== undefined) {
+      const head = queue.head();
+      const { from } = queue;
+      const octets = this.session.sendable(this, head.length - from);
       if (octets <= 0) return this.sendWindow.available <= 0 ? Sent.STREAM_BLOCKED : Sent.CONNECTION_BLOCKED;
-      const from = this.headOffset;
-      this.queued -= octets;
-      if (this.queued === 0) this.tail = undefined;
-      if (from + octets === head.length) {
-        this.headOffset = 0;
-        if (++this.queueAt === queue.length) {
-          queue.length = 0;
-          this.queueAt = 0;
-        }
-      } else this.headOffset = from + octets;
-      const last = this.queued === 0 && this.endQueued && this.trailersQueued === undefined;
+      queue.sent(octets);
+      const empty = queue.octets === 0;
+      if (empty) this.queue = undefined;
+      const last = empty && this.endQueued && this.trailersQueued === undefined;
       this.session.sendData(this, head, from, from + octets, last);
-      if (this.queued > 0) return Sent.MORE;
+      if (!empty) return Sent.MORE;
       if (last) this.sentEnd();
     }
     if (this.trailersQueued !== undefined) this.sendTrailers();
@@ -305,7 +265,7 @@ export class Stream {
       this.handler.onDrain();
     }
     // The handler may have written more.
-    return this.queued > 0 ? Sent.MORE : Sent.EMPTY;
+    return this.queue === undefined ? Sent.EMPTY : Sent.MORE;
   }
 
   private sendTrailers(): void {
@@ -332,8 +292,6 @@ export class Stream {
   private discard(): void {
     this.state = StreamState.CLOSED;
     this.queue = undefined;
-    this.queueAt = this.queued = 0;
-    this.tail = undefined;
     this.trailersQueued = undefined;
     this.endQueued = true;
     this.dropHeld();
