@@ -32,9 +32,24 @@ it('says that it does not know when there are too few readings', () => {
   expect(judgeLeak([]).verdict).toBe('unknown');
 });
 
-it('does not judge a run of a few minutes, in which caches still fill', () => {
-  const scaled = samples(100).map(({ atMs, bytes }) => ({ atMs: atMs / 60, bytes }));
-  expect(judgeLeak(scaled).verdict).toBe('unknown');
+it('tells the slope of a run of a few minutes, in which caches still fill, but does not judge it', () => {
+  const short = samples(100).map(({ atMs, bytes }) => ({ atMs: atMs / 60, bytes }));
+  expect(judgeLeak(short).verdict).toBe('too short');
+  expect(judgeLeak(short).bytesPerHourLow).toBeGreaterThan(0);
+});
+
+it.each([
+  ['fills more and more slowly', (hour: number) => 150 - 50 * Math.exp(-hour)],
+  ['takes a step and then stays, creeping', (hour: number) => (hour < 1.9 ? 120 + 35 * hour : 243 + 2 * hour)],
+  ['is given back late', (hour: number) => (hour < 3.5 ? 100 + hour : 80)],
+])('does not take a heap for a leak that %s', (_, megabytes) => {
+  const shaped = Array.from({ length: 240 }, (_, minute) => ({
+    atMs: minute * MINUTE,
+    bytes: (megabytes(minute / 60) + random()) * MB,
+  }));
+  expect(judgeLeak(shaped).verdict).toBe('steady');
+  const leaking = shaped.map(({ atMs, bytes }) => ({ atMs, bytes: bytes + (atMs / 3_600_000) * 20 * MB }));
+  if (megabytes(4) > 100) expect(judgeLeak(leaking).verdict).toBe('grows');
 });
 
 it('finds no leak in memory that never changes', () => {

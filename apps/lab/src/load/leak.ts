@@ -12,22 +12,25 @@ export interface LeakVerdict {
   /** What the process held on average after the warm-up. */
   readonly meanBytes: number;
   readonly blocks: number;
-  /** `unknown`: too few readings, or over too short a time to tell a leak from caches that fill. */
-  readonly verdict: 'steady' | 'grows' | 'unknown';
+  /** `unknown`: too few readings; `too short`: a slope, but over too short a time to tell a leak from caches that fill. */
+  readonly verdict: 'steady' | 'grows' | 'too short' | 'unknown';
 }
 
 /** The share of the run that is warm-up: caches fill and the collector finds its size. */
 const WARM_UP_SHARE = 0.3;
 const BLOCKS = 20;
 const BLOCKS_MIN = 8;
+/** Readings span a little less than the run. */
+const SPAN_SHARE = 0.95;
 /** Growth that is certain but slower than this share of the memory held, per hour, is not called a leak. */
-const TOLERATED_PER_HOUR = 0.02;
+const TOLERATED_PER_HOUR = 0.03;
 const HOUR_MS = 3_600_000;
-/** What grows for less than this need not go on growing. */
-const SPAN_MS_MIN = 20 * 60_000;
+/** What grows for less than this need not go on growing: a process of Node fills its heap for most of its first hour. */
+export const JUDGED_FROM_MS = HOUR_MS;
 
 /**
- * Whether resident memory grows: the least-squares slope over the readings after the warm-up, with a t interval.
+ * Whether resident memory grows: the least-squares slope over the readings after the warm-up, with a t interval. It has to grow
+ * with certainty, and still in the second half: a heap that takes a step and then stays, or that fills more and more slowly, is no leak.
  *
  * Readings next to each other are alike (the collector's saw-tooth is longer than the time between two), which would make the
  * interval too narrow; so they are first averaged into at most 20 blocks.
@@ -38,20 +41,27 @@ export function judgeLeak(samples: readonly MemorySample[]): LeakVerdict {
   const steady = samples.filter(({ atMs }) => atMs >= first + (last - first) * WARM_UP_SHARE);
   const blocks = blockMeans(steady, Math.min(BLOCKS, Math.floor(steady.length / 2)));
   const meanBytes = blocks.reduce((sum, { bytes }) => sum + bytes, 0) / Math.max(1, blocks.length);
-  if (blocks.length < BLOCKS_MIN || last - first < SPAN_MS_MIN) {
+  if (blocks.length < BLOCKS_MIN) {
     const nothing = { bytesPerHour: 0, bytesPerHourLow: 0, bytesPerHourHigh: 0 };
     return { ...nothing, meanBytes, blocks: blocks.length, verdict: 'unknown' };
   }
   const { slope, standardError } = leastSquares(blocks);
   const margin = studentT95(blocks.length - 2) * standardError;
   const low = (slope - margin) * HOUR_MS;
+  const lately = leastSquares(blocks.slice(blocks.length >> 1)).slope * HOUR_MS;
+  const tolerated = TOLERATED_PER_HOUR * meanBytes;
   return {
     bytesPerHour: slope * HOUR_MS,
     bytesPerHourLow: low,
     bytesPerHourHigh: (slope + margin) * HOUR_MS,
     meanBytes,
     blocks: blocks.length,
-    verdict: low > TOLERATED_PER_HOUR * meanBytes ? 'grows' : 'steady',
+    verdict:
+      last - first < JUDGED_FROM_MS * SPAN_SHARE
+        ? 'too short'
+        : low > tolerated && lately > tolerated
+          ? 'grows'
+          : 'steady',
   };
 }
 

@@ -96,8 +96,10 @@ describe('a load run', () => {
         : undefined;
     const { gateway, report } = await run({ refuse }, small);
     expect(report.refused_by['ip']).toBe(report.calls.refused);
-    const perAddress = gateway.seen.filter(({ path, method }) => path.endsWith('/messages') && method === 'POST');
-    expect(perAddress.length).toBeLessThanOrEqual(8);
+    // A few are under way before the first refusal comes; none follow.
+    const messages = gateway.seen.filter(({ path, method }) => path.endsWith('/messages') && method === 'POST');
+    const planned = report.kinds.find(({ kind }) => kind === 'message')!.planned;
+    expect(messages.length).toBeLessThan(planned / 2);
     expect(report.unsent['every address rests']).toBeGreaterThan(20);
     // Deleted all the same, in the end.
     expect(gateway.sessions.size).toBe(0);

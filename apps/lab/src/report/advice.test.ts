@@ -9,7 +9,7 @@ import { type Report, reportOf } from './report.js';
 function reportWith(
   calls: number,
   refusedBy: Record<string, number>,
-  options: { timeScale: number; scaled?: boolean },
+  options: { timeScale: number; scaled?: boolean; lateSlices?: number },
 ): Report {
   const plan = planOf(readScenario('heavy_load'), {
     baseUrl: 'http://127.0.0.1:1',
@@ -29,6 +29,12 @@ function reportWith(
   for (const [blockedBy, count] of Object.entries(refusedBy)) {
     for (let call = 0; call < count; call++) record({ kind: 'refused', blockedBy, retryAfterMs: 0 });
   }
+  const moment = { phase: 'hold', sessions: 1, multiplier: 1, inFlight: 0, addressesResting: 0 } as const;
+  const moments = Array.from({ length: 100 }, (_, index) => ({
+    ...recorder.cut(index),
+    ...moment,
+    generator: { cpu: 0.1, lagP99Ms: index < (options.lateSlices ?? 0) ? 60 : 1, rssBytes: 1 },
+  }));
   const result: RunResult = {
     plan,
     startedAt: '',
@@ -36,10 +42,10 @@ function reportWith(
     elapsedMs: plan.phases.endMs,
     interrupted: false,
     recorder,
-    moments: [],
+    moments,
     sessions: { created: 1000, wanted: 1000, expired: 0, lost: 0, deleted: 1000 },
     createPerSecond: 0.6 * options.timeScale,
-    generator: { cpuSeconds: 1, cpuMost: 0.1, lagP99MostMs: 1, rssMostBytes: 1, connections: 1 },
+    generator: { cpuSeconds: 1, cpuMost: 0.1, lagP99MostMs: 60, rssMostBytes: 1, connections: 1 },
     memory: [],
   };
   return reportOf(result, {});
@@ -53,6 +59,13 @@ const advice = (...args: Parameters<typeof reportWith>) =>
 describe('advice', () => {
   it('is not given for a run that met everything', () => {
     expect(reportWith(1000, {}, { timeScale: 1 })).toMatchObject({ passed: true, advice: [] });
+  });
+
+  it('begins with the generator when that was busy itself, for more than a moment', () => {
+    expect(reportWith(1000, {}, { timeScale: 1, lateSlices: 5 }).advice).toEqual([]);
+    const { advice } = reportWith(1000, {}, { timeScale: 1, lateSlices: 6 });
+    expect(advice[0]?.text).toContain('The generator was busy itself');
+    expect(advice[0]?.figures).toBe('in 6 of 100 slices its event loop was up to 60 ms late (99th percentile)');
   });
 
   it('names the setting and the command when the budget has run out, and no limits per minute', () => {

@@ -85,6 +85,9 @@ function notes(report: Report): Html[] {
         `Each of ${configuration.client_addresses} addresses was asked for ${short(configuration.calls_per_address_per_real_minute)} calls a real minute at full rate.`,
     );
   }
+  if (report.scenario.leak_check && report.memory.every(({ leak }) => leak.verdict === 'too short')) {
+    lines.push('Memory is not judged: in runs of less than an hour, caches that fill look like leaks.');
+  }
   for (const reason of report.generator.clouded) lines.push(`The figures are in doubt: ${reason}.`);
   return lines.map((line) => html`<p class="note">${line}</p>`);
 }

@@ -76,6 +76,8 @@ export interface Report {
 const CPU_CLOUDED = 0.8;
 const LAG_CLOUDED_MS = 50;
 const LATE_SHARE_CLOUDED = 0.01;
+/** A busy slice or two in a hundred do not cloud a run. */
+const SLICES_SHARE_CLOUDED = 0.05;
 
 /** @param versions of what took part, by name */
 export function reportOf(result: RunResult, versions: Readonly<Record<string, string>>): Report {
@@ -144,14 +146,17 @@ export function reportOf(result: RunResult, versions: Readonly<Record<string, st
   };
 }
 
-function clouded({ recorder, generator }: RunResult): string[] {
+function clouded({ recorder, generator, moments }: RunResult): string[] {
   const reasons: string[] = [];
-  if (generator.cpuMost > CPU_CLOUDED) {
-    reasons.push(`the generator used up to ${Math.round(generator.cpuMost * 100)} % of a core`);
-  }
-  if (generator.lagP99MostMs > LAG_CLOUDED_MS) {
-    reasons.push(`its event loop was up to ${Math.round(generator.lagP99MostMs)} ms late (99th percentile of a slice)`);
-  }
+  const slices = (busy: (moment: Moment) => boolean) => {
+    const count = moments.filter(busy).length;
+    return count > moments.length * SLICES_SHARE_CLOUDED ? `in ${count} of ${moments.length} slices` : undefined;
+  };
+  const cpu = slices((moment) => moment.generator.cpu > CPU_CLOUDED);
+  if (cpu) reasons.push(`${cpu} the generator used up to ${Math.round(generator.cpuMost * 100)} % of a core`);
+  const lag = slices((moment) => moment.generator.lagP99Ms > LAG_CLOUDED_MS);
+  if (lag)
+    reasons.push(`${lag} its event loop was up to ${Math.round(generator.lagP99MostMs)} ms late (99th percentile)`);
   if (recorder.late > recorder.total.sent * LATE_SHARE_CLOUDED) {
     reasons.push(`${recorder.late} of ${recorder.total.sent} calls left more than 50 ms after their planned moment`);
   }

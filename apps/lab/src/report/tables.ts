@@ -77,6 +77,13 @@ export function generatorTable({ generator, calls }: Report): Html {
   );
 }
 
+const verdicts = {
+  steady: 'steady',
+  grows: 'grows',
+  'too short': 'not judged: under an hour, in which caches fill',
+  unknown: 'too few readings',
+} as const;
+
 export function memoryTable({ memory }: Report): Html {
   if (memory.length === 0) return html`<p>No service was watched.</p>`;
   const rows = memory.map(({ service, samples, leak }) =>
@@ -90,7 +97,7 @@ export function memoryTable({ memory }: Report): Html {
           leak.verdict === 'unknown'
             ? '–'
             : `${megabytes(leak.bytesPerHourLow)} to ${megabytes(leak.bytesPerHourHigh)}`,
-          leak.verdict === 'unknown' ? 'too few readings, or over less than 20 minutes' : leak.verdict,
+          verdicts[leak.verdict],
         ],
   );
   return table(

@@ -1,3 +1,4 @@
+import { JUDGED_FROM_MS } from '../load/leak.js';
 import type { Report } from './report.js';
 
 export interface ThresholdResult {
@@ -63,8 +64,9 @@ export function judge(findings: Findings): ThresholdResult[] {
       sessions.create_per_second >= thresholds.create_per_second_min,
     ),
   ];
-  // A scaled run is too short to tell a leak from caches that fill.
-  const judgesMemory = findings.scenario.leak_check && findings.configuration.time_scale === 1;
+  const { leak_check, minutes } = findings.scenario;
+  // A run that is to be short cannot tell a leak from caches that fill.
+  const judgesMemory = leak_check && (minutes * 60_000) / findings.configuration.time_scale >= JUDGED_FROM_MS;
   return judgesMemory ? [...rows, ...leaks(findings)] : rows;
 }
 
@@ -79,7 +81,7 @@ function leaks(findings: Findings): ThresholdResult[] {
     limit: 'does not grow',
     actual:
       leak.verdict === 'unknown'
-        ? 'too few readings, or over less than 20 minutes'
+        ? 'too few readings'
         : `${megabytes(leak.bytesPerHour)} an hour (95 % interval ${megabytes(leak.bytesPerHourLow)} to ${megabytes(leak.bytesPerHourHigh)}), ${leak.verdict}`,
     passed: leak.verdict === 'steady',
   }));
