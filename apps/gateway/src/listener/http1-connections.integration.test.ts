@@ -202,16 +202,19 @@ describe('RFC 9112 §9.6 the end of a connection', () => {
   });
 
   it('the last answer reaches a client that takes seconds to read it', async () => {
+    const patient = await startTestGateway(`127.0.0.1:${echo.port}`);
+    const slow = converse(patient.port);
     // More than the kernel takes at once is on its way when the answer has ended.
-    client.send(get('/v1/count/4?size=3900000', CLOSE));
-    client.socket.on('data', () => {
-      client.socket.pause();
-      setTimeout(() => client.socket.resume(), 25);
+    slow.send(get('/v1/count/4?size=3900000', CLOSE));
+    slow.socket.on('data', () => {
+      slow.socket.pause();
+      setTimeout(() => slow.socket.resume(), 25);
     });
-    expect(await client.ended(30_000)).toBe(true);
-    const [answer] = client.answers();
+    expect(await slow.ended(40_000)).toBe(true);
+    const [answer] = slow.answers();
     expect(answer).toMatchObject({ status: 200, complete: true });
     expect(answer!.body.trim().split('\n')).toHaveLength(4);
+    await patient.stop();
   });
 
   it('a client that resets in the middle of its body', async () => {
