@@ -15,6 +15,9 @@ export interface LoadRequest {
   readonly services: readonly WatchedService[];
 }
 
+/** Of `npm start`, where nothing moves it. */
+const GATEWAY_PORT = 8083;
+
 /** Each flag with its value's name and what it does; the help is made of it. */
 const flags = {
   server: ['URL', 'the gateway (default: SLUICE_URL or http://127.0.0.1:8083)', 's'],
@@ -70,7 +73,7 @@ export function readFlags(args: readonly string[]): { list: boolean; help: boole
     list: values.list === true,
     help: values.help === true,
     request() {
-      const server = values.server ?? process.env['SLUICE_URL'] ?? 'http://127.0.0.1:8083';
+      const server = values.server ?? process.env['SLUICE_URL'] ?? `http://127.0.0.1:${GATEWAY_PORT}`;
       const { origin, loopback } = checkTarget(server, values['i-own-this-target']);
       if (!loopback && !values.forwarded) {
         throw new UsageError(
@@ -91,7 +94,7 @@ export function readFlags(args: readonly string[]): { list: boolean; help: boole
         folder: values.out,
         baseline: values.baseline,
         tolerance: number('tolerance', values.tolerance, 0.2, 0, 100),
-        services: servicesOf(values.watch, loopback),
+        services: servicesOf(values.watch, loopback ? origin : undefined),
       };
     },
   };
@@ -170,10 +173,10 @@ function number(flag: string, text: string | undefined, usual: number, min: numb
   return value;
 }
 
-function servicesOf(given: readonly string[] | undefined, loopback: boolean): WatchedService[] {
+function servicesOf(given: readonly string[] | undefined, local: string | undefined): WatchedService[] {
   const named = given ?? process.env['LAB_WATCH']?.split(/\s+/).filter((text) => text !== '');
   if (named) return named.map(watched);
-  return loopback ? usualServices() : [];
+  return local === undefined ? [] : usualServices(local);
 }
 
 function watched(text: string): WatchedService {
@@ -182,10 +185,12 @@ function watched(text: string): WatchedService {
   return { name, url };
 }
 
-function usualServices(): WatchedService[] {
+/** Where `npm start` puts them: PORT_OFFSET moves all ports as it moves the gateway's. */
+function usualServices(server: string): WatchedService[] {
+  const offset = Number(new URL(server).port) - GATEWAY_PORT;
   const ports = { gateway: 9083, user: 9051, allocator: 9052, postcard: 9053 };
   return Object.entries(ports).map(([name, usual]) => {
-    const port = process.env[`${name.toUpperCase()}_ADMIN_PORT`] || usual;
+    const port = process.env[`${name.toUpperCase()}_ADMIN_PORT`] || usual + offset;
     return { name, url: `http://127.0.0.1:${port}/metrics` };
   });
 }

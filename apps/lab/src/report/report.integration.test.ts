@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startSmallGateway } from '../../test-support/small-gateway.js';
 import { load } from '../load/command.js';
 import { compare, readBaseline } from './baseline.js';
@@ -74,6 +74,32 @@ describe('the baseline', () => {
     expect(compare(report, report, 0).filter(({ regressed }) => regressed)).toEqual([]);
     const regressed = compare(slower, report, 0.2).filter((row) => row.regressed);
     expect(regressed.map(({ name }) => name)).toEqual(['latency, 95th percentile', 'successful calls']);
+  });
+
+  it('decides the exit code, although every threshold was met', async () => {
+    const slow = await startSmallGateway({ delayMs: () => 30 });
+    onTestFinished(() => slow.close());
+    const [before, now] = [join(folder, 'before.json'), join(folder, 'now')];
+    const scenario = join(folder, 'easy.json');
+    const thresholds = { sent_min: 0, p95_ms_max: 60_000, p99_ms_max: 60_000, create_per_second_min: 0 };
+    const easy = { sessions: 5, minutes: 5, addresses: 2, messages_per_minute_per_address: 30, thresholds };
+    writeFileSync(scenario, JSON.stringify(easy));
+    const args = [scenario, '--time-scale', '300', '-s', slow.url, '-o', now];
+    const withP95 = (p95: number) => {
+      const corrected = { p50: 60_000, p95, p99: 60_000 };
+      const figures = { latency: { corrected }, first_token: { p95: 60_000 }, sessions: { create_per_second: 0 } };
+      writeFileSync(before, JSON.stringify({ ...report, ...figures, scenario: { name: 'easy' } }));
+      return load([...args, '--baseline', before]);
+    };
+    expect(await withP95(60_000)).toBe(0);
+    expect(await withP95(1)).toBe(99);
+    const { passed, comparisons } = JSON.parse(readFileSync(join(now, 'report.json'), 'utf8')) as Report & {
+      comparisons: readonly { name: string; regressed: boolean }[];
+    };
+    expect(passed).toBe(true);
+    expect(comparisons.filter(({ regressed }) => regressed).map(({ name }) => name)).toEqual([
+      'latency, 95th percentile',
+    ]);
   });
 
   it('is refused when it is no report, or of another scenario or time scale', () => {
