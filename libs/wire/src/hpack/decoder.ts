@@ -16,7 +16,7 @@ import { readLatin1 } from './latin1.js';
 import { STATIC_TABLE } from './static-table.js';
 
 /** The protocol's initial value of SETTINGS_HEADER_TABLE_SIZE (RFC 9113 §6.5.2). */
-export const INITIAL_TABLE_SIZE = 4096;
+const INITIAL_TABLE_SIZE = 4096;
 
 const STATIC_COUNT = STATIC_TABLE.length;
 

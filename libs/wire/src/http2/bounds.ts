@@ -25,7 +25,7 @@ export interface SessionLimits {
   readonly idleFrames: Rate;
 }
 
-export type RatedFlood = 'resets' | 'errors' | 'pings' | 'settings' | 'emptyData' | 'windowUpdates' | 'idleFrames';
+type RatedFlood = 'resets' | 'errors' | 'pings' | 'settings' | 'emptyData' | 'windowUpdates' | 'idleFrames';
 export type Flood = RatedFlood | 'continuations' | 'unreadAnswers' | 'windowOverruns';
 
 /** Counts what the peer does against the limits of one connection. */
