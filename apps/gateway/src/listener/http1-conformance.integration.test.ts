@@ -80,3 +80,24 @@ describe.each(http1Sections)('$section', ({ cases }) => {
     expect(differing).toEqual([]);
   });
 });
+
+it('a request means the same whatever came before it on its connection', async () => {
+  /** What an answer says, but for what differs from call to call. */
+  const said = (bytes: Buffer) =>
+    parseAnswers(bytes).map(
+      ({ status, body }) => `${status} ${body.replaceAll(/[0-9a-f]{16,}|"deadlineMs":"\d+"/g, '')}`,
+    );
+  const alone: { bytes: string; answer: string }[] = [];
+  for (const { bytes } of http1Sections.flatMap(({ cases }) => cases)) {
+    const [answer, probe] = said(await sendRaw(gateway.port, Buffer.from(bytes + PROBE, 'latin1'), 3000));
+    if (probe !== undefined) alone.push({ bytes, answer: answer! });
+  }
+  expect(alone.length).toBeGreaterThan(60);
+  // Each after every other one that is so far from it in the list, and once after itself.
+  for (const step of [1, 2, 7, 31]) {
+    const order = alone.map((_, index) => alone[(index * step) % alone.length]!).flatMap((each) => [each, each]);
+    const sent = Buffer.from(order.map(({ bytes }) => bytes).join('') + PROBE, 'latin1');
+    const together = said(await sendRaw(gateway.port, sent, 5000));
+    expect(together.slice(0, -1)).toEqual(order.map(({ answer }) => answer));
+  }
+});
