@@ -49,9 +49,7 @@ export class Http2Transport implements Transport, RequestEvents {
     const length = body?.byteLength ?? 0;
     const all: Fields = status === 204 || status === 304 ? fields : [...fields, ['content-length', String(length)]];
     if (body === undefined || length === 0 || this.method === 'HEAD') return stream.respond(status, all, true);
-    stream.respond(status, all);
-    stream.write(body);
-    stream.end();
+    stream.respondWith(status, all, body);
   }
 
   begin(status: number, fields: Fields): void {
