@@ -87,11 +87,6 @@ export class AnswerParser {
   /** For how long the server keeps an idle connection, in milliseconds; 0 when it did not say. */
   keepAliveMs = 0;
 
-  /** Whether anything of the current answer has come. */
-  get begun(): boolean {
-    return this.state !== 'status' || this.linesBytes > 0;
-  }
-
   /**
    * Reads what has come.
    *

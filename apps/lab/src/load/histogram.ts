@@ -43,17 +43,9 @@ export class LatencyHistogram {
     this.histogram.reset();
   }
 
-  get count(): number {
-    return this.histogram.totalCount;
-  }
-
   /** In milliseconds; 0 when nothing was recorded. */
   percentile(percent: number): number {
     return this.histogram.totalCount === 0 ? 0 : this.histogram.getValueAtPercentile(percent) / US_PER_MS;
-  }
-
-  get bytes(): number {
-    return this.histogram.estimatedFootprintInBytes;
   }
 
   summary(): LatencySummary {

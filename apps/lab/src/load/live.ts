@@ -47,7 +47,7 @@ function plainLine(plan: LoadPlan, { phase, elapsedMs, moment, recorder }: LiveS
 }
 
 /** The whole view, line by line. */
-export function screenLines(plan: LoadPlan, { phase, elapsedMs, moment, recorder }: LiveStatus): string[] {
+function screenLines(plan: LoadPlan, { phase, elapsedMs, moment, recorder }: LiveStatus): string[] {
   const { total, refusedBy } = recorder;
   const done = Math.min(1, elapsedMs / plan.phases.endMs);
   const filled = Math.round(done * BAR_WIDTH);

@@ -71,7 +71,7 @@ describe('Agenda', () => {
         for (const time of times) agenda.add(time, time);
         const due = [...agenda.due(now)].map(({ what }) => what);
         expect(due).toEqual(times.filter((time) => time <= now).sort((a, b) => a - b));
-        expect(agenda.size).toBe(times.length - due.length);
+        expect([...agenda.due(Number.POSITIVE_INFINITY)]).toHaveLength(times.length - due.length);
       }),
     );
   });

@@ -74,10 +74,6 @@ export class EvenPlan {
 export class Agenda<T> {
   private readonly heap: { atMs: number; what: T }[] = [];
 
-  get size(): number {
-    return this.heap.length;
-  }
-
   add(atMs: number, what: T): void {
     this.heap.push({ atMs, what });
     let child = this.heap.length - 1;
