@@ -100,7 +100,8 @@ async function h2load(duration: number, token: string, shape: readonly string[])
   const child = spawn('h2load', args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let printed = '';
   child.stdout.on('data', (chunk: Buffer) => (printed += chunk.toString()));
-  await once(child, 'exit');
+  // Its last words may come after its end.
+  await once(child, 'close');
   const found = /(\d+) done, (\d+) succeeded/.exec(printed);
   if (!found || Number(found[1]) === 0) throw new Error(printed);
   return Number(found[1]);
