@@ -3,7 +3,7 @@
 #
 #   scripts/run_1000_sessions_test.sh [--list] [-s SERVER] [-o DIR] SCENARIO [options of `npm run lab -- load`]
 #
-# Exit code: 0 passed, 99 thresholds missed, others for errors.
+# Exit code: 0 passed, 99 thresholds missed, 130 interrupted (with a report), others for errors.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 lab=$root/apps/lab/dist/main.js
