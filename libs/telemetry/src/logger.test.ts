@@ -1,12 +1,19 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
-/** What a process that logs this prints. */
-function logged(statement: string): Record<string, unknown> {
-  const source = fileURLToPath(new URL('./logger.ts', import.meta.url));
+const source = fileURLToPath(new URL('./logger.ts', import.meta.url));
+
+/** A process that logs this. */
+function run(statement: string) {
   const script = `import { createLogger } from ${JSON.stringify(source)}; const logger = createLogger('tried'); ${statement}`;
-  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  return spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+}
+
+/** The one line that it prints. */
+function logged(statement: string): Record<string, unknown> {
+  const { stdout, stderr } = run(statement);
   expect(stderr).toBe('');
   return JSON.parse(stdout) as Record<string, unknown>;
 }
@@ -31,4 +38,36 @@ test('secrets are left out, three levels deep, in lists and in errors; what was 
     list: [{ secret: '(secret)' }],
     err: { message: 'failed', authorization: '(secret)', cause: { message: 'inner' } },
   });
+});
+
+test('no line is lost at the end, and a warning is out at once, after what came before it', () => {
+  const { stdout } = run(`
+    logger.info('first');
+    logger.warn('second');
+    logger.info('third');
+    process.kill(process.pid, 'SIGKILL');
+  `);
+  expect(stdout.match(/first|second|third/g)).toEqual(['first', 'second']);
+  for (const end of ['', 'process.exit(3)', `throw new Error('failed')`]) {
+    expect(run(`for (let line = 0; line < 2000; line++) logger.info({ line }); ${end}`).stdout).toContain(
+      '"line":1999',
+    );
+  }
+});
+
+test('a reader that leaves does not end the process', async () => {
+  const child = spawn(
+    process.execPath,
+    [
+      '--input-type=module',
+      '-e',
+      `import { createLogger } from ${JSON.stringify(source)};
+       const logger = createLogger('tried');
+       const timer = setInterval(() => logger.info('call'), 1);
+       setTimeout(() => { clearInterval(timer); process.exitCode = 7; }, 300);`,
+    ],
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+  );
+  child.stdout.once('data', () => child.stdout.destroy());
+  expect((await once(child, 'exit'))[0]).toBe(7);
 });

@@ -1,4 +1,4 @@
-import { pino, stdSerializers, type Logger } from 'pino';
+import { type DestinationStream, pino, stdSerializers, type Logger, type LoggerOptions } from 'pino';
 
 export type { Logger };
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
@@ -20,13 +20,50 @@ const DEPTH_MAX = 3;
 
 /** JSON lines on stdout: `level` as a word, `time` as RFC 3339, `service`, `msg`, and what the caller adds. */
 export function createLogger(service: string, level: LogLevel = 'info'): Logger {
-  return pino({
+  const options: LoggerOptions = {
     level,
     base: { service },
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label) => ({ level: label }), log: (members) => withoutSecrets(members, 1) },
     serializers: { err: (error: Error) => withoutSecrets(stdSerializers.errWithCause(error), 2) },
-  });
+  };
+  output ??= gatheredOutput();
+  return pino(options, output);
+}
+
+/** Lines below a warning wait this long for others to go with, in milliseconds: under load a write costs more than a line. */
+const GATHER_MS = 20;
+const GATHERED_CHARACTERS_MAX = 8192;
+const WARN = 40;
+
+/** Standard output, one for all loggers of the process. */
+let output: DestinationStream | undefined;
+
+/** A process that is killed loses the lines of the last moment, but for warnings and what came before them. */
+function gatheredOutput(): DestinationStream {
+  // It goes on without a reader, and waits for one that is slow.
+  const stdout = pino.destination({ dest: 1, sync: true });
+  let lines = '';
+  let timer: NodeJS.Timeout | undefined;
+  const flush = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    if (lines === '') return;
+    const gathered = lines;
+    lines = '';
+    stdout.write(gathered);
+  };
+  process.on('exit', flush);
+  return {
+    // Asks pino to say of each line how severe it is.
+    [pino.symbols.needsMetadataGsym]: true,
+    lastLevel: 0,
+    write(line: string) {
+      lines += line;
+      if (this.lastLevel >= WARN || lines.length >= GATHERED_CHARACTERS_MAX) flush();
+      else timer ??= setTimeout(flush, GATHER_MS).unref();
+    },
+  } as DestinationStream & { lastLevel: number };
 }
 
 /**
