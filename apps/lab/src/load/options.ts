@@ -80,6 +80,9 @@ export function readFlags(args: readonly string[]): { list: boolean; help: boole
           `${server}: source addresses are of this machine only; use --forwarded for another target`,
         );
       }
+      if (loopback && !values.forwarded && new URL(origin).hostname === '[::1]') {
+        throw new UsageError(`${server}: source addresses are of IPv4; use 127.0.0.1 or --forwarded`);
+      }
       return {
         scenario: scenarioOf(positionals, values),
         options: {

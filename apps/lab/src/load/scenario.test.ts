@@ -133,6 +133,7 @@ describe('flags', () => {
     [['light_load', '--time-scale', 'fast'], /--time-scale fast: expected a number/],
     [['light_load', '--sessions', '-1'], /sessions=/],
     [['light_load', '-s', 'ftp://x'], /expected http/],
+    [['light_load', '-s', 'http://[::1]:8083'], /use 127.0.0.1 or --forwarded/],
     [['light_load', 'heavy_load'], /one scenario at a time/],
     [['light_load', '--users', 'robots'], /users="robots": expected guests or accounts/],
     [['light_load', '--watch', 'x'], /expected NAME=URL/],
