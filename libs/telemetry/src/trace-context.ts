@@ -37,7 +37,7 @@ export function formatTraceparent({ traceId, spanId, sampled }: TraceContext): s
 }
 
 /** Random bytes are drawn for many identifiers at once: one draw each costs more than everything else here. */
-const pool = Buffer.alloc(24 * 128);
+const pool = Buffer.alloc(24 * 1024);
 let drawn = pool.length;
 
 /** Begins a trace, or a new span in the trace of `parent`. */

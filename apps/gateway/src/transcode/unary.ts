@@ -4,7 +4,7 @@ import type { Exchange } from '../exchange.js';
 import { encodeAnswer, type LocalMethod } from '../local/local.js';
 import { respond, respondProblem } from '../respond/respond.js';
 import type { Target, UpstreamPlace } from '../route/route.js';
-import { requestMetadata, responseHeaders } from '../upstream/metadata.js';
+import { responseHeaders, startUnary } from '../upstream/metadata.js';
 import { Problem, toProblem } from '@sluice/problem';
 import { type BodyTaker, readBody } from './body.js';
 import { transcodeProblem, outcomeProblem } from './problem.js';
@@ -80,7 +80,6 @@ class UnaryCall implements BodyTaker, CallEvents {
 
   onBody(body: Buffer | undefined): void {
     const { exchange, binding, place } = this;
-    const { upstream, handle } = place;
     let message: Uint8Array;
     try {
       message = encodeRequest(exchange, binding, body);
@@ -88,14 +87,7 @@ class UnaryCall implements BodyTaker, CallEvents {
       return respondProblem(exchange, transcodeProblem(error));
     }
     const idempotent = binding.method.idempotency !== 'unknown';
-    const metadata = requestMetadata(exchange, upstream, exchange.runtime.secret);
-    exchange.work = upstream.channel.unary(
-      handle,
-      metadata,
-      message,
-      { deadline: exchange.deadline, idempotent },
-      this,
-    );
+    exchange.work = startUnary(exchange, place, message, { deadline: exchange.deadline, idempotent }, this);
   }
 
   onBodyFault(problem: Problem): void {

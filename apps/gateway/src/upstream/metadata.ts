@@ -1,7 +1,8 @@
 import type { Caller } from '@sluice/identity';
 import { formatTraceparent, newTraceContext } from '@sluice/telemetry';
-import type { Field } from '@sluice/wire';
+import type { Call, CallEvents, CallOptions, Field, MethodHandle } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
+import type { Route, UpstreamPlace } from '../route/route.js';
 import type { Upstream } from './upstream.js';
 
 const METADATA_PREFIX = 'grpc-metadata-';
@@ -27,10 +28,47 @@ const reserved = new Set([
  * - `authorization`, when the upstream is configured to get it and the route is not public.
  */
 export function requestMetadata(exchange: Exchange, upstream: Upstream, secret: string | undefined): Field[] {
+  return [...repeatedMetadata(exchange, upstream, secret), traceField(exchange)];
+}
+
+/** A method whose calls have the metadata of one request, without its trace. */
+export interface PreparedCall {
+  readonly route: Route;
+  readonly caller: Caller | undefined;
+  readonly handle: MethodHandle;
+}
+
+/**
+ * Starts a call with one message. What clients repeat octet by octet is encoded the second time, and only copied from then on.
+ */
+export function startUnary(
+  exchange: Exchange,
+  { upstream, handle }: UpstreamPlace,
+  message: Uint8Array,
+  options: CallOptions,
+  events: CallEvents,
+): Call {
+  const { head, route, caller } = exchange;
+  const { prepared } = head;
+  const { channel } = upstream;
+  const trace = traceField(exchange);
+  if (prepared !== undefined && prepared !== 'once' && prepared.route === route && prepared.caller === caller) {
+    return channel.unary(prepared.handle, [trace], message, options, events);
+  }
+  const metadata = repeatedMetadata(exchange, upstream, exchange.runtime.secret);
+  const encoded = prepared === 'once' ? channel.methodWith(handle, metadata) : undefined;
+  head.prepared = encoded === undefined ? 'once' : { route, caller, handle: encoded };
+  return channel.unary(handle, [...metadata, trace], message, options, events);
+}
+
+function traceField(exchange: Exchange): Field {
+  return ['traceparent', formatTraceparent(newTraceContext(exchange.trace))];
+}
+
+function repeatedMetadata(exchange: Exchange, upstream: Upstream, secret: string | undefined): Field[] {
   const { head, caller, route } = exchange;
   const { config } = upstream;
   const fields: Field[] = [
-    ['traceparent', formatTraceparent(newTraceContext(exchange.trace))],
     ['x-forwarded-for', head.clientAddress],
     head.scheme === 'http' ? HTTP : ['x-forwarded-proto', head.scheme],
   ];

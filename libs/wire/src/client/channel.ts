@@ -74,7 +74,15 @@ export class Channel implements CallOwner, EndpointOwner {
 
   /** Encodes the header fields of a method, such as `/sluice.user.v1.Users/Get`, once for all its calls. */
   method(path: string): MethodHandle {
-    return new EncodedMethod(path, this.authority, this.secure);
+    return EncodedMethod.of(path, this.authority, this.secure);
+  }
+
+  /**
+   * A handle for calls that all have these metadata, which are encoded once, besides those that each brings.
+   * @returns undefined when they must not travel; a call that brings them says why
+   */
+  methodWith(method: MethodHandle, metadata: Fields): MethodHandle | undefined {
+    return metadataFault(metadata, false) === undefined ? (method as EncodedMethod).with(metadata) : undefined;
   }
 
   /** Starts a call of any kind; messages follow by `write`. */

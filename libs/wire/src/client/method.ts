@@ -1,5 +1,5 @@
 import { FIELD_OCTETS_EXTRA, writeField } from '../hpack/encoder.js';
-import type { Field } from '../fields.js';
+import type { Field, Fields } from '../fields.js';
 
 /** A method's header fields, encoded once. Made by `Channel.method`, good for that channel only. */
 export interface MethodHandle {
@@ -13,12 +13,17 @@ export class EncodedMethod implements MethodHandle {
   /** Without: for relayed streams, which bring theirs. */
   readonly relayHead: Uint8Array;
 
-  /** @throws TypeError when the path is not `/service/method` in visible ASCII. */
-  constructor(
+  private constructor(
     readonly path: string,
-    authority: string,
-    secure: boolean,
+    callHead: Uint8Array,
+    relayHead: Uint8Array,
   ) {
+    this.callHead = callHead;
+    this.relayHead = relayHead;
+  }
+
+  /** @throws TypeError when the path is not `/service/method` in visible ASCII. */
+  static of(path: string, authority: string, secure: boolean): EncodedMethod {
     if (!/^\/[!-~]+$/.test(path)) throw new TypeError(`wire: "${path}" is not a method's path`);
     const request: Field[] = [
       [':method', 'POST'],
@@ -27,12 +32,21 @@ export class EncodedMethod implements MethodHandle {
       [':authority', authority],
       ['te', 'trailers'],
     ];
-    this.relayHead = encode(request);
-    this.callHead = encode([
-      ...request,
+    const ofCalls: Field[] = [
       ['content-type', 'application/grpc'],
       ['grpc-accept-encoding', 'identity,gzip'],
-    ]);
+    ];
+    return new EncodedMethod(path, encode([...request, ...ofCalls]), encode(request));
+  }
+
+  /** The same method with metadata that all its calls have. The caller has made sure that they may travel. */
+  with(metadata: Fields): EncodedMethod {
+    const octets = encode(metadata);
+    return new EncodedMethod(
+      this.path,
+      Buffer.concat([this.callHead, octets]),
+      Buffer.concat([this.relayHead, octets]),
+    );
   }
 }
 

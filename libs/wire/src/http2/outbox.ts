@@ -156,7 +156,7 @@ function queuedOctets(socket: Socket & { readonly _handle?: { readonly writeQueu
   return socket._handle?.writeQueueSize ?? 0;
 }
 
-const PAGE_OCTETS = 16_384;
+const PAGE_OCTETS = 32_768;
 /** Payloads up to this size are copied into the page: cheaper than a further entry of a gathered write. */
 const COPY_OCTETS = 4_096;
 /** Payload of one connection per turn; the rest follows when the socket has taken it. */
