@@ -77,6 +77,41 @@ describe('RFC 9112 §9.3 persistence', () => {
   });
 });
 
+describe('a body that a refusal made needless', () => {
+  const refused = (length: number, rest = '') =>
+    `POST /v1/nothing HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n${rest}`;
+
+  it('is passed over, and the connection lives on', async () => {
+    client.send(refused(15, '{"text":"body"}') + echoOf('a') + refused(20, 'GET / HT'));
+    await expect.poll(() => client.answers().length).toBe(3);
+    client.send(`TP/1.1\r\n\r\nab${echoOf('b')}`);
+    await expect.poll(() => client.answers().length).toBe(4);
+    expect(client.answers().map(({ status }) => status)).toEqual([404, 200, 404, 200]);
+    expect(nameOf(client.answers()[3]!.body)).toBe('b');
+  });
+
+  it('ends the connection when it is long, or its length unknown', async () => {
+    for (const request of [
+      refused(65_537),
+      'POST /v1/nothing HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n',
+    ]) {
+      const peer = converse(gateway.port);
+      peer.send(request + echoOf('smuggled'));
+      expect(await peer.ended()).toBe(true);
+      expect(peer.answers().map(({ status }) => status)).toEqual([404]);
+    }
+  });
+
+  it('does not keep a connection that sends it an octet a second', async () => {
+    client.send(refused(1000));
+    await client.answer();
+    const timer = setInterval(() => client.send('a'), 100);
+    expect(await client.ended()).toBe(true);
+    clearInterval(timer);
+    expect(client.answers()).toHaveLength(1);
+  });
+});
+
 describe('RFC 9112 §9.3.2 pipelining', () => {
   it.each([2, 100])('%i requests in one segment, answered in order', async (count) => {
     const names = Array.from({ length: count }, (_, index) => `n${index}`);

@@ -37,6 +37,11 @@ export class BodyDecoder {
     this.expecting = this.chunked ? Expecting.SIZE : length === 0 ? Expecting.NOTHING : Expecting.DATA;
   }
 
+  /** Octets that are still to come; Infinity when only their end will tell. */
+  get rest(): number {
+    return this.chunked ? Infinity : this.left;
+  }
+
   /** The body is complete. */
   get done(): boolean {
     return this.expecting === Expecting.NOTHING;

@@ -43,6 +43,8 @@ export class Http1Connection extends Timer {
   private input: Buffer = NOTHING;
   private at = 0;
   private searched = 0;
+  /** Octets of the last request's body that stand before the next request. */
+  private unread = 0;
   private advancing = false;
   private lingering = false;
   /** The last response has left, and so has the end of our side. */
@@ -83,7 +85,7 @@ export class Http1Connection extends Timer {
 
   /** No request is being answered and none has begun to arrive. */
   get idle(): boolean {
-    return this.request === undefined && this.input.length === 0;
+    return this.request === undefined && this.input.length === 0 && this.unread === 0;
   }
 
   // ---- receiving ----------------------------------------------------------------------------------------------------
@@ -91,7 +93,7 @@ export class Http1Connection extends Timer {
   read(chunk: Buffer): void {
     if (this.over) return;
     if (this.input.length === 0) {
-      if (this.request === undefined) this.since = Date.now();
+      if (this.idle) this.since = Date.now();
       this.input = chunk;
     } else {
       const rest = this.at === 0 ? this.input : this.input.subarray(this.at);
@@ -109,7 +111,8 @@ export class Http1Connection extends Timer {
     try {
       while (!this.over && this.at < this.input.length) {
         const { request } = this;
-        if (request === undefined) {
+        if (this.unread > 0) this.passOver();
+        else if (request === undefined) {
           // A client that does not read gets no further answers.
           if (this.outbox.full || !this.readHead()) break;
         } else if (request.reading) {
@@ -124,6 +127,13 @@ export class Http1Connection extends Timer {
       this.advancing = false;
     }
     this.settleInput();
+  }
+
+  private passOver(): void {
+    const octets = Math.min(this.unread, this.input.length - this.at);
+    this.at += octets;
+    this.unread -= octets;
+    if (this.unread === 0) this.since = Date.now();
   }
 
   /** Lets go of what was taken, and stops reading while too much has not been. */
@@ -250,8 +260,9 @@ export class Http1Connection extends Timer {
     if (this.request !== request || this.closed) return;
     this.request = undefined;
     this.since = Date.now();
-    if (this.lastResponse) this.linger();
-    else this.advance();
+    if (this.lastResponse) return this.linger();
+    this.unread = request.rest;
+    this.advance();
   }
 
   /** Closes a connection on which nothing happens. */
@@ -316,7 +327,7 @@ export class Http1Connection extends Timer {
     }
     if (now - this.since < settings.headersTimeoutMs) return;
     counters.headersTimeouts++;
-    if (this.idle) this.linger();
+    if (this.idle || this.unread > 0) this.linger();
     else this.answerFault(new Http1Fault(408, 'The head of the request did not arrive in time.'));
   }
 }

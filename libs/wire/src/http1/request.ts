@@ -19,6 +19,9 @@ export interface Http1RequestEvents {
   onGone(): void;
 }
 
+/** So much of a body is passed over after a response that was made without it; a new connection would cost both sides more. */
+const REST_OCTETS_MAX = 65_536;
+
 /** How far the response is. */
 const Response = { NONE: 0, BEGUN: 1, ENDED: 2 } as const;
 
@@ -63,9 +66,13 @@ export class Http1Request {
     return this.sink !== undefined && !this.paused && this.body !== undefined;
   }
 
-  /** Part of the body has not arrived, or nobody has taken it. */
-  get bodyIncomplete(): boolean {
-    return this.body !== undefined;
+  /**
+   * Octets of the body that nobody wants. Infinity when their number is unknown, when the client waits for leave to send
+   * them, or when somebody began to read them and gave up: too many, or too late.
+   */
+  get rest(): number {
+    if (this.body === undefined) return 0;
+    return this.head.expectsContinue || this.sink !== undefined ? Infinity : this.body.rest;
   }
 
   get begun(): boolean {
@@ -158,10 +165,10 @@ export class Http1Request {
     this.events?.onGone();
   }
 
-  /** The fields that every response ends with; the connection ends after it when the rest of a body would stand before the next request. */
+  /** The fields that every response ends with; the connection ends after it when too much of a body stands before the next request. */
   private closing(): string {
     const { connection, head } = this;
-    if (!head.persistent || this.bodyIncomplete || connection.draining) connection.lastResponse = true;
+    if (!head.persistent || this.rest > REST_OCTETS_MAX || connection.draining) connection.lastResponse = true;
     if (connection.lastResponse) return `${dateField()}connection: close\r\n\r\n`;
     return this.minorVersion === 0 ? `${dateField()}connection: keep-alive\r\n\r\n` : `${dateField()}\r\n`;
   }
