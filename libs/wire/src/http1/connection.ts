@@ -8,7 +8,7 @@ import type { Http1Handler, Http1ServerCounters, Http1ServerSettings } from './h
 import { CR, LF } from './octets.js';
 import { HeadReader } from './head-reader.js';
 import { Http1Request } from './request.js';
-import { dateField, responseHead } from './response-head.js';
+import { dateField, fieldLines, responseHead } from './response-head.js';
 
 /** The server, as a connection sees it. */
 export interface Http1ConnectionOwner {
@@ -235,10 +235,9 @@ export class Http1Connection extends Timer {
     return !this.outbox.full;
   }
 
+  /** @throws TypeError for trailers that would break the message */
   sendLast(trailers: Fields): void {
-    let text = '0\r\n';
-    for (const [name, value] of trailers) text += `${name}: ${value}\r\n`;
-    this.send(`${text}\r\n`, undefined);
+    this.send(`0\r\n${fieldLines(trailers)}\r\n`, undefined);
   }
 
   /** Leave to send the body, unless it is on its way already (RFC 9110 section 10.1.1). */

@@ -146,8 +146,8 @@ export class Http1Request {
 
   end(trailers: Fields = []): void {
     if (this.state !== Response.BEGUN) return;
-    this.state = Response.ENDED;
     if (this.chunked) this.connection.sendLast(trailers);
+    this.state = Response.ENDED;
     this.connection.responded(this);
   }
 

@@ -9,13 +9,18 @@ import { isFieldValue, isSendableName } from '../http2/field-rules.js';
  * @throws TypeError for a field that would break the message, such as a value with a line end
  */
 export function responseHead(status: number, fields: Fields): string {
-  let head = statusLines.get(status) ?? statusLine(status);
+  return (statusLines.get(status) ?? statusLine(status)) + fieldLines(fields);
+}
+
+/** @throws TypeError as {@link responseHead} does */
+export function fieldLines(fields: Fields): string {
+  let lines = '';
   for (const [name, value] of fields) {
     if (!isSendableName(name)) throw new TypeError(`wire: ${JSON.stringify(name)} cannot be the name of a field`);
     if (!isFieldValue(value)) throw new TypeError(`wire: the value of ${name} cannot be sent`);
-    head += `${name}: ${value}\r\n`;
+    lines += `${name}: ${value}\r\n`;
   }
-  return head;
+  return lines;
 }
 
 /** The `Date` field, which every response of a server with a clock has (RFC 9110 section 6.6.1). */
