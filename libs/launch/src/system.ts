@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startDatabase, type DatabaseProcess } from './database-process.js';
 import { freePort } from './free-port.js';
 import { plan, PlanError, type Environment, type Plan, type PlannedPort } from './plan.js';
@@ -8,7 +9,7 @@ import { PROCESSES, type ProcessSpec } from './process-table.js';
 import { USUAL_RESTARTS, type RestartLimits } from './restart-policy.js';
 import { openSecretFiles, type SecretFiles } from './secret-files.js';
 import { manage, stopInOrder, type ManagedProcess, type Supervision } from './supervisor.js';
-import { describeTakenPorts } from './taken-ports.js';
+import { describeTakenPorts, type TakenPort } from './taken-ports.js';
 
 /**
  * How much log the embedded Postgres writes between checkpoints at most: after each, the first change of a page writes all of the
@@ -62,7 +63,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   );
   const postgresPort = embedded.length > 0 ? fixedPostgresPort(options.environment) : undefined;
   const own = { shared_buffers: sharedBuffers(options.environment), max_wal_size: MAX_WAL_SIZE };
-  await refuseTakenPorts(planned, postgresPort);
+  await refuseTakenPorts(planned, postgresPort, options);
 
   mkdirSync(join(options.stateDir, 'run'), { recursive: true });
   const secrets = openSecretFiles(join(options.stateDir, 'secrets'));
@@ -159,14 +160,34 @@ function fixedPostgresPort(environment: Environment): PlannedPort | undefined {
   return { setting: 'POSTGRES_PORT', host: '127.0.0.1', port };
 }
 
-async function refuseTakenPorts({ instances }: Plan, postgres: PlannedPort | undefined): Promise<void> {
+/** How long a port is waited for that an outgoing connection happened to be given: Linux keeps it for 60 s after its end. */
+const PASSING_MS = 65_000;
+const LOOK_MS = 500;
+
+async function refuseTakenPorts(
+  { instances }: Plan,
+  postgres: PlannedPort | undefined,
+  options: SystemOptions,
+): Promise<void> {
   const ports = [...instances.flatMap((instance) => instance.ports), ...(postgres ? [postgres] : [])];
-  const taken = await describeTakenPorts(ports);
+  const until = performance.now() + PASSING_MS;
+  let taken = await describeTakenPorts(ports);
+  const passing = () => taken.length > 0 && taken.every((port) => port.passing);
+  if (passing()) options.report(`${linesOf(taken)}; waiting until it has ended, a minute at most`);
+  while (passing() && performance.now() < until) {
+    await sleep(LOOK_MS);
+    options.signal?.throwIfAborted();
+    taken = await describeTakenPorts(ports);
+  }
   if (taken.length === 0) return;
   throw new PlanError(
-    `${taken.join('\n')}\nStop what holds ${taken.length === 1 ? 'it' : 'them'}, set the named setting to another port, ` +
+    `${linesOf(taken)}\nStop what holds ${taken.length === 1 ? 'it' : 'them'}, set the named setting to another port, ` +
       'or move all ports together, for example by PORT_OFFSET=100.',
   );
+}
+
+function linesOf(taken: readonly TakenPort[]): string {
+  return taken.map(({ line }) => line).join('\n');
 }
 
 function aborted(signal: AbortSignal | undefined): Promise<never> {

@@ -3,31 +3,42 @@ import { basename } from 'node:path';
 import { isPortFree } from './free-port.js';
 import type { PlannedPort } from './plan.js';
 
-/** One line per port that something else holds: the port, the setting that moves it, and the holder when it can be known. */
-export async function describeTakenPorts(ports: readonly PlannedPort[]): Promise<string[]> {
-  const lines: string[] = [];
+export interface TakenPort {
+  /** The port, the setting that moves it, and the holder when it can be known. */
+  readonly line: string;
+  /** Nobody listens on it: an outgoing connection was given its number, and gives it back a minute after its end. */
+  readonly passing: boolean;
+}
+
+/** The ports that something else holds. */
+export async function describeTakenPorts(ports: readonly PlannedPort[]): Promise<TakenPort[]> {
+  const taken: TakenPort[] = [];
   for (const { setting, host, port } of ports) {
     if (await isPortFree(port, host)) continue;
-    lines.push(`port ${port} (${setting}) is taken${holderOf(port)}`);
+    const { holder, passing } = holderOf(port);
+    taken.push({ line: `port ${port} (${setting}) is taken${holder}`, passing });
   }
-  return lines;
+  return taken;
 }
 
 /** ` by process 17: node server.js`, from /proc; less where there is none or the process belongs to another user. */
-function holderOf(port: number): string {
+function holderOf(port: number): { holder: string; passing: boolean } {
   const sockets = [...socketsOn('/proc/net/tcp', port), ...socketsOn('/proc/net/tcp6', port)];
   const listening = sockets.filter(({ listens }) => listens);
+  if (sockets.length === 0) return { holder: '', passing: false };
   // The kernel also hands out these numbers to outgoing connections.
-  const how = listening.length > 0 ? '' : ' for an outgoing connection (it ends by itself: try again)';
-  const inodes = new Set((listening.length > 0 ? listening : sockets).map(({ inode }) => inode));
-  if (inodes.size === 0) return '';
+  const passing = listening.length === 0;
+  const how = passing ? ' for an outgoing connection' : '';
+  const inodes = new Set((passing ? sockets : listening).map(({ inode }) => inode));
   for (const pid of list('/proc').filter((name) => /^\d+$/.test(name))) {
     for (const descriptor of list(`/proc/${pid}/fd`)) {
       const socket = /^socket:\[(\d+)\]$/.exec(readLink(`/proc/${pid}/fd/${descriptor}`))?.[1];
-      if (socket !== undefined && inodes.has(socket)) return ` by process ${pid}: ${commandOf(pid)}${how}`;
+      if (socket !== undefined && inodes.has(socket)) {
+        return { holder: ` by process ${pid}: ${commandOf(pid)}${how}`, passing };
+      }
     }
   }
-  return ` by a process of another user${how}`;
+  return { holder: passing ? how : ' by a process of another user', passing };
 }
 
 /** The sockets whose local port is `port`: rows of proc_net_tcp(5), where state 0A is listening. */
