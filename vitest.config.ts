@@ -9,6 +9,9 @@ const shared = {
   ssr: { resolve: { conditions: ['sluice-source', 'node'] } },
 };
 
+/** What is awaited may come late on a busy machine; only what never comes is a failure. */
+const patient = { poll: { timeout: 20_000 } };
+
 /**
  * Three kinds of test by file name:
  * - `x.test.ts` unit: no process, database or browser of its own;
@@ -23,6 +26,7 @@ export default defineConfig({
         ...shared,
         test: {
           name: 'unit',
+          expect: patient,
           include: ['{libs,apps}/*/src/**/*.test.ts', 'scripts/**/*.test.mjs'],
           testTimeout: 30_000,
           exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
@@ -33,6 +37,7 @@ export default defineConfig({
         ...shared,
         test: {
           name: 'integration',
+          expect: patient,
           include: ['{libs,apps}/*/src/**/*.integration.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 120_000,
@@ -43,6 +48,7 @@ export default defineConfig({
         ...shared,
         test: {
           name: 'e2e',
+          expect: patient,
           include: ['e2e/**/*.e2e.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 180_000,
