@@ -1,5 +1,6 @@
-import { Controller } from '@nestjs/common';
+import { Controller, Inject } from '@nestjs/common';
 import { allocatorV1 } from '@sluice/contract';
+import { Problem } from '@sluice/problem';
 import { currentCall, currentCaller } from '@sluice/service';
 import { map, type Observable } from 'rxjs';
 import { AllocationReader } from './allocations/allocation-reader.js';
@@ -10,6 +11,7 @@ import { strategies } from './batch/operation.js';
 import { toAllocation, toNode, toStrategy, toUsage } from './messages.js';
 import { Nodes } from './nodes/nodes.js';
 import { UsageWatch } from './nodes/usage-watch.js';
+import { type AllocatorSettings, SETTINGS } from './settings.js';
 import { StrategySettings } from './strategy/strategy-setting.js';
 
 @Controller()
@@ -21,6 +23,7 @@ export class AllocatorController implements allocatorV1.AllocatorServiceControll
     private readonly nodes: Nodes,
     private readonly usageWatch: UsageWatch,
     private readonly strategySettings: StrategySettings,
+    @Inject(SETTINGS) private readonly settings: AllocatorSettings,
   ) {}
 
   async allocate(request: allocatorV1.AllocateRequest): Promise<allocatorV1.Allocation> {
@@ -64,20 +67,24 @@ export class AllocatorController implements allocatorV1.AllocatorServiceControll
   }
 
   async addNode(request: allocatorV1.AddNodeRequest): Promise<allocatorV1.Node> {
+    this.requireDefaultTenant();
     const capacity = readTokens('capacity', request.capacity);
     return toNode(await this.nodes.add(currentCall(), readNodeId(request.node_id), capacity));
   }
 
   async resizeNode(request: allocatorV1.ResizeNodeRequest): Promise<allocatorV1.Node> {
+    this.requireDefaultTenant();
     const capacity = readTokens('capacity', request.capacity);
     return toNode(await this.nodes.resize(currentCall(), readNodeId(request.node_id), capacity));
   }
 
   async drainNode(request: allocatorV1.DrainNodeRequest): Promise<allocatorV1.Node> {
+    this.requireDefaultTenant();
     return toNode(await this.nodes.setState(currentCall(), readNodeId(request.node_id), 'draining'));
   }
 
   async undrainNode(request: allocatorV1.UndrainNodeRequest): Promise<allocatorV1.Node> {
+    this.requireDefaultTenant();
     return toNode(await this.nodes.setState(currentCall(), readNodeId(request.node_id), 'active'));
   }
 
@@ -86,6 +93,17 @@ export class AllocatorController implements allocatorV1.AllocatorServiceControll
   }
 
   async setStrategy(request: allocatorV1.SetStrategyRequest): Promise<allocatorV1.StrategySetting> {
+    this.requireDefaultTenant();
     return toStrategy(await this.strategySettings.set(readOneOf('strategy', strategies, request.strategy)));
+  }
+
+  /** @throws Problem PERMISSION_DENIED: nodes and the strategy serve every tenant, and are not for the administrators of one */
+  private requireDefaultTenant(): void {
+    const { DEFAULT_TENANT } = this.settings;
+    if (currentCaller().tenant === DEFAULT_TENANT) return;
+    throw new Problem(
+      'PERMISSION_DENIED',
+      `Nodes serve all tenants; the administrators of ${DEFAULT_TENANT} change them.`,
+    );
   }
 }

@@ -50,4 +50,20 @@ describe('the allocator over gRPC', () => {
     expect((await failure(system.client().call('drainNode', { node_id: 'a' }, alice))).code).toBe('PERMISSION_DENIED');
     expect((await failure(system.client().call('drainNode', { node_id: 'zz' }, admin))).code).toBe('NOT_FOUND');
   });
+
+  it("keeps nodes and the strategy from another tenant's administrators", async () => {
+    const other = { ...admin, tenant: 'other' };
+    const changes = {
+      addNode: { node_id: 'theirs', capacity: 1 },
+      resizeNode: { node_id: 'a', capacity: 1 },
+      drainNode: { node_id: 'a' },
+      undrainNode: { node_id: 'a' },
+      setStrategy: { strategy: 'largest' },
+    };
+    const before = await system.client().call('getUsage', {}, admin);
+    for (const [method, request] of Object.entries(changes)) {
+      expect((await failure(system.client().call(method, request, other))).code).toBe('PERMISSION_DENIED');
+    }
+    expect(await system.client().call('getUsage', {}, admin)).toEqual(before);
+  });
 });

@@ -145,7 +145,7 @@ export class AllocatorSystem {
 export async function startReplica(environment: NodeJS.ProcessEnv): Promise<Replica> {
   const port = await freePort();
   const adminPort = await freePort();
-  const ports = { ALLOCATOR_PORT: String(port), ALLOCATOR_ADMIN_PORT: String(adminPort) };
+  const ports = { ALLOCATOR_PORT: String(port), ALLOCATOR_ADMIN_PORT: String(adminPort), DEFAULT_TENANT: 'acme' };
   const service = allocatorService({ ...environment, ...ports });
   const started = await startService(service, createLogger('allocator', service.settings.LOG_LEVEL));
   const client = new AllocatorClient(`127.0.0.1:${port}`);

@@ -66,7 +66,6 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
         max: 400 * SECONDS_A_DAY,
       },
     ),
-    DEFAULT_TENANT: text('The tenant of calls that name none; created at the first start.', 'default'),
     ADMIN_EMAIL: text('E-mail address of the administrator that the first start creates.', 'admin@sluice.local'),
     ADMIN_PASSWORD_FILE: text(
       "The administrator's password: read from this file when it exists, otherwise generated into it (mode 600).",

@@ -16,6 +16,11 @@ export const serviceSettings = {
     'wire',
   ),
   GRPC_REFLECTION: flag('Whether the services answer the reflection service, which grpcurl uses.', true),
+  DEFAULT_TENANT: text(
+    'The tenant of calls that name none, created at the first start. It runs the installation: what serves all tenants, ' +
+      'as nodes do, is for its administrators alone.',
+    'default',
+  ),
   DB_POOL_SIZE: integer('Connections to Postgres that a process holds at most.', 10, { min: 1, max: 200 }),
   DB_POOL_TIMEOUT: integer('Milliseconds that a call waits for a free connection.', 5000, { min: 1, max: 60_000 }),
 };
