@@ -1,5 +1,12 @@
 import { connect, type Socket } from 'node:net';
 
+/** A request as it is written; `fields` are lines with their ends. */
+export const get = (path: string, fields = '') => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${fields}\r\n`;
+/** A call of the echo service, whose answer has the name, as {@link nameOf} reads it. */
+export const echoOf = (name: string, fields?: string) => get(`/v1/echo/${name}`, fields);
+export const nameOf = (body: string) => (JSON.parse(body) as { name: string }).name;
+export const CLOSE = 'Connection: close\r\n';
+
 /** What came back for one request over HTTP/1.1. */
 export interface RawAnswer {
   readonly status: number;

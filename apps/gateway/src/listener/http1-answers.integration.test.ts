@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { type EchoServer, startEchoServer } from '../../testdata/echo-server.js';
 import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
 import { type Conversation, converse } from '../../testdata/conversation.js';
-import { sendRaw } from '../../testdata/raw-http1.js';
+import { CLOSE, echoOf, get, nameOf, sendRaw } from '../../testdata/raw-http1.js';
 
 /** What answers over HTTP/1.1 carry and how they are framed; fields of one hop; leave to send a body (RFC 9110, RFC 9112 section 6). */
 
@@ -27,11 +27,6 @@ afterEach(async () => {
   await expect.poll(() => gateway.runtime.inFlight.calls).toBe(0);
   await expect.poll(() => echo.hanging()).toBe(0);
 });
-
-const get = (path: string, fields = '') => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${fields}\r\n`;
-const echoOf = (name: string, fields?: string) => get(`/v1/echo/${name}`, fields);
-const CLOSE = 'Connection: close\r\n';
-const nameOf = (body: string) => (JSON.parse(body) as { name: string }).name;
 
 describe('answers', () => {
   const fieldsOf = (answer: { fields: readonly (readonly [string, string])[] }) => Object.fromEntries(answer.fields);

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { type EchoServer, startEchoServer } from '../../testdata/echo-server.js';
 import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
 import { type Conversation, converse } from '../../testdata/conversation.js';
-import { parseAnswers, sendRaw } from '../../testdata/raw-http1.js';
+import { CLOSE, echoOf, get, nameOf, parseAnswers, sendRaw } from '../../testdata/raw-http1.js';
 import { ECHO, GRPC, message, type ScriptedUpstream, startScriptedUpstream } from '../../testdata/scripted-upstream.js';
 
 /** How connections of HTTP/1.1 are kept, shared and ended (RFC 9112 sections 2.2 and 9). */
@@ -27,11 +27,6 @@ afterEach(async () => {
   await expect.poll(() => gateway.runtime.inFlight.calls).toBe(0);
   await expect.poll(() => echo.hanging()).toBe(0);
 });
-
-const get = (path: string, fields = '') => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${fields}\r\n`;
-const echoOf = (name: string, fields?: string) => get(`/v1/echo/${name}`, fields);
-const CLOSE = 'Connection: close\r\n';
-const nameOf = (body: string) => (JSON.parse(body) as { name: string }).name;
 
 describe('RFC 9112 §9.3 persistence', () => {
   it('one request after the other', async () => {
