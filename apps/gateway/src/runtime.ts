@@ -77,7 +77,7 @@ function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
     grpcRoutes: routes.grpc,
     upstreams,
     ...authentication(config.auth, upstreams, parts),
-    limiter: new Limiter(config.limits, parts.store, parts.limitsEnabled, (exchange, decision) =>
+    limiter: new Limiter(config.limits, routes.methods, parts.store, parts.limitsEnabled, (exchange, decision) =>
       parts.observer.decided(exchange, decision),
     ),
     preflight: { trusted: trustedProxies(config.trusted_proxies), fieldsMax: config.sizes.header_count },

@@ -167,7 +167,8 @@ const limitPolicy = z
         paths: z.array(z.string()).optional().describe('path patterns; `*` one segment, `**` any'),
         except_paths: z.array(z.string()).optional().describe('path patterns that the policy leaves out'),
         methods: z.array(z.string()).optional().describe('HTTP methods'),
-        rpcs: z.array(z.string()).optional().describe('selectors'),
+        rpcs: z.array(z.string()).optional().describe('selectors: methods by whatever path and protocol'),
+        except_rpcs: z.array(z.string()).optional().describe('selectors of methods that the policy leaves out'),
         callers: z.array(z.enum(['anonymous', 'guest', 'user'])).optional(),
       })
       .prefault({}),

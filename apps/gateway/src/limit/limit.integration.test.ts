@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startEchoServer, type EchoServer } from '../../testdata/echo-server.js';
 import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
 
@@ -40,4 +40,55 @@ it('counts what a policy in shadow mode would refuse, refuses by the others, and
   expect(metrics).toContain('gateway_limit_refusals_total{policy="tried",blocked_by="ip",shadow="true"} 4');
   expect(metrics).toContain('gateway_limit_refusals_total{policy="real",blocked_by="ip",shadow="false"} 1');
   expect(metrics).not.toContain('policy="elsewhere"');
+});
+
+describe('a policy by method', () => {
+  const echoMethod = 'echo.v1.EchoService.Metadata';
+  const started = (match: object) =>
+    startTestGateway(`127.0.0.1:${echo.port}`, {
+      limits: { policies: [{ ...policy, name: 'by-rpc', limit: 2, match }] },
+    });
+  const rest = async ({ origin }: TestGateway) => (await fetch(`${origin}/v1/metadata`)).status;
+  /** What gRPC-Web says: its status is a trailer in the body, or a field when there is nothing else. */
+  const grpcWeb = async ({ origin }: TestGateway) => {
+    const answer = await fetch(`${origin}/${echoMethod.replace(/\.(?=[^.]*$)/, '/')}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/grpc-web+proto' },
+      body: new Uint8Array(5),
+    });
+    return /grpc-status: (\d+)/.exec(await answer.text())?.[1];
+  };
+
+  it('counts it by whatever path and protocol', async () => {
+    const gate = await started({ rpcs: [echoMethod] });
+    try {
+      expect([await rest(gate), await grpcWeb(gate), await rest(gate), await grpcWeb(gate)]).toEqual([
+        200,
+        '0',
+        429,
+        '8',
+      ]);
+      expect((await fetch(`${gate.origin}/v1/count/1`)).status).toBe(200);
+    } finally {
+      await gate.stop();
+    }
+  });
+
+  it('or counts all but it', async () => {
+    const gate = await started({ except_rpcs: [echoMethod] });
+    try {
+      for (let call = 0; call < 4; call++) expect([await rest(gate), await grpcWeb(gate)]).toEqual([200, '0']);
+      const others = [];
+      for (let call = 0; call < 3; call++) others.push((await fetch(`${gate.origin}/v1/count/1`)).status);
+      expect(others).toEqual([200, 200, 429]);
+    } finally {
+      await gate.stop();
+    }
+  });
+
+  it.each(['rpcs', 'except_rpcs'])('that names none in %s is refused, since it would limit nothing', async (key) => {
+    await expect(started({ [key]: ['echo.v1.EchoService.Metadatum'] })).rejects.toThrow(
+      `limits.policies: policy "by-rpc": match.${key} "echo.v1.EchoService.Metadatum": expected a method`,
+    );
+  });
 });

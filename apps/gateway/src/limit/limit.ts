@@ -1,4 +1,5 @@
 import { type Caller, networkOf } from '@sluice/identity';
+import type { MethodInfo } from '@sluice/transcode';
 import {
   type Ask,
   compilePolicies,
@@ -43,16 +44,18 @@ export class Limiter {
   private readonly guessGuard: CompiledPolicy | undefined;
 
   /**
+   * @param served every method that can be called
    * @param enforced false: nothing is decided at all
    * @throws ConfigurationError with each policy that cannot work
    */
   constructor(
     private readonly config: GatewayConfig['limits'],
+    served: readonly MethodInfo[],
     private readonly store: LimitStore,
     private readonly enforced: boolean,
     private readonly observe: DecisionObserver,
   ) {
-    this.policies = matchedPolicies(config.policies);
+    this.policies = matchedPolicies(config.policies, served);
     const guard = config.guess_guard;
     this.guessGuard = guard && guessGuard(guard.limit, guard.window);
   }

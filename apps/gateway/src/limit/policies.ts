@@ -1,5 +1,6 @@
 import { compilePolicies, type CompiledPolicy, type Policy, PolicyError } from '@sluice/limit';
 import { ConfigurationError } from '@sluice/config';
+import type { MethodInfo } from '@sluice/transcode';
 import type { LimitPolicyConfig } from '../config/schema.js';
 import type { Target } from '../route/route.js';
 import { selectorRank } from '../route/access.js';
@@ -14,8 +15,16 @@ export interface MatchedPolicy {
   concerns(target: Target): boolean;
 }
 
-/** @throws ConfigurationError with each policy that cannot work */
-export function matchedPolicies(configured: readonly LimitPolicyConfig[]): MatchedPolicy[] {
+/**
+ * @param served every method that can be called
+ * @throws ConfigurationError with each policy that cannot work
+ */
+export function matchedPolicies(
+  configured: readonly LimitPolicyConfig[],
+  served: readonly MethodInfo[],
+): MatchedPolicy[] {
+  const strays = configured.flatMap((config) => straySelectors(config, served));
+  if (strays.length > 0) throw new ConfigurationError(strays);
   try {
     const compiled = compilePolicies(configured.map(policyOf));
     return configured.map((config, index) => matched(config, compiled[index]!));
@@ -24,6 +33,21 @@ export function matchedPolicies(configured: readonly LimitPolicyConfig[]): Match
     throw new ConfigurationError(error.faults.map((fault) => `limits.policies: ${fault}`));
   }
 }
+
+/** A selector with a slip in it would leave calls unlimited without a word. */
+function straySelectors({ name, match }: LimitPolicyConfig, served: readonly MethodInfo[]): string[] {
+  return (['rpcs', 'except_rpcs'] as const).flatMap((key) =>
+    (match[key] ?? [])
+      .filter((selector) => !selects([selector], served))
+      .map((selector) => {
+        const what = `limits.policies: policy ${JSON.stringify(name)}: match.${key} ${JSON.stringify(selector)}`;
+        return `${what}: expected a method that an upstream serves, such as package.Service.Method or package.Service.*`;
+      }),
+  );
+}
+
+const selects = (selectors: readonly string[], methods: readonly MethodInfo[]) =>
+  methods.some((method) => selectors.some((selector) => selectorRank(selector, method) !== undefined));
 
 function policyOf(config: LimitPolicyConfig): Policy {
   const { name, dimensions, algorithm, limit, window, burst, cost, shadow, on_store_loss } = config;
@@ -34,11 +58,12 @@ function matched({ match, dimensions }: LimitPolicyConfig, policy: CompiledPolic
   const patterns = match.paths?.map(pathPattern);
   const exceptions = match.except_paths?.map(pathPattern);
   const methods = match.methods && new Set(match.methods.map((method) => method.toUpperCase()));
-  const { rpcs, callers } = match;
+  const { rpcs, except_rpcs: exceptRpcs, callers } = match;
   const needsCaller = dimensions.includes('user') || dimensions.includes('tenant');
   return {
     policy,
-    concerns: (target) => !rpcs || rpcs.some((selector) => selectorRank(selector, target.method) !== undefined),
+    concerns: ({ method }) =>
+      (!rpcs || selects(rpcs, [method])) && !(exceptRpcs !== undefined && selects(exceptRpcs, [method])),
     appliesTo(call) {
       if (needsCaller && !call.caller) return false;
       if (methods && !methods.has(call.transport.method)) return false;

@@ -17,6 +17,8 @@ export interface Routes {
   readonly rest: RouteTable<Route>;
   /** By gRPC path. */
   readonly grpc: GrpcRoutes;
+  /** Every method that is served, the gateway's own too. */
+  readonly methods: readonly MethodInfo[];
 }
 
 /**
@@ -45,8 +47,9 @@ export function buildRoutes(
       if (target) rest.add(binding, { form: 'rest', target, binding, oauthErrors });
     }
   }
-  addLocalRoutes(rest, local, authenticates);
-  return { rest, grpc };
+  const own = addLocalRoutes(rest, local, authenticates);
+  const methods = [...[...grpc.values()].map(({ grpc: { target } }) => target.method), ...own];
+  return { rest, grpc, methods };
 }
 
 function targetsOf(upstream: Upstream, authenticates: boolean): Map<string, Target> {
@@ -66,10 +69,12 @@ function addLocalRoutes(
   rest: RouteTable<Route>,
   local: Readonly<Record<string, LocalMethod>>,
   authenticates: boolean,
-): void {
+): MethodInfo[] {
   const schema = loadSchema(readFileSync(descriptorSetPath), descriptorSetPath);
+  const methods: MethodInfo[] = [];
   for (const binding of compileBindings(schema, { services: [GATEWAY_SERVICE], json: { protoNames: true } })) {
     const { method } = binding;
+    methods.push(method);
     const access = accessOf(method, [], methodOption(schema, method, ACCESS_OPTION), authenticates);
     const place = { kind: 'local' as const, serve: local[method.name]! };
     const target: Target = { method, access, timeoutMs: LOCAL_TIMEOUT_MS, place };
@@ -79,6 +84,7 @@ function addLocalRoutes(
       if (!(error instanceof SchemaError)) throw error;
     }
   }
+  return methods;
 }
 
 /** Whether the method behaves as RFC 6749 says. */
