@@ -62,6 +62,8 @@ export class PolicyError extends Error {
   }
 }
 
+export const POLICY_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
 /** Entries that a full sliding window is kept in: an admission counts for at most 1/64 of the window too long. */
 const GRAINS_PER_WINDOW = 64;
 const UNITS_MAX = 1_000_000_000;
@@ -91,7 +93,7 @@ function faultsOf(policy: Policy): string[] {
   };
   const whole = (value: number, max: number) => Number.isInteger(value) && value >= 1 && value <= max;
   const { dimensions, burst, cost } = policy;
-  check(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(policy.name), 'name', '1 to 64 letters, digits, ".", "_" or "-"');
+  check(POLICY_NAME.test(policy.name), 'name', '1 to 64 letters, digits, ".", "_" or "-"');
   check(
     dimensions.length > 0 &&
       new Set(dimensions).size === dimensions.length &&

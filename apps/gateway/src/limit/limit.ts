@@ -1,4 +1,5 @@
 import { type Caller, networkOf } from '@sluice/identity';
+import type { Problem } from '@sluice/problem';
 import type { MethodInfo } from '@sluice/transcode';
 import {
   type Ask,
@@ -9,6 +10,7 @@ import {
   limitFields,
   limitProblem,
   type LimitStore,
+  refusalFields,
   type Verdict,
 } from '@sluice/limit';
 import type { GatewayConfig } from '../config/schema.js';
@@ -72,6 +74,14 @@ export class Limiter {
   /** A call that was let in and then found no room behind the gateway costs its caller nothing. */
   ended(exchange: Exchange): void {
     if (exchange.asks && exchange.problem?.code === 'OVERLOADED') this.store.refund(exchange.asks);
+  }
+
+  /** A limit that a service behind the gateway enforces itself is told in the same fields as the gateway's own, which let the call in. */
+  refusedBehind(exchange: Exchange, { code, details, headers }: Problem): void {
+    if (code !== 'RATE_LIMIT_EXCEEDED' || 'ratelimit' in headers) return;
+    const fields = refusalFields(details, { legacy: this.config.legacy_headers });
+    const told = exchange.responseFields.splice(0);
+    exchange.responseFields.push(...told.filter(([name]) => !(name in fields)), ...Object.entries(fields));
   }
 
   /** Counts a token that was made up, or may be, against the address it came from; throws Problem RATE_LIMIT_EXCEEDED. */

@@ -1,9 +1,14 @@
-import type { Problem, ProblemCode } from '@sluice/problem';
+import type { Problem, ProblemCode, ProblemDetails } from '@sluice/problem';
 
 /** What an OAuth endpoint answers in place of a problem document (RFC 6749 section 5.2). */
 export interface OAuthError {
   readonly status: number;
-  readonly body: { readonly error: string; readonly error_description?: string };
+  readonly body: {
+    readonly error: string;
+    readonly error_description?: string;
+    /** Of a 429: what blocked, and for how long. Clients of the specification ignore what they do not know. */
+    readonly details?: ProblemDetails;
+  };
 }
 
 /** The errors of the specification, and its statuses: a grant that is not valid is a 400, whatever else made it so. */
@@ -30,6 +35,7 @@ export function oauthError(problem: Problem): OAuthError {
     body: {
       error: typeof named === 'string' ? named : (known?.error ?? fallback),
       ...(problem.message && { error_description: problem.message.replaceAll(NOT_DESCRIBABLE, ' ') }),
+      ...(problem.status === 429 && { details: problem.details }),
     },
   };
 }

@@ -47,6 +47,7 @@ function withCommonFields(exchange: Exchange, fields: Field[]): Field[] {
 export function respondProblem(exchange: Exchange, problem: Problem): void {
   if (exchange.finished) return;
   exchange.runtime.log.failed(exchange, problem);
+  exchange.runtime.limiter.refusedBehind(exchange, problem);
   const form = answerForm(exchange);
   const fields: Field[] = Object.entries(problem.headers);
   const retryAfterMs = problem.details['retry_after_ms'];

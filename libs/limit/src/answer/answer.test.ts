@@ -4,6 +4,7 @@ import {
   createMemoryStore,
   limitFields,
   limitProblem,
+  refusalFields,
   type Ask,
   type CompiledPolicy,
   type Decision,
@@ -53,6 +54,32 @@ describe('fields', () => {
 
   test('nothing is said when nothing was limited', () => {
     expect(limitFields({ allowed: true, by: 'store', verdicts: [] }, { legacy: true })).toEqual({});
+  });
+});
+
+describe('fields of a refusal by another service', () => {
+  const details = { blocked_by: 'ip', policy: 'guest-minute', limit: 10, window_seconds: 60, retry_after_ms: 41_200 };
+
+  test('tell its policy as if it were one of ours', () => {
+    expect(refusalFields(details)).toEqual({
+      'ratelimit-policy': '"guest-minute";q=10;w=60',
+      ratelimit: '"guest-minute";r=0;t=42',
+    });
+    expect(refusalFields(details, { legacy: true })).toMatchObject({
+      'x-ratelimit-limit': '10',
+      'x-ratelimit-remaining': '0',
+      'x-ratelimit-reset': '42',
+    });
+  });
+
+  test.each([
+    [{ policy: 'a"; b' }],
+    [{ policy: 7 }],
+    [{ limit: 'many' }],
+    [{ window_seconds: -1 }],
+    [{ retry_after_ms: null }],
+  ])('are none when it does not say what they need: %o', (over) => {
+    expect(refusalFields({ ...details, ...over }, { legacy: true })).toEqual({});
   });
 });
 

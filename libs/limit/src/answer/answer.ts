@@ -1,4 +1,5 @@
-import { Problem, type Json } from '@sluice/problem';
+import { Problem, type Json, type ProblemDetails } from '@sluice/problem';
+import { POLICY_NAME } from '../policy.js';
 import type { Decision, Verdict } from '../store.js';
 
 export interface LimitFieldsOptions {
@@ -70,6 +71,28 @@ export function limitProblem(decision: Decision & { allowed: false }, options?: 
     },
   );
 }
+
+/**
+ * The fields of {@link limitFields} but for `Retry-After` for a refusal that another service decided, from the details of its
+ * problem; none when they do not name a policy with its limit, window and wait.
+ */
+export function refusalFields(details: ProblemDetails, options: LimitFieldsOptions = {}): Record<string, string> {
+  const { policy, limit, window_seconds: window, retry_after_ms: waitMs } = details;
+  if (typeof policy !== 'string' || !POLICY_NAME.test(policy)) return {};
+  if (!isPositive(limit) || !isPositive(window) || !isPositive(waitMs)) return {};
+  const wait = seconds(waitMs);
+  return {
+    'ratelimit-policy': `"${policy}";q=${Math.floor(limit)};w=${Math.ceil(window)}`,
+    ratelimit: `"${policy}";r=0;t=${wait}`,
+    ...(options.legacy === true && {
+      'x-ratelimit-limit': String(Math.floor(limit)),
+      'x-ratelimit-remaining': '0',
+      'x-ratelimit-reset': String(wait),
+    }),
+  };
+}
+
+const isPositive = (value: unknown): value is number => typeof value === 'number' && value > 0 && value < 1e15;
 
 function detailsOf({ policy, retryAfterMs }: Verdict): { [key: string]: Json } {
   return {
