@@ -1,5 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { type IncomingHttpHeaders, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -98,6 +99,73 @@ describe('with the default limits', () => {
     expect(Object.keys(report.blocked_by)).toEqual(['ip']);
     expect([code, report.passed]).toEqual([99, false]);
   });
+
+  test('ten new guests a minute of one address, by whatever path; refreshes and passwords go on', async () => {
+    const from = '127.0.0.77';
+    const account = await client(system.baseUrl).register();
+    const { body: session } = await client(system.baseUrl).login(account);
+    const guest = (index: number) => ({ grant_type: 'guest', device_id: `device ${index}` });
+    const oauth = (fields: Record<string, string>) =>
+      send(from, '/oauth/token', 'application/x-www-form-urlencoded', new URLSearchParams(fields).toString());
+    const json = (path: string, fields: object) => send(from, path, 'application/json', JSON.stringify(fields));
+    const ways: ((index: number) => Promise<Reply>)[] = [
+      (index) => oauth(guest(index)),
+      (index) => json('/oauth/token', guest(index)),
+      (index) => json('/api/v1/auth/guest', { device_id: `device ${index}` }),
+    ];
+    const statuses = [];
+    for (let index = 0; index < 10; index++) statuses.push((await ways[index % 3]!(index)).status);
+    expect(statuses).toEqual(Array(10).fill(200));
+
+    for (const [index, way] of ways.entries()) {
+      const refused = await way(10 + index);
+      expect(refused.status).toBe(429);
+      const { retry_after_ms: waitMs, ...details } = refused.body['details'] as Record<string, unknown>;
+      expect(details).toEqual({ blocked_by: 'ip', policy: 'guest-address-minute', limit: 10, window_seconds: 60 });
+      const wait = Math.ceil((waitMs as number) / 1000);
+      expect(wait).toBeGreaterThan(0);
+      expect(wait).toBeLessThanOrEqual(60);
+      expect(refused.headers).toMatchObject({
+        'retry-after': String(wait),
+        'ratelimit-policy': '"guest-address-minute";q=10;w=60',
+        ratelimit: `"guest-address-minute";r=0;t=${wait}`,
+      });
+    }
+    // A token that is alive is no new one.
+    expect((await ways[0]!(0)).status).toBe(200);
+    expect((await ways[2]!(1)).status).toBe(200);
+
+    const password = { grant_type: 'password', username: account.email, password: account.password };
+    let { refresh_token } = session;
+    for (let round = 0; round < 15; round++) {
+      const refreshed = await oauth({ grant_type: 'refresh_token', refresh_token });
+      expect(refreshed.status).toBe(200);
+      refresh_token = refreshed.body['refresh_token'] as string;
+      expect((await oauth(password)).status).toBe(200);
+    }
+    // Another address has a share of its own.
+    expect((await send('127.0.0.78', '/oauth/token', 'application/json', JSON.stringify(guest(99)))).status).toBe(200);
+  });
+
+  interface Reply {
+    readonly status: number;
+    readonly headers: IncomingHttpHeaders;
+    readonly body: Record<string, unknown>;
+  }
+
+  /** Posts from an address of its own. */
+  function send(from: string, path: string, type: string, content: string): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      const options = { method: 'POST', localAddress: from, headers: { 'content-type': type } };
+      const sent = request(`${system.baseUrl}${path}`, options, async (answer) => {
+        let text = '';
+        for await (const chunk of answer.setEncoding('utf8')) text += String(chunk);
+        resolve({ status: answer.statusCode!, headers: answer.headers, body: JSON.parse(text) });
+      });
+      sent.once('error', reject);
+      sent.end(content);
+    });
+  }
 
   test('explain tells an operator what would apply, and spends nothing', async () => {
     const explain = async () => {

@@ -91,6 +91,10 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
     GUEST_SPACING_SECONDS: integer('Time between two new guest tokens of a device.', 60, { min: 0, max: 3600 }),
     GUEST_HOURLY: integer('New guest tokens of a device within an hour.', 10, { min: 1, max: 100_000 }),
     GUEST_DAILY: integer('New guest tokens of a device within a day.', 50, { min: 1, max: 1_000_000 }),
+    GUEST_ADDRESS_PER_MINUTE: integer('New guest tokens of an IPv4 address or an IPv6 /64 within a minute.', 10, {
+      min: 1,
+      max: 1_000_000,
+    }),
     GUEST_ADDRESS_HOURLY: integer('New guest tokens of an IPv4 address or an IPv6 /64 within an hour.', 600, {
       min: 1,
       max: 1_000_000,

@@ -6,7 +6,7 @@ export const DAY = 24 * HOUR;
 
 /** One limit on new guest tokens: at most `count` within any `seconds`. */
 export interface GuestLimit {
-  readonly name: 'spacing' | 'hour' | 'day' | 'address-hour' | 'backoff';
+  readonly name: 'spacing' | 'hour' | 'day' | 'address-minute' | 'address-hour' | 'backoff';
   readonly blockedBy: BlockedBy;
   readonly count: number;
   readonly seconds: number;
@@ -22,6 +22,7 @@ export function guestLimits(settings: {
   readonly GUEST_SPACING_SECONDS: number;
   readonly GUEST_HOURLY: number;
   readonly GUEST_DAILY: number;
+  readonly GUEST_ADDRESS_PER_MINUTE: number;
   readonly GUEST_ADDRESS_HOURLY: number;
   readonly GUEST_BACKOFF_SECONDS: number;
 }): GuestLimits {
@@ -31,7 +32,10 @@ export function guestLimits(settings: {
       { name: 'hour', blockedBy: 'user', count: settings.GUEST_HOURLY, seconds: HOUR },
       { name: 'day', blockedBy: 'user', count: settings.GUEST_DAILY, seconds: DAY },
     ],
-    address: [{ name: 'address-hour', blockedBy: 'ip', count: settings.GUEST_ADDRESS_HOURLY, seconds: HOUR }],
+    address: [
+      { name: 'address-minute', blockedBy: 'ip', count: settings.GUEST_ADDRESS_PER_MINUTE, seconds: MINUTE },
+      { name: 'address-hour', blockedBy: 'ip', count: settings.GUEST_ADDRESS_HOURLY, seconds: HOUR },
+    ],
     backoff: { seconds: settings.GUEST_BACKOFF_SECONDS, secondsMax: HOUR },
   };
 }
@@ -43,7 +47,7 @@ export interface GuestRefusal {
 }
 
 /**
- * Which limit makes the device wait longest.
+ * Which limit makes the caller wait longest.
  *
  * @param limits each with the age in milliseconds of its `count`-th latest token; undefined when there were fewer
  */
@@ -54,9 +58,14 @@ export function longestRefusal(
   for (const { limit, ageMs } of limits) {
     if (ageMs === undefined) continue;
     const waitMs = Math.ceil(limit.seconds * 1000 - ageMs);
-    if (waitMs > (longest?.waitMs ?? 0)) longest = { limit, waitMs };
+    if (waitMs > 0) longest = longer(longest, { limit, waitMs });
   }
   return longest;
+}
+
+/** The one of two refusals with the longer wait. */
+export function longer(one: GuestRefusal | undefined, other: GuestRefusal | undefined): GuestRefusal | undefined {
+  return (other?.waitMs ?? 0) > (one?.waitMs ?? 0) ? other : one;
 }
 
 /** What the n-th refusal in a row earns: doubled each time, bounded. */

@@ -1,4 +1,5 @@
-import type { EntityManager } from 'typeorm';
+import { type Caller, execute, statement } from '@sluice/storage';
+import type { DataSource, EntityManager } from 'typeorm';
 import type { GuestLimit } from './guest-limits.js';
 
 /** A row of `guest_devices` while its lock is held. */
@@ -21,7 +22,17 @@ export interface GuestKey {
 const milliseconds = (time: string) => `case when ${time} > clock_timestamp()
   then ceil(extract(epoch from ${time} - clock_timestamp()) * 1000)::float8 end`;
 
-/** The statements of tables `guest_devices` and `guest_attempts`; all within the transaction that decides about one request. */
+/** Writes an attempt down unless the device has a token there that has more than $6 milliseconds left. */
+const recordWithoutToken = statement<{ id: string }>(
+  'guest-record-without-token',
+  `insert into guest_attempts (tenant, device, address, cause, outcome)
+   select $1, $2, $3, $4, $5 where not exists (
+     select from guest_devices where tenant = $1 and device = $2 and address = $3
+       and token_until > clock_timestamp() + $6 * interval '1 millisecond')
+   returning id`,
+);
+
+/** The statements of tables `guest_devices` and `guest_attempts`; within the transaction that decides about one request where they take a manager. */
 export const guestStore = {
   /** Takes the lock of the device, so that requests of one device are decided one after another. */
   async lock(manager: EntityManager, { tenant, device }: GuestKey): Promise<GuestDevice> {
@@ -76,6 +87,19 @@ export const guestStore = {
        values ($1, $2, $3, $4, $5, coalesce($6, clock_timestamp()))`,
       [key.tenant, key.device, key.network, cause, outcome, at],
     );
+  },
+
+  /** Records the refusal of a device without a live token of at least `leftMs` in one round trip; false: it may have one. */
+  async recordWithoutToken(
+    dataSource: DataSource,
+    caller: Caller,
+    key: GuestKey,
+    cause: string,
+    outcome: string,
+    leftMs: number,
+  ): Promise<boolean> {
+    const values = [key.tenant, key.device, key.network, cause, outcome, leftMs];
+    return (await execute(dataSource, caller, recordWithoutToken, values)).length > 0;
   },
 
   async refuse(manager: EntityManager, { tenant, device }: GuestKey, waitMs: number): Promise<void> {

@@ -17,12 +17,14 @@ import { Turns } from '../protection/turns.js';
 import { Sessions } from '../sessions/sessions.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { TokenIssuer } from '../tokens/token-issuer.js';
+import { FullAddresses } from './full-addresses.js';
 import {
   BACKOFF,
   backoffMs,
   type GuestLimits,
   guestLimits,
   type GuestRefusal,
+  longer,
   longestRefusal,
 } from './guest-limits.js';
 import { type GuestDevice, type GuestKey, guestStore } from './guest-store.js';
@@ -45,6 +47,7 @@ export class Guests {
   /** Requests of one device that are decided together, so that a device that asks a hundred times at once takes one connection. */
   private readonly deciding = new Map<string, Promise<Outcome>>();
   private readonly turns = new Turns();
+  private readonly full = new FullAddresses();
 
   constructor(
     private readonly dataSource: DataSource,
@@ -114,8 +117,16 @@ export class Guests {
     return key.network === '' ? decide() : this.turns.take(key.network, decide);
   }
 
-  private decide(call: Call, key: GuestKey, cause: string): Promise<Outcome> {
-    return transaction(this.dataSource, { deadline: Date.now() + DECISION_MS }, async (manager) => {
+  private async decide(call: Call, key: GuestKey, cause: string): Promise<Outcome> {
+    const caller = { deadline: Date.now() + DECISION_MS };
+    const refusal = this.full.refusalOf(key.network);
+    if (refusal) {
+      const name = `refused:${refusal.limit.name}`;
+      const { dataSource } = this;
+      const recorded = await guestStore.recordWithoutToken(dataSource, caller, key, cause, name, TOKEN_LEFT_MS_MIN);
+      if (recorded) return { kind: 'refused', refusal };
+    }
+    return transaction(this.dataSource, caller, async (manager) => {
       const device = await guestStore.lock(manager, key);
       const alive = await this.aliveToken(manager, key, device);
       const outcome = alive ?? (await this.issueOrRefuse(manager, call, key, device));
@@ -148,12 +159,8 @@ export class Guests {
     key: GuestKey,
     device: GuestDevice,
   ): Promise<Outcome> {
-    const refusal = await this.refusalOf(manager, key, device);
-    if (refusal) {
-      const waitMs = Math.max(refusal.waitMs, backoffMs(this.limits, device.refusals + 1));
-      await guestStore.refuse(manager, key, waitMs);
-      return { kind: 'refused', refusal: { limit: refusal.limit, waitMs } };
-    }
+    const refusal = longer(await this.refusalOfDevice(manager, key, device), await this.refusalOfAddress(manager, key));
+    if (refusal) return { kind: 'refused', refusal };
     const id = randomUUID();
     await guestStore.insertGuest(manager, key.tenant, id);
     const tokens = await this.sessions.openWithin(manager, call, id, 'guest');
@@ -169,7 +176,8 @@ export class Guests {
     return { kind: 'issued', tokens };
   }
 
-  private async refusalOf(
+  /** Refuses by what the device itself has had, which makes it wait longer each time. */
+  private async refusalOfDevice(
     manager: EntityManager,
     key: GuestKey,
     device: GuestDevice,
@@ -178,22 +186,37 @@ export class Guests {
     for (const limit of this.limits.device) {
       ages.push({ limit, ageMs: await guestStore.age(manager, key, 'device', limit) });
     }
-    if (key.network !== '') {
-      await guestStore.lockNetwork(manager, key.network);
-      for (const limit of this.limits.address) {
-        ages.push({ limit, ageMs: await guestStore.age(manager, key, 'network', limit) });
-      }
+    const backoff = device.blocked_ms === null ? undefined : { limit: BACKOFF, waitMs: device.blocked_ms };
+    const refusal = longer(longestRefusal(ages), backoff);
+    if (!refusal) return undefined;
+    const waitMs = Math.max(refusal.waitMs, backoffMs(this.limits, device.refusals + 1));
+    await guestStore.refuse(manager, key, waitMs);
+    return { limit: refusal.limit, waitMs };
+  }
+
+  /** Refuses by what all devices of the address have had. No fault of the device, whose back-off it leaves alone. */
+  private async refusalOfAddress(manager: EntityManager, key: GuestKey): Promise<GuestRefusal | undefined> {
+    if (key.network === '') return undefined;
+    await guestStore.lockNetwork(manager, key.network);
+    const sinceMs = this.full.clock();
+    const ages = [];
+    for (const limit of this.limits.address) {
+      ages.push({ limit, ageMs: await guestStore.age(manager, key, 'network', limit) });
     }
     const refusal = longestRefusal(ages);
-    if (device.blocked_ms === null || device.blocked_ms <= (refusal?.waitMs ?? 0)) return refusal;
-    return { limit: BACKOFF, waitMs: device.blocked_ms };
+    if (refusal) this.full.remember(key.network, refusal, sinceMs);
+    return refusal;
   }
 }
 
 const purposeOf = ({ tenant, device }: GuestKey) => `guest-token/${tenant}/${device}`;
 
 function refusalProblem({ limit, waitMs }: GuestRefusal): Problem {
-  return new Problem('RATE_LIMIT_EXCEEDED', 'This device has to wait for its next guest token.', {
+  const what =
+    limit.blockedBy === 'ip'
+      ? `This address has had its ${limit.count} new guest tokens of ${limit.seconds} s.`
+      : 'This device has to wait for its next guest token.';
+  return new Problem('RATE_LIMIT_EXCEEDED', `${what} Try again in ${Math.ceil(waitMs / 1000)} s.`, {
     details: {
       blocked_by: limit.blockedBy,
       policy: `guest-${limit.name}`,
