@@ -1,9 +1,14 @@
 import { readFileSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo, type Server } from 'node:net';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { PROCESSES, startSystem as launch, type ManagedProcess, type RestartLimits, type System } from '@sluice/launch';
+import {
+  freePort,
+  PROCESSES,
+  startSystem as launch,
+  type ManagedProcess,
+  type RestartLimits,
+  type System,
+} from '@sluice/launch';
 import pg from 'pg';
 import { openFolder, removeData, TEST_SETTINGS } from './postgres.js';
 
@@ -98,14 +103,11 @@ function removeAll(folder: string): void {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** A free port for every port setting of the table, all different: they are held together until all are known. */
+/** A free port for every port setting of the table. */
 async function ownPorts(): Promise<Record<string, string>> {
   const settings = PROCESSES.flatMap(({ port, adminPort, optionalPort }) => [port, adminPort, optionalPort])
     .filter((port) => port !== undefined)
     .map(({ setting }) => setting);
-  const servers: Server[] = settings.map(() => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => String((server.address() as AddressInfo).port));
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return Object.fromEntries(settings.map((setting, index) => [setting, ports[index]!]));
+  const ports = await Promise.all(settings.map(() => freePort()));
+  return Object.fromEntries(settings.map((setting, index) => [setting, String(ports[index])]));
 }
