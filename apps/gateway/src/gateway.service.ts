@@ -120,8 +120,10 @@ export class GatewayService implements OnApplicationShutdown {
   async explainLimits(asked: { method: string; path: string; caller: Caller | undefined; address: string }) {
     const runtime = this.runtime!;
     const match = runtime.routes.match(asked.method, asked.path);
-    if (match.kind !== 'found') return { rpc: null, note: 'No route: the answer is 404 or 405.', policies: [] };
-    const { target } = match.payload;
+    const byGrpc = asked.method === 'POST' ? runtime.grpcRoutes.get(asked.path)?.grpc : undefined;
+    const route = match.kind === 'found' ? match.payload : byGrpc;
+    if (!route) return { rpc: null, note: 'No route: the answer is 404 or 405.', policies: [] };
+    const { target } = route;
     const verdicts = await runtime.limiter.explain({
       transport: { method: asked.method },
       path: asked.path,
@@ -129,10 +131,14 @@ export class GatewayService implements OnApplicationShutdown {
       head: { clientAddress: asked.address },
       route: { target },
     });
-    const note = this.values.RATE_LIMIT_ENABLED ? null : 'RATE_LIMIT_ENABLED=false: nothing is enforced.';
+    const notes = [];
+    if (!this.values.RATE_LIMIT_ENABLED) notes.push('RATE_LIMIT_ENABLED=false: nothing is enforced.');
+    if (!asked.caller && !target.access.public) {
+      notes.push('Only signed-in callers come this far: limits that count users or tenants need --user.');
+    }
     return {
       rpc: target.method.path,
-      note,
+      note: notes.join(' ') || null,
       policies: verdicts.map((verdict) => ({
         policy: verdict.policy.name,
         dimensions: verdict.policy.dimensions,

@@ -6,7 +6,9 @@ const usage = `Which limits a call would meet at the running gateway, and their 
 
   npm run limits -- explain METHOD PATH [--user ID] [--tenant NAME] [--guest] [--ip ADDRESS] [--json]
 
-Asks the admin port (GATEWAY_ADMIN_PORT, ADMIN_HOST).`;
+METHOD and PATH are those of a request, or POST and /package.Service/Method of a gRPC call. Without --user the caller is not signed in.
+
+Asks the admin port (GATEWAY_ADMIN_PORT, or what PORT_OFFSET makes of it; ADMIN_HOST).`;
 
 interface Explanation {
   readonly rpc: string | null;
@@ -49,19 +51,23 @@ if (values.help) {
 }
 if (command !== 'explain' || method === undefined || path === undefined) fail(usage, 2);
 
-const { GATEWAY_ADMIN_PORT, ADMIN_HOST } = readSettings(settings);
+const { PORT_OFFSET } = process.env;
+const { GATEWAY_ADMIN_PORT: port, ADMIN_HOST } = readSettings(settings);
+// As npm start moves it.
+const GATEWAY_ADMIN_PORT = process.env['GATEWAY_ADMIN_PORT'] ? port : port + (Number(PORT_OFFSET) || 0);
 const query = new URLSearchParams({ method: method!, path: path! });
 for (const name of ['user', 'tenant', 'ip'] as const) if (values[name] !== undefined) query.set(name, values[name]);
 if (values.guest) query.set('guest', 'true');
 const url = `http://${ADMIN_HOST}:${GATEWAY_ADMIN_PORT}/limits/explain?${query}`;
 const response = await fetch(url).catch((error: Error) =>
   fail(
-    `The gateway's admin port does not answer at ${ADMIN_HOST}:${GATEWAY_ADMIN_PORT} (${String(error.cause ?? error)}).`,
+    `The gateway's admin port does not answer at ${ADMIN_HOST}:${GATEWAY_ADMIN_PORT} (${String(error.cause ?? error)}). Is the gateway running? PORT_OFFSET and GATEWAY_ADMIN_PORT say where.`,
     1,
   ),
 );
 const body = await response.text();
-if (!response.ok) fail(`The gateway answered ${response.status}: ${body}`, 1);
+if (!response.ok)
+  fail(response.status === 400 ? messageOf(body) : `The gateway answered ${response.status}: ${body}`, 1);
 if (values.json) console.log(body);
 else print(JSON.parse(body) as Explanation);
 
@@ -75,6 +81,10 @@ function print({ rpc, note, policies }: Explanation): void {
     const shadow = each.shadow ? ' (shadow: counted, not enforced)' : '';
     console.log(`  ${each.policy}: ${each.limit} in ${each.window_seconds} s for each ${by}: ${state}${shadow}`);
   }
+}
+
+function messageOf(body: string): string {
+  return (JSON.parse(body) as { message: string }).message;
 }
 
 function fail(text: string, code: number): never {

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { BadRequestException, Controller, Get, Inject, Query } from '@nestjs/common';
 import { GatewayService } from '../gateway.service.js';
 
@@ -18,6 +19,11 @@ export class LimitsController {
     if (!method || !path?.startsWith('/')) {
       throw new BadRequestException('method and path: expected an HTTP method and a path that begins with a slash');
     }
+    const withoutQuery = path.split('?', 1)[0]!;
+    if (ip !== undefined && isIP(ip) === 0) throw new BadRequestException(`ip ${ip}: expected an IPv4 or IPv6 address`);
+    if (user === undefined && (tenant !== undefined || guest !== undefined)) {
+      throw new BadRequestException('tenant and guest describe the caller that user names: expected a user');
+    }
     const caller =
       user === undefined
         ? undefined
@@ -30,6 +36,11 @@ export class LimitsController {
             guest: guest === 'true',
             expiresAtMs: Number.POSITIVE_INFINITY,
           };
-    return this.gateway.explainLimits({ method: method.toUpperCase(), path, caller, address: ip ?? '127.0.0.1' });
+    return this.gateway.explainLimits({
+      method: method.toUpperCase(),
+      path: withoutQuery,
+      caller,
+      address: ip ?? '127.0.0.1',
+    });
   }
 }
