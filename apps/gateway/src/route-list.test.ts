@@ -48,8 +48,29 @@ it.each([
     `${upstream}    http: { rules: [{ selector: echo.v1.EchoService.Hang, get: /v1/metadata }] }\n`,
     'EchoService.Metadata',
   ],
+  [
+    'two limits of one name, with the line',
+    `${upstream}limits:
+  policies:
+    - { name: a, dimensions: [ip], limit: 1, window: 1s }
+    - { name: a, dimensions: [ip], limit: 1, window: 1s }
+`,
+    'gateway.yaml:8:15: limits.policies.1.name: policy "a": name: used by another policy too',
+  ],
+  [
+    'a limit for a method that is not there, with the line',
+    `${upstream}limits:
+  policies:
+    - { name: a, dimensions: [ip], limit: 1, window: 1s, match: { rpcs: [echo.v1.EchoService.*, echo.v1.Eco.*] } }
+`,
+    'gateway.yaml:7:97: limits.policies.0.match.rpcs.1: policy "a": echo.v1.Eco.* names no method',
+  ],
   ['an unknown key', `${upstream}    colour: blue\n`, 'gateway.yaml:'],
-  ['no descriptor set', upstream.replace('echo.binpb', 'none.binpb'), 'upstreams.echo.descriptor_set'],
+  [
+    'no descriptor set, with the line',
+    upstream.replace('echo.binpb', 'none.binpb'),
+    'gateway.yaml:4:21: upstreams.echo.descriptor_set',
+  ],
 ])('refuses %s by name', (_, yaml, named) => expect(() => listed(yaml)).toThrow(named));
 
 it('the JSON Schema for editors is that of the code (print-schema.cli.ts prints it)', () => {

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { ConfigurationError } from '@sluice/config';
+import { ConfigurationError, withLines } from '@sluice/config';
 import { createVerifier, discoveredKeySet, httpKeySet, type JsonWebKeySet, type TokenVerifier } from '@sluice/identity';
 import type { LimitStore } from '@sluice/limit';
 import { type RouteTable, SchemaError } from '@sluice/transcode';
@@ -58,6 +58,7 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
     return build(config, parts);
   } catch (error) {
     if (error instanceof SchemaError) throw new ConfigurationError([error.message]);
+    if (error instanceof ConfigurationError) throw withLines(parts.configFile, error);
     throw error;
   }
 }

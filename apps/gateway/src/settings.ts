@@ -12,7 +12,10 @@ export const settings = {
   GATEWAY_ADMIN_PORT: port('Port of /livez, /readyz and /metrics.', 9083),
   GATEWAY_CONFIG: text('The configuration file.', 'config/gateway.yaml'),
   GATEWAY_SECRET: secret('Shared with the services, which believe identity metadata only with it.', 16),
-  RATE_LIMIT_ENABLED: flag('Whether the limits of the gateway are enforced; those of the user service have settings of their own.', true),
+  RATE_LIMIT_ENABLED: flag(
+    'Whether the limits of the gateway are enforced; those of the user service have settings of their own.',
+    true,
+  ),
   REDIS_URL: secret(
     [
       'Redis that limits are shared by; without it they live in the process. One server: `redis://host:6379/0`; Sentinel:',

@@ -13,4 +13,4 @@ export {
   type Setting,
   type SettingsOf,
 } from './settings.js';
-export { parseYaml, readYamlFile } from './yaml-file.js';
+export { parseYaml, readYamlFile, withLines } from './yaml-file.js';

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { isNode, LineCounter, parseDocument } from 'yaml';
+import { isMap, isNode, isSeq, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { ConfigurationError } from './settings.js';
 
@@ -51,6 +51,41 @@ export function parseYaml<S extends z.ZodType>(
       return `${at(offsetOf(document, path))}: ${path.join('.') || 'the file'}: ${issue.message}`;
     }),
   );
+}
+
+/** `limits.policies.default-ip.cost: …` */
+const KEY_OF_FAULT = /^([\w-]+(?:\.[\w-]+)*): /;
+
+/**
+ * Faults that were found after a file was read, as {@link readYamlFile} tells them: with the line of the key that each begins with.
+ * An item of a list goes by its number or by its `name`. Faults that begin with no key of the file stay as they are.
+ */
+export function withLines(file: string, { faults }: ConfigurationError): ConfigurationError {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    return new ConfigurationError(faults);
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  return new ConfigurationError(
+    faults.map((fault) => {
+      const parts = KEY_OF_FAULT.exec(fault)?.[1]?.split('.');
+      if (!parts || !document.has(parts[0])) return fault;
+      const path: (string | number)[] = [];
+      for (const part of parts) path.push(indexOfItem(document.getIn(path, true), part) ?? part);
+      const { line, col } = lines.linePos(offsetOf(document, path));
+      return `${file}:${line}:${col}: ${fault}`;
+    }),
+  );
+}
+
+/** Which item of a list is meant; undefined when `node` is no list. */
+function indexOfItem(node: unknown, part: string): number | undefined {
+  if (!isSeq(node)) return undefined;
+  const named = node.items.findIndex((item) => isMap(item) && item.get('name') === part);
+  return named === -1 ? Number(part) : named;
 }
 
 /** The offset of the value at `path`, or of the nearest thing around it that the file has. */

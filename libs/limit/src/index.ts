@@ -5,6 +5,7 @@ export {
   type CompiledPolicy,
   type Dimension,
   type Policy,
+  type PolicyFault,
   type StoreLossMode,
 } from './policy.js';
 export { type Ask, type DecidedBy, type Decision, type LimitStore, type Verdict } from './store.js';

@@ -53,12 +53,21 @@ export interface CompiledPolicy extends Required<Policy> {
   readonly headerItem: string;
 }
 
-/** A policy cannot work as declared; `faults` has one line for each reason. */
+/** Why a policy cannot work as declared. */
+export interface PolicyFault {
+  /** Which of the policies. */
+  readonly index: number;
+  readonly key: keyof Policy;
+  /** Names the policy, the value and what was expected. */
+  readonly text: string;
+}
+
+/** Policies that cannot work as declared. */
 export class PolicyError extends Error {
   override readonly name = 'PolicyError';
 
-  constructor(readonly faults: readonly string[]) {
-    super(faults.join('\n'));
+  constructor(readonly faults: readonly PolicyFault[]) {
+    super(faults.map(({ text }) => text).join('\n'));
   }
 }
 
@@ -72,24 +81,28 @@ const DIMENSIONS: readonly string[] = ['user', 'ip', 'endpoint', 'tenant', 'glob
 const ALGORITHMS: readonly string[] = ['token_bucket', 'sliding_window'] satisfies Algorithm[];
 const MODES: readonly string[] = ['local', 'open', 'closed'] satisfies StoreLossMode[];
 
-/** @throws PolicyError naming every fault of every policy, as `policy, key, value, expectation` */
+/** @throws PolicyError naming every fault of every policy */
 export function compilePolicies(policies: readonly Policy[]): CompiledPolicy[] {
-  const faults: string[] = [];
+  const faults: PolicyFault[] = [];
   const names = new Set<string>();
-  for (const policy of policies) {
+  for (const [index, policy] of policies.entries()) {
     const found = faultsOf(policy);
-    if (names.has(policy.name)) found.push('name: used by another policy too, expected a name of its own');
+    if (names.has(policy.name)) {
+      found.push({ key: 'name', what: 'name: used by another policy too, expected a name of its own' });
+    }
     names.add(policy.name);
-    faults.push(...found.map((fault) => `policy ${JSON.stringify(policy.name)}: ${fault}`));
+    for (const { key, what } of found) {
+      faults.push({ index, key, text: `policy ${JSON.stringify(policy.name)}: ${what}` });
+    }
   }
   if (faults.length > 0) throw new PolicyError(faults);
   return policies.map(compile);
 }
 
-function faultsOf(policy: Policy): string[] {
-  const faults: string[] = [];
+function faultsOf(policy: Policy): { key: keyof Policy; what: string }[] {
+  const faults: { key: keyof Policy; what: string }[] = [];
   const check = (ok: boolean, key: keyof Policy, expectation: string) => {
-    if (!ok) faults.push(`${key} ${JSON.stringify(policy[key])}: expected ${expectation}`);
+    if (!ok) faults.push({ key, what: `${key} ${JSON.stringify(policy[key])}: expected ${expectation}` });
   };
   const whole = (value: number, max: number) => Number.isInteger(value) && value >= 1 && value <= max;
   const { dimensions, burst, cost } = policy;

@@ -88,7 +88,7 @@ describe('a policy by method', () => {
 
   it.each(['rpcs', 'except_rpcs'])('that names none in %s is refused, since it would limit nothing', async (key) => {
     await expect(started({ [key]: ['echo.v1.EchoService.Metadatum'] })).rejects.toThrow(
-      `limits.policies: policy "by-rpc": match.${key} "echo.v1.EchoService.Metadatum": expected a method`,
+      `limits.policies.0.match.${key}.0: policy "by-rpc": echo.v1.EchoService.Metadatum names no method that is served`,
     );
   });
 });

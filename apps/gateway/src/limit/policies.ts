@@ -23,31 +23,38 @@ export function matchedPolicies(
   configured: readonly LimitPolicyConfig[],
   served: readonly MethodInfo[],
 ): MatchedPolicy[] {
-  const strays = configured.flatMap((config) => straySelectors(config, served));
+  const strays = configured.flatMap((config, index) => straySelectors(config, index, served));
   if (strays.length > 0) throw new ConfigurationError(strays);
   try {
     const compiled = compilePolicies(configured.map(policyOf));
     return configured.map((config, index) => matched(config, compiled[index]!));
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
-    throw new ConfigurationError(error.faults.map((fault) => `limits.policies: ${fault}`));
+    throw new ConfigurationError(
+      error.faults.map(({ index, key, text }) => `limits.policies.${index}.${keyInFile(key)}: ${text}`),
+    );
   }
 }
 
 /** A selector with a slip in it would leave calls unlimited without a word. */
-function straySelectors({ name, match }: LimitPolicyConfig, served: readonly MethodInfo[]): string[] {
+function straySelectors({ name, match }: LimitPolicyConfig, index: number, served: readonly MethodInfo[]): string[] {
   return (['rpcs', 'except_rpcs'] as const).flatMap((key) =>
-    (match[key] ?? [])
-      .filter((selector) => !selects([selector], served))
-      .map((selector) => {
-        const what = `limits.policies: policy ${JSON.stringify(name)}: match.${key} ${JSON.stringify(selector)}`;
-        return `${what}: expected a method that an upstream serves, such as package.Service.Method or package.Service.*`;
+    [...(match[key] ?? []).entries()]
+      .filter(([, selector]) => !selects([selector], served))
+      .map(([item, selector]) => {
+        const where = `limits.policies.${index}.match.${key}.${item}: policy ${JSON.stringify(name)}`;
+        return `${where}: ${selector} names no method that is served, expected package.Service.Method or package.Service.*`;
       }),
   );
 }
 
 const selects = (selectors: readonly string[], methods: readonly MethodInfo[]) =>
   methods.some((method) => selectors.some((selector) => selectorRank(selector, method) !== undefined));
+
+function keyInFile(key: keyof Policy): string {
+  if (key === 'windowMs') return 'window';
+  return key === 'onStoreLoss' ? 'on_store_loss' : key;
+}
 
 function policyOf(config: LimitPolicyConfig): Policy {
   const { name, dimensions, algorithm, limit, window, burst, cost, shadow, on_store_loss } = config;
