@@ -73,6 +73,8 @@ describe('the verdict', () => {
 
   test.each([
     [{ refresh_status_counts: { 401: 2 } }, '2 refreshes were refused'],
+    [{ refresh_status_counts: { 401: 1 } }, '1 refresh was refused'],
+    [{ results: { 404: 6 } }, '6 × 404: what was asked for is not there; --allocation names'],
     [{ results: { REFRESH_FAILED: 12 } }, '12 calls ended because their refresh failed'],
     [{ status_counts: { 200: 12 } }, 'the token that should have expired was accepted'],
     [{ continuing_refusals: [{ source: 'log', seconds: 3, refusals: 7 }] }, 'still tell of 7 refusals'],

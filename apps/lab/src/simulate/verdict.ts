@@ -47,6 +47,12 @@ export function judge(facts: Facts): Verdict {
   }
   for (const blocked of facts.blocked) advice.push(adviceFor(blocked));
   for (const [code, count] of Object.entries(facts.failures)) advice.push(failureAdvice(code, count));
+  const missing = facts.results['404'] ?? 0;
+  if (missing > 0) {
+    advice.push(
+      `${missing} × 404: what was asked for is not there; --allocation names an allocation of the user that is.`,
+    );
+  }
   for (const { source, seconds, refusals } of facts.continuing_refusals) {
     if (refusals === 0) continue;
     advice.push(
@@ -88,7 +94,10 @@ function failureAdvice(code: string, count: number): string {
 
 function refreshTrouble(facts: Facts): string[] {
   const refused = (facts.refresh_status_counts['401'] ?? 0) + (facts.refresh_status_counts['400'] ?? 0);
-  if (refused > 0) return [`${refused} refreshes were refused: the refresh token is not valid (any more).`];
+  if (refused > 0) {
+    const how = refused === 1 ? '1 refresh was' : `${refused} refreshes were`;
+    return [`${how} refused: the refresh token is not valid (any more).`];
+  }
   const failed = facts.results['REFRESH_FAILED'] ?? 0;
   return failed > 0
     ? [`${failed} calls ended because their refresh failed; its answers are in refresh_status_counts.`]
