@@ -45,6 +45,11 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
       executablePath,
       args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-dev-shm-usage'],
     });
+    // The processes that the first page starts take most of a minute on a machine that is busy: not the first test's time.
+    const first = await browser.newPage();
+    first.setDefaultTimeout(0);
+    await first.goto('data:text/html,');
+    await first.close();
   });
   afterAll(() => browser?.close());
   beforeEach(async () => {
@@ -54,6 +59,8 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
       response.end(`<!doctype html><script>${script}</script>`);
     });
     context = await browser.newContext();
+    // How long is too long is for the test's own timeout to say; Playwright's 30 s come first on a busy machine.
+    context.setDefaultTimeout(0);
   });
   afterEach(async () => {
     await context.close();
