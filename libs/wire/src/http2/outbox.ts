@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { givePage, pages } from '../sockets/page-pool.js';
 
 /**
  * What leaves on a socket. Frames are written into a page, large payloads stand between pages without a copy, and all
@@ -11,6 +12,9 @@ export class Outbox {
   private from = 0;
   private at = 0;
   private parts: Uint8Array[] = [];
+  /** Pages in use: those of this turn, and those that the socket may still refer to. */
+  private lending: Buffer[] = [];
+  private lent: Buffer[] = [];
   private dirty = false;
   private waitsForDrain = false;
   private takenBefore = -1;
@@ -23,6 +27,7 @@ export class Outbox {
     private readonly onRoom: () => void,
   ) {
     socket.on('drain', () => {
+      this.takeBack();
       this.waitsForDrain = false;
       onRoom();
     });
@@ -38,6 +43,7 @@ export class Outbox {
     const { bytesWritten, writableLength } = this.socket;
     const taken = bytesWritten - writableLength;
     const queued = queuedOctets(this.socket);
+    this.takeBack();
     const progress = writableLength === 0 || taken !== this.takenBefore || queued < this.queuedBefore;
     this.takenBefore = taken;
     this.queuedBefore = queued;
@@ -60,8 +66,9 @@ export class Outbox {
     const page = this.page;
     if (page !== undefined && page.length - this.at >= octets) return page;
     this.seal();
-    const next =
-      octets <= PAGE_OCTETS ? (spare.pop() ?? Buffer.allocUnsafeSlow(PAGE_OCTETS)) : Buffer.allocUnsafe(octets);
+    const fits = octets <= pages.octets;
+    const next = fits ? pages.take() : Buffer.allocUnsafe(octets);
+    if (fits) this.lend(next);
     this.page = next;
     this.from = this.at = 0;
     return next;
@@ -92,6 +99,11 @@ export class Outbox {
     this.touch();
   }
 
+  /** A page goes back to its pool when what was pushed so far has been written. */
+  lend(page: Buffer): void {
+    this.lending.push(page);
+  }
+
   /** Hands everything to the socket now. */
   flush(): void {
     this.dirty = false;
@@ -103,8 +115,14 @@ export class Outbox {
     const tail = page !== undefined && this.at > this.from ? page.subarray(this.from, this.at) : undefined;
     this.page = undefined;
     this.from = this.at = 0;
+    const { lending, lent } = this;
+    if (lent.length === 0) {
+      this.lent = lending;
+      this.lending = lent;
+    } else for (const each of lending.splice(0)) lent.push(each);
     if (socket.destroyed || socket.writableEnded) {
       this.parts = [];
+      this.lent = [];
       return;
     }
     let ok = true;
@@ -116,16 +134,16 @@ export class Outbox {
       socket.uncork();
     } else if (tail !== undefined) ok = socket.write(tail);
     if (!ok) this.waitsForDrain = socket.writableNeedDrain;
-    // Taken by the kernel at once, as it nearly always is: nobody refers to the page any more.
-    if (
-      page !== undefined &&
-      page.length === PAGE_OCTETS &&
-      socket.writableLength === 0 &&
-      spare.length < SPARE_PAGES
-    ) {
-      spare.push(page);
-    }
+    this.takeBack();
     if (wasFull && !this.waitsForDrain) this.onRoom();
+  }
+
+  /** Of what the kernel has taken, as it mostly does at once, nobody refers to the pages any more. */
+  private takeBack(): void {
+    const { lent, socket } = this;
+    if (lent.length === 0 || socket.writableLength > 0 || socket.destroyed) return;
+    for (const page of lent) givePage(page);
+    lent.length = 0;
   }
 
   private touch(): void {
@@ -156,14 +174,10 @@ function queuedOctets(socket: Socket & { readonly _handle?: { readonly writeQueu
   return socket._handle?.writeQueueSize ?? 0;
 }
 
-const PAGE_OCTETS = 32_768;
 /** Payloads up to this size are copied into the page: cheaper than a further entry of a gathered write. */
 const COPY_OCTETS = 4_096;
 /** Payload of one connection per turn; the rest follows when the socket has taken it. */
 const TURN_OCTETS = 256 * 1024;
-const SPARE_PAGES = 64;
-
-const spare: Buffer[] = [];
 let dirtyOutboxes: Outbox[] = [];
 
 function flushAll(): void {

@@ -1,7 +1,8 @@
+import type { Outbox } from './outbox.js';
+import { tails } from '../sockets/page-pool.js';
+
 /** Queued pieces up to this size are joined, so that many of them make few frames. */
 const JOIN_OCTETS = 1_024;
-/** In buffers of this size, which is that of a frame. */
-const TAIL_OCTETS = 16_384;
 
 /** What a stream could not send at once, in order. It is made when there is something, and dropped when that has left. */
 export class SendQueue {
@@ -12,9 +13,10 @@ export class SendQueue {
   private readonly pieces: Uint8Array[] = [];
   private at = 0;
   /** The end of the queue, still being filled; up to `tailFrom` it stands in the pieces. */
-  private tail: Uint8Array | undefined;
+  private tail: Buffer | undefined;
   private tailFrom = 0;
   private tailUsed = 0;
+  private readonly pages: Buffer[] = [];
 
   /** Adds octets at the end: copied when few, else they must not change any more. */
   push(bytes: Uint8Array): void {
@@ -25,9 +27,10 @@ export class SendQueue {
       this.pieces.push(bytes);
       return;
     }
-    if (this.tail === undefined || this.tailUsed + length > TAIL_OCTETS) {
+    if (this.tail === undefined || this.tailUsed + length > tails.octets) {
       this.closeTail();
-      this.tail = Buffer.allocUnsafeSlow(TAIL_OCTETS);
+      this.tail = tails.take();
+      this.pages.push(this.tail);
       this.tailFrom = this.tailUsed = 0;
     }
     this.tail.set(bytes, this.tailUsed);
@@ -50,6 +53,11 @@ export class SendQueue {
     if (++this.at < pieces.length) return;
     pieces.length = 0;
     this.at = 0;
+  }
+
+  /** Everything has left by this outbox, and the queue is not used any more. */
+  retire(outbox: Outbox): void {
+    for (const page of this.pages) outbox.lend(page);
   }
 
   private closeTail(): void {

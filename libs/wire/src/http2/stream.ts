@@ -23,6 +23,7 @@ export interface Abort {
 export interface StreamHandler {
   /** The header section that opens the message: a request's, or a final response's. */
   onHead(block: HeaderBlock, endStream: boolean): void;
+  /** Body octets, which are the callee's until it returns; what it keeps of them it copies. */
   onData(chunk: Buffer): void;
   /** The peer has finished, with trailers or without. Comes after all data, so not while the stream is paused. */
   onEnd(trailers: HeaderBlock | undefined): void;
@@ -33,8 +34,6 @@ export interface StreamHandler {
 
 /** Octets queued on a stream from which on `write` asks to wait. */
 const QUEUE_OCTETS = 65_536;
-/** Held slices below this size are copied, so that they do not keep a whole read buffer alive. */
-const COPY_HELD_OCTETS = 4_096;
 
 /** Octets of a message's rest that are read although nobody wants them, less than a window; a longer rest is asked to stop. */
 const REST_OCTETS = 49_152;
@@ -221,7 +220,7 @@ export class Stream {
       this.deliver(chunk);
       return;
     }
-    (this.held ??= []).push(chunk.length < COPY_HELD_OCTETS ? Buffer.from(chunk) : chunk);
+    (this.held ??= []).push(Buffer.from(chunk));
     this.heldOctets += chunk.length;
   }
 
@@ -257,6 +256,7 @@ export class Stream {
       const last = empty && this.endQueued && this.trailersQueued === undefined;
       this.session.sendData(this, head, from, from + octets, last);
       if (!empty) return Sent.MORE;
+      queue.retire(this.session.outbox);
       if (last) this.sentEnd();
     }
     if (this.trailersQueued !== undefined) this.sendTrailers();
