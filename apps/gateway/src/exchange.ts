@@ -9,6 +9,7 @@ import type { Runtime } from './runtime.js';
 
 /** What the listener hands the body of a request to. */
 export interface BodySink {
+  /** The octets are the callee's until it returns; what it keeps of them it copies. */
   onData(chunk: Buffer): void;
   onEnd(): void;
 }

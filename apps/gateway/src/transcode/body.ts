@@ -48,7 +48,8 @@ export class BodyTime extends Timer {
 }
 
 class WholeBody extends BodyTime implements BodySink {
-  private chunks: Buffer[] = [];
+  /** What has arrived: `body[0, size)`. */
+  private body: Buffer | undefined;
   private size = 0;
 
   constructor(
@@ -60,27 +61,42 @@ class WholeBody extends BodyTime implements BodySink {
 
   onData(chunk: Buffer): void {
     if (this.exchange.finished) return;
+    const from = this.size;
     this.size += chunk.length;
     const most = this.exchange.runtime.config.sizes.body;
     if (this.size <= most) {
-      this.chunks.push(chunk);
+      if (this.body === undefined || this.size > this.body.length) this.grow(from);
+      chunk.copy(this.body!, from);
       return;
     }
-    this.chunks = [];
+    this.body = undefined;
     this.clearTimer();
     this.taker.onBodyFault(tooLarge(most));
   }
 
+  /** Makes room for `size` octets, `kept` of which are there. */
+  private grow(kept: number): void {
+    const { body, size, exchange } = this;
+    const announced = Math.min(exchange.head.contentLength ?? 0, FIRST_OCTETS);
+    const larger = Buffer.allocUnsafe(Math.max(size, announced, kept * 2));
+    body?.copy(larger, 0, 0, kept);
+    this.body = larger;
+  }
+
   onEnd(): void {
-    const { exchange, chunks, taker } = this;
+    const { exchange, taker } = this;
     if (exchange.finished) return;
     this.clearTimer();
-    const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, this.size);
+    const body = this.body === undefined ? NOTHING : this.body.subarray(0, this.size);
     const coding = exchange.head.contentEncoding?.toLowerCase();
     if (coding === undefined || coding === 'identity') taker.onBody(body);
     else decode(coding, body, exchange, taker);
   }
 }
+
+const NOTHING = Buffer.alloc(0);
+/** Reserved at once for what was announced; beyond it, by doubling, so that who announces much does not get much. */
+const FIRST_OCTETS = 131_072;
 
 function decode(coding: string, body: Buffer, exchange: Exchange, taker: BodyTaker): void {
   if (!Object.hasOwn(decoders, coding)) {

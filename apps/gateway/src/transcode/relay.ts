@@ -81,7 +81,7 @@ class RelayCall implements RelayEvents {
 
   private send(chunk: Buffer): void {
     if (this.exchange.finished) return;
-    const bytes = this.decoder ? this.decoder.push(chunk) : chunk;
+    const bytes = this.decoder ? this.decoder.push(chunk) : Buffer.from(chunk);
     if (bytes === undefined) {
       return this.refuse(new Problem('MALFORMED_REQUEST', 'The body is not base64 text.'));
     }
@@ -99,7 +99,7 @@ class RelayCall implements RelayEvents {
 
   onData(chunk: Buffer): void {
     if (this.exchange.finished || !this.begun) return;
-    const bytes = this.encoder ? this.encoder.push(chunk) : chunk;
+    const bytes = this.encoder ? this.encoder.push(chunk) : Buffer.from(chunk);
     if (bytes.length > 0 && !this.exchange.transport.write(bytes)) this.relay?.pause();
   }
 

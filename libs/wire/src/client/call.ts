@@ -58,7 +58,7 @@ export interface Call {
 export interface RelayEvents {
   /** The response's header fields without `:status`. `last`: END_STREAM was set (a trailers-only response), `onEnd` follows. */
   onHeaders(status: number, fields: Fields, last: boolean): void;
-  /** DATA as it arrives: message prefixes included, cut anywhere. Never called between `pause()` and `resume()`. */
+  /** DATA as it arrives: message prefixes included, cut anywhere. What the callee keeps of it after it returns it copies. Never called between `pause()` and `resume()`. */
   onData(chunk: Buffer): void;
   /** Exactly once, also on failure. */
   onEnd(end: RelayEnd): void;

@@ -10,6 +10,7 @@ import type { HeaderBlock } from '../http2/header-block.js';
 import { Stream, type StreamHandler } from '../http2/stream.js';
 import { mayReceive } from '../http2/stream-state.js';
 import { MESSAGE_PREFIX_OCTETS, writeMessagePrefix } from '../grpc/message-reader.js';
+import { reading, readFrom, type OctetsTaker } from '../sockets/read.js';
 import { Alarm } from '../timers/wheel.js';
 import type { Address } from './address.js';
 
@@ -68,15 +69,21 @@ export class ClientConnection extends FrameReceiver {
     private readonly options: ConnectionOptions,
     private readonly owner: ConnectionOwner,
   ) {
-    super(dial(address, options.tls), options.limits, true);
+    // A socket is told who reads it when it is made, before there is a `this`.
+    let take: OctetsTaker = () => undefined;
+    super(
+      dial(address, options.tls, (octets) => take(octets)),
+      options.limits,
+      true,
+    );
+    take = (octets) => {
+      this.received++;
+      this.receive(octets);
+    };
     const { socket } = this;
     this.peer.enablePush = false;
     socket.setNoDelay(true);
     socket.on(options.tls === undefined ? 'connect' : 'secureConnect', () => this.onConnected());
-    socket.on('data', (chunk: Buffer) => {
-      this.received++;
-      this.receive(chunk);
-    });
     socket.on('error', (error: NodeJS.ErrnoException) => this.lose(error.code ?? error.message));
     socket.on('end', () => this.lose('the peer closed the connection'));
     socket.on('close', () => {
@@ -271,10 +278,12 @@ export class ClientConnection extends FrameReceiver {
 const prefix = new Uint8Array(MESSAGE_PREFIX_OCTETS);
 const GOAWAY_TEXT_MAX = 200;
 
-function dial(address: Address, tls: object | undefined): Socket {
+function dial(address: Address, tls: object | undefined, take: OctetsTaker): Socket {
   const where = address.path === undefined ? { host: address.host, port: address.port } : { path: address.path };
-  if (tls === undefined) return connectTcp(where);
-  return connectTls({ ALPNProtocols: ['h2'], minVersion: 'TLSv1.2', ...tls, ...where });
+  if (tls === undefined) return connectTcp({ ...where, onread: reading(take) }).resume();
+  const socket = connectTls({ ALPNProtocols: ['h2'], minVersion: 'TLSv1.2', ...tls, ...where });
+  readFrom(socket, take);
+  return socket;
 }
 
 /** §8.3.2: exactly one pseudo-field, `:status`, of three digits. */

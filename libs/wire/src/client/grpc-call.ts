@@ -1,5 +1,6 @@
 import type { Fields } from '../fields.js';
 import {
+  copyOf,
   frameMessage,
   MESSAGE_PREFIX_OCTETS,
   MessageError,
@@ -92,7 +93,7 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
     if (this.reader === undefined && chunk[0] === 0 && chunk.length >= MESSAGE_PREFIX_OCTETS) {
       const length = readUint32(chunk, 1);
       if (length === chunk.length - MESSAGE_PREFIX_OCTETS && length <= this.maxMessageBytes) {
-        this.events.onMessage(chunk.subarray(MESSAGE_PREFIX_OCTETS));
+        this.events.onMessage(copyOf(chunk, MESSAGE_PREFIX_OCTETS, chunk.length));
         return;
       }
     }

@@ -55,7 +55,7 @@ export class MessageReader {
     return this.rest !== undefined;
   }
 
-  /** @throws MessageError */
+  /** The chunk is read, not kept. @throws MessageError */
   push(chunk: Buffer): void {
     const bytes = this.rest === undefined ? chunk : Buffer.concat([this.rest, chunk]);
     this.rest = undefined;
@@ -63,7 +63,7 @@ export class MessageReader {
     let at = 0;
     while (at < bytes.length) {
       if (this.sink.stopped) {
-        this.rest = bytes.subarray(at);
+        this.rest = Buffer.from(bytes.subarray(at));
         break;
       }
       at = this.have > 0 ? this.fill(bytes, at) : this.whole(bytes, at);
@@ -79,14 +79,14 @@ export class MessageReader {
     this.push(rest);
   }
 
-  /** Delivers a message that lies whole in the chunk, without a copy; or begins a partial one. */
+  /** Delivers a message that lies whole in the chunk, or begins a partial one. */
   private whole(bytes: Buffer, at: number): number {
     const left = bytes.length - at;
     if (left >= MESSAGE_PREFIX_OCTETS) {
       const length = this.lengthAt(bytes, at);
       const end = at + MESSAGE_PREFIX_OCTETS + length;
       if (end <= bytes.length) {
-        this.deliver(bytes[at]!, bytes.subarray(at + MESSAGE_PREFIX_OCTETS, end));
+        this.deliver(bytes[at]!, copyOf(bytes, at + MESSAGE_PREFIX_OCTETS, end));
         return end;
       }
       this.need = MESSAGE_PREFIX_OCTETS + length;
@@ -135,6 +135,13 @@ export class MessageReader {
     }
     this.sink.onWireMessage(decompress(message, this.maxBytes));
   }
+}
+
+/** A message is its receiver's to keep. */
+export function copyOf(bytes: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start);
+  bytes.copy(copy, 0, start, end);
+  return copy;
 }
 
 /** Reserved at once for a message; memory that is not written to costs nothing yet. */

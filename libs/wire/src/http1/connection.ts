@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import type { Fields } from '../fields.js';
 import { Outbox } from '../http2/outbox.js';
+import { readFrom } from '../sockets/read.js';
 import { Timer } from '../timers/wheel.js';
 import { Http1Fault, malformed } from './fault.js';
 import type { Http1Handler, Http1ServerCounters, Http1ServerSettings } from './http1-options.js';
@@ -67,7 +68,7 @@ export class Http1Connection extends Timer {
     this.outbox = new Outbox(socket, () => this.onRoom());
     owner.counters.connections++;
     owner.counters.open++;
-    socket.on('data', (chunk: Buffer) => this.read(chunk));
+    readFrom(socket, (octets) => this.read(octets));
     socket.on('end', () => this.onEnd());
     socket.on('error', () => this.cut());
     socket.on('close', () => this.onClose());
@@ -90,18 +91,24 @@ export class Http1Connection extends Timer {
 
   // ---- receiving ----------------------------------------------------------------------------------------------------
 
-  read(chunk: Buffer): void {
+  /** The octets are ours until this returns: what was not used of them then is copied. */
+  read(octets: Buffer): void {
     if (this.over) return;
-    if (this.input.length === 0) {
+    const borrowed = this.input.length === 0;
+    if (borrowed) {
       if (this.idle) this.since = Date.now();
-      this.input = chunk;
+      this.input = octets;
     } else {
       const rest = this.at === 0 ? this.input : this.input.subarray(this.at);
       this.searched -= this.at;
-      this.input = Buffer.concat([rest, chunk]);
+      this.input = Buffer.concat([rest, octets]);
     }
     this.at = 0;
     this.advance();
+    if (!borrowed || this.input.length === 0) return;
+    this.input = Buffer.from(this.at === 0 ? this.input : this.input.subarray(this.at));
+    this.searched -= this.at;
+    this.at = 0;
   }
 
   /** Takes as much of the input as can be used now. */

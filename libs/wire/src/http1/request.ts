@@ -6,7 +6,7 @@ import { dateField, responseHead } from './response-head.js';
 
 /** Takes the body of a request. */
 export interface Http1BodySink {
-  /** The buffer is the callee's to keep. */
+  /** The octets are the callee's until it returns; what it keeps of them it copies. */
   onData(chunk: Buffer): void;
   onEnd(): void;
 }

@@ -23,7 +23,7 @@ class Echo {
   }
 
   onData(chunk: Buffer): void {
-    this.chunks.push(chunk);
+    this.chunks.push(Buffer.from(chunk));
   }
 
   onEnd(): void {

@@ -3,6 +3,7 @@
  *
  *   Length (24), Type (8), Flags (8), Reserved (1), Stream Identifier (31), Frame Payload (Length)
  */
+import { PagePool } from '../sockets/page-pool.js';
 import { ConnectionError, ErrorCode } from './errors.js';
 
 export const FrameType = {
@@ -69,8 +70,22 @@ export function readUint31(source: Uint8Array, at: number): number {
 
 /** Takes the frames of a connection in order. */
 export interface FrameSink {
-  /** One whole frame, its payload at `bytes[start, end)`. False ends reading. */
+  /** One whole frame, its payload at `bytes[start, end)`, which is the callee's until it returns. False ends reading. */
   onFrame(type: number, flags: number, streamId: number, bytes: Buffer, start: number, end: number): boolean;
+}
+
+/** A beginning above this size waits in a buffer for a whole frame, a smaller one in a buffer of its own size. */
+const SMALL_OCTETS = 4_096;
+const SPARE_FRAMES = 64;
+const wholeFrames = new PagePool(FRAME_HEADER_OCTETS + INITIAL_MAX_FRAME_SIZE, SPARE_FRAMES);
+
+function roomFor(octets: number): Buffer {
+  const pooled = octets > SMALL_OCTETS && octets <= wholeFrames.octets;
+  return pooled ? wholeFrames.take() : Buffer.allocUnsafe(octets);
+}
+
+function giveBack(buffer: Buffer): void {
+  if (buffer.length === wholeFrames.octets) wholeFrames.give(buffer);
 }
 
 /** Cuts what arrives on a socket into frames. A frame cut by a read is kept until its rest arrives. */
@@ -124,7 +139,7 @@ export class FrameReader {
   private keep(chunk: Buffer, from: number): void {
     const length = chunk.length - from;
     if (length >= FRAME_HEADER_OCTETS) this.lengthAt(chunk, from);
-    this.kept = Buffer.allocUnsafe(Math.max(length, FRAME_HEADER_OCTETS));
+    this.kept = roomFor(Math.max(length, FRAME_HEADER_OCTETS));
     chunk.copy(this.kept, 0, from);
     this.keptLength = length;
   }
@@ -137,8 +152,9 @@ export class FrameReader {
     const take = Math.min(wanted - this.keptLength, chunk.length - from);
     if (this.keptLength + take > kept.length) {
       // Grown by doubling: nine octets of header reserve nothing, and a byte at a time copies little.
-      const larger = Buffer.allocUnsafe(Math.min(wanted, Math.max(this.keptLength + take, kept.length * 2)));
+      const larger = roomFor(Math.min(wanted, Math.max(this.keptLength + take, kept.length * 2)));
       kept.copy(larger, 0, 0, this.keptLength);
+      giveBack(kept);
       this.kept = kept = larger;
     }
     chunk.copy(kept, this.keptLength, from, from + take);
@@ -150,6 +166,7 @@ export class FrameReader {
     this.kept = undefined;
     this.keptLength = 0;
     const more = this.sink.onFrame(kept[3]!, kept[4]!, readUint31(kept, 5), kept, FRAME_HEADER_OCTETS, length);
+    giveBack(kept);
     return more ? from + take : -1;
   }
 }

@@ -15,13 +15,13 @@ export class HeaderAssembly {
     private readonly bounds: Bounds,
   ) {}
 
-  /** @throws ConnectionError ENHANCE_YOUR_CALM when the block is too long to be meant well. */
+  /** Keeps a copy. @throws ConnectionError ENHANCE_YOUR_CALM when the block is too long to be meant well. */
   add(fragment: Buffer): void {
     this.octets += fragment.length;
     if (this.octets > this.bounds.limits.headerBlockBytes) {
       this.bounds.exceeded('continuations', 'a header block above the limit');
     }
-    this.parts.push(fragment);
+    this.parts.push(Buffer.from(fragment));
   }
 
   continue(fragment: Buffer): void {

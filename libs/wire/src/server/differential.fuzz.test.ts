@@ -74,7 +74,7 @@ function ours(stream: ServerStream): void {
   };
   if (early) return answer('');
   stream.events = {
-    onData: (chunk) => void body.push(chunk),
+    onData: (chunk) => void body.push(Buffer.from(chunk)),
     onEnd: (end) => answer(end?.[0]?.[1] ?? ''),
     onReset: () => {},
   };

@@ -1,6 +1,7 @@
 /** The server's side of a gRPC call over an HTTP/2 stream (gRPC over HTTP/2, "Requests" and "Responses"). */
 import type { Field, Fields } from '../fields.js';
 import {
+  copyOf,
   frameMessage,
   MESSAGE_PREFIX_OCTETS,
   MessageError,
@@ -171,7 +172,7 @@ export class GrpcServerCall extends Timer implements RequestEvents, MessageSink 
     if (this.reader === undefined && chunk[0] === 0 && chunk.length >= MESSAGE_PREFIX_OCTETS) {
       const length = readUint32(chunk, 1);
       if (length === chunk.length - MESSAGE_PREFIX_OCTETS && length <= this.options.maxMessageBytes) {
-        return this.events.onMessage(chunk.subarray(MESSAGE_PREFIX_OCTETS));
+        return this.events.onMessage(copyOf(chunk, MESSAGE_PREFIX_OCTETS, chunk.length));
       }
     }
     this.read(chunk);

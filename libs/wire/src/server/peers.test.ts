@@ -124,7 +124,7 @@ function grpcEcho(stream: ServerStream): void {
     ['x-echo', stream.fields.find(([name]) => name === 'x-in')?.[1] ?? ''],
   ]);
   stream.events = {
-    onData: (chunk) => void stream.write(chunk),
+    onData: (chunk) => void stream.write(Buffer.from(chunk)),
     onEnd: () => stream.trailers([['grpc-status', '0']]),
     onReset: () => {},
   };

@@ -7,6 +7,7 @@ import { PREFACE } from '../http2/frames.js';
 import type { HeaderBlock } from '../http2/header-block.js';
 import { Stream } from '../http2/stream.js';
 import { mayReceive, maySend } from '../http2/stream-state.js';
+import { readFrom } from '../sockets/read.js';
 import { Alarm } from '../timers/wheel.js';
 import { requestLine } from './request-rules.js';
 import { serverLimits, type Http2ServerCounters, type Http2ServerSettings } from './server-options.js';
@@ -63,8 +64,7 @@ export class ServerConnection extends FrameReceiver {
     counters.connections++;
     counters.open++;
     socket.setNoDelay(true);
-    socket.on('data', (chunk: Buffer) => this.read(chunk));
-    socket.resume();
+    readFrom(socket, (octets) => this.read(octets));
     socket.on('error', (error: NodeJS.ErrnoException) => this.lose(error.code ?? error.message));
     socket.on('end', () => this.lose('the client closed the connection'));
     socket.on('close', () => {

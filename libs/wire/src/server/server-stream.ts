@@ -10,7 +10,7 @@ import type { RequestLine } from './request-rules.js';
 
 /** Takes what happens on a request after its headers: a plain object or class instance. */
 export interface RequestEvents {
-  /** Body octets. Never called between `pause()` and `resume()`. The buffer is the callee's to keep. */
+  /** Body octets, which are the callee's until it returns; what it keeps of them it copies. Never called between `pause()` and `resume()`. */
   onData(chunk: Buffer): void;
   /** The request is complete. */
   onEnd(trailers: Fields | undefined): void;

@@ -158,7 +158,7 @@ class Watched {
       onData: (chunk) => {
         if (paused) this.faults.push('data while paused');
         if (!stream.responded) stream.respond(200, [['x', 'y']]);
-        if (!stream.write(chunk)) return pause();
+        if (!stream.write(Buffer.from(chunk))) return pause();
         if (chunk.length % 5 !== 0) return undefined;
         pause();
         setImmediate(resume);

@@ -59,7 +59,7 @@ export class RelayRecorder implements RelayEvents {
   }
 
   onData(chunk: Buffer): void {
-    this.chunks.push(chunk);
+    this.chunks.push(Buffer.from(chunk));
   }
 
   onEnd(end: RelayEnd): void {

@@ -54,7 +54,7 @@ export function echo(stream: ServerStream): void {
   stream.events = {
     onData: (chunk) => {
       if (!stream.responded) stream.respond(200, []);
-      if (!stream.write(chunk)) stream.pause();
+      if (!stream.write(Buffer.from(chunk))) stream.pause();
     },
     onEnd: () => {
       if (!stream.responded) stream.respond(200, []);

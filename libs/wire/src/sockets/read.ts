@@ -1,0 +1,52 @@
+import { Socket } from 'node:net';
+
+/** Takes what a socket has read: until it returns, the octets are its own; what it keeps of them it copies. */
+export type OctetsTaker = (octets: Buffer) => void;
+
+const READ_OCTETS = 65_536;
+
+/**
+ * Every read of every socket goes here. Node would allocate as much for each read, which is most of what a busy process allocates
+ * outside the heap; and a stream would stand between the socket and us.
+ */
+const shared = Buffer.allocUnsafeSlow(READ_OCTETS);
+
+/** The option `onread` for a socket that is to be connected. */
+export function reading(take: OctetsTaker): { buffer: Buffer; callback: (octets: number) => boolean } {
+  return {
+    buffer: shared,
+    callback(octets) {
+      take(shared.subarray(0, octets));
+      return true;
+    },
+  };
+}
+
+/**
+ * Hands over what the socket reads from now on. The socket's events are as with a stream that is read: `end`, `error`, `close`;
+ * so are `pause()` and `resume()`.
+ */
+export function readFrom(socket: Socket, take: OctetsTaker): void {
+  const { _handle: handle } = socket as InnerSocket;
+  // TLS is read as a stream: what it deciphers is cut to size already.
+  if ('encrypted' in socket || BUFFER === undefined || CALLBACK === undefined || !handle?.useUserBuffer) {
+    socket.on('data', take);
+    return;
+  }
+  const { buffer, callback } = reading(take);
+  const inner = socket as InnerSocket;
+  inner[BUFFER] = buffer;
+  inner[CALLBACK] = callback;
+  handle.useUserBuffer(buffer);
+  socket.resume();
+}
+
+/** `net.Server` does not know the option `onread`, so that an accepted socket is given it as `net.Socket` gives it to itself. */
+interface InnerSocket extends Socket {
+  _handle?: { useUserBuffer?(buffer: Buffer): void } | null;
+  [inner: symbol]: unknown;
+}
+
+const symbols = Object.getOwnPropertySymbols(new Socket());
+const BUFFER = symbols.find(({ description }) => description === 'kBuffer');
+const CALLBACK = symbols.find(({ description }) => description === 'kBufferCb');
