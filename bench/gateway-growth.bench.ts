@@ -1,6 +1,6 @@
 /**
  * What a minute of mixed load leaves in the gateway, with every stage on: resident memory, heap and buffers after a garbage
- * collection, and open descriptors, before and after. Beside well-behaved clients of every protocol and size there are some that
+ * collection, and open descriptors, before and after; and how resident memory moved in the later half of all the load. Beside well-behaved clients of every protocol and size there are some that
  * leave, cut their requests short, never read, send rubbish or bad tokens. A shorter load goes before, so that what is filled
  * once (code, caches, pools) is there already; and the minute comes three times, so that a plateau can be told from a slope.
  *
@@ -12,6 +12,7 @@ import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { laterTrend, resident, trendInWords, type Resident, type Sample } from '@sluice/testing';
 import type { MemoryReport } from './peers/memory-report.js';
 import { folder, missing, startEcho, startGateway, stopAll } from './processes.js';
 
@@ -22,6 +23,9 @@ const report = fileURLToPath(new URL('./peers/memory-report.js', import.meta.url
 const TIMES = 3;
 /** What sockets that were cut need to be gone, with every time limit of the gateway that applies to them. */
 const QUIET_MS = 5000;
+const SAMPLE_MS = 5000;
+
+type Column = MemoryReport & { resident: Resident };
 
 try {
   const { token, settings } = await startEcho();
@@ -30,28 +34,42 @@ try {
     NODE_OPTIONS: `--expose-gc --import=${report}`,
   });
   await load(gateway.port, token, Math.ceil(seconds / 3));
-  const columns: [string, MemoryReport][] = [['before', await memory(gateway.child)]];
+  const columns: [string, Column][] = [['before', await memory(gateway.child)]];
+  const samples: Sample[] = [];
+  let loaded = 0;
   for (let time = 1; time <= TIMES; time++) {
+    const began = loaded;
+    const timer = setInterval(() => {
+      loaded += SAMPLE_MS / 1000;
+      samples.push({ seconds: loaded, value: resident(gateway.child.pid!).all });
+    }, SAMPLE_MS);
     const calls = await load(gateway.port, token, seconds);
+    clearInterval(timer);
+    loaded = began + seconds;
     columns.push([`after ${time * seconds} s`, await memory(gateway.child)]);
     console.log(`${calls} calls in ${seconds} s`);
   }
   print(columns);
+  console.log(`\n${trendInWords('resident memory under load', laterTrend(samples))}`);
 } finally {
   stopAll();
 }
 
-async function memory(child: ChildProcess): Promise<MemoryReport> {
+async function memory(child: ChildProcess): Promise<Column> {
   await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
   child.send('report');
   const [told] = (await once(child, 'message')) as [MemoryReport];
-  return told;
+  return { ...told, resident: resident(child.pid!) };
 }
 
-function print(columns: readonly [string, MemoryReport][]): void {
+function print(columns: readonly [string, Column][]): void {
   const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MB`;
-  const rows: [string, (of: MemoryReport) => string][] = [
-    ['resident', ({ rss }) => megabytes(rss)],
+  const whole = (value: number) => `${value.toFixed(1)} MB`;
+  const rows: [string, (of: Column) => string][] = [
+    ['resident', (of) => whole(of.resident.all)],
+    ['  by brk', (of) => whole(of.resident.brk)],
+    ['  anonymous', (of) => whole(of.resident.anonymous)],
+    ['  files', (of) => whole(of.resident.file)],
     ['heap, reserved', ({ heapTotal }) => megabytes(heapTotal)],
     ['heap', ({ heapUsed }) => megabytes(heapUsed)],
     ['buffers', ({ external }) => megabytes(external)],

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '@sluice/testing';
+import { freePort, NODE_ARGUMENTS } from '@sluice/testing';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const bench = join(root, 'bench');
@@ -82,6 +82,7 @@ export async function startGateway(config: string, settings: Record<string, stri
   const [port, adminPort] = [await freePort(), await freePort()];
   const child = fork(join(root, 'apps/gateway/dist/main.js'), [], {
     cwd: root,
+    execArgv: [...process.execArgv, ...NODE_ARGUMENTS],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     env: {
       ...process.env,

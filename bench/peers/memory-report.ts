@@ -5,7 +5,6 @@
 import { readdirSync } from 'node:fs';
 
 export interface MemoryReport {
-  readonly rss: number;
   readonly heapTotal: number;
   readonly heapUsed: number;
   readonly external: number;
@@ -16,10 +15,9 @@ export interface MemoryReport {
 process.on('message', () => {
   globalThis.gc!();
   globalThis.gc!();
-  const { rss, heapTotal, heapUsed, external } = process.memoryUsage();
+  const { heapTotal, heapUsed, external } = process.memoryUsage();
   const sockets = process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
   const report: MemoryReport = {
-    rss,
     heapTotal,
     heapUsed,
     external,

@@ -2,6 +2,7 @@ export { prepareDatabase, withClient, type PostgresAddress, type SchemaOwner } f
 export { startEmbeddedPostgres, type EmbeddedPostgres, type PostgresOptions } from './embedded-postgres.js';
 export { freePort } from './free-port.js';
 export { lastLines } from './log-file.js';
+export { NODE_ARGUMENTS } from './node-arguments.js';
 export { PlanError, type Environment } from './plan.js';
 export { PROCESSES, type ProcessSpec } from './process-table.js';
 export { USUAL_RESTARTS, type RestartLimits } from './restart-policy.js';

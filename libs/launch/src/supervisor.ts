@@ -3,6 +3,7 @@ import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { indent, lastLines, openLog } from './log-file.js';
+import { NODE_ARGUMENTS } from './node-arguments.js';
 import type { Instance } from './plan.js';
 import { restartPolicy, type RestartLimits } from './restart-policy.js';
 import { ended } from './tethered-process.js';
@@ -63,7 +64,7 @@ export function manage(instance: Instance, env: NodeJS.ProcessEnv, options: Supe
   function start(): void {
     wanted = true;
     const output = openLog(logFile);
-    const started = spawn(process.execPath, [`--import=${FOLLOW_PARENT}`, entry], {
+    const started = spawn(process.execPath, [...NODE_ARGUMENTS, `--import=${FOLLOW_PARENT}`, entry], {
       cwd: options.root,
       env: { ...env, ...instance.env },
       stdio: ['ignore', output, output, 'ipc'],

@@ -1,7 +1,7 @@
 /**
  * Mixed load with misbehaving peers on one server: unary calls, streams, clients that reset, send rubbish, send half a
- * frame, never read, leave the rest of answered requests unsent, or vanish. Prints resident memory and what is open; both
- * must stay flat.
+ * frame, never read, leave the rest of answered requests unsent, or vanish. Prints resident memory and what is open, and in the
+ * end how resident memory moved in the later half: it must stay flat.
  *
  *   npx tsc -b && node --experimental-strip-types libs/wire/src/soak.bench.ts [seconds]
  */
@@ -9,6 +9,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
+import { laterTrend, NODE_ARGUMENTS, resident, trendInWords, type Sample } from '@sluice/testing';
 import { Channel, GrpcServerCall, Http2Server, PREFACE, type CallEvents } from '@sluice/wire';
 
 const SECONDS = Number(process.argv[2] ?? 600);
@@ -40,14 +41,20 @@ function serve(): void {
   );
   const listener = createServer((socket) => server.accept(socket));
   listener.listen(0, '127.0.0.1', () => process.send!({ port: (listener.address() as AddressInfo).port }));
+  const samples: Sample[] = [];
+  // Before the quiet at the end, which is none of the load.
+  process.on('message', () => console.log(trendInWords('resident memory', laterTrend(samples))));
   setInterval(() => {
-    const { rss, heapUsed, arrayBuffers } = process.memoryUsage();
-    const megabytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(0);
+    const { heapTotal, heapUsed, arrayBuffers } = process.memoryUsage();
+    const { all, brk, anonymous, file } = resident('self');
+    samples.push({ seconds: process.uptime(), value: all });
+    const whole = (megabytes: number): string => megabytes.toFixed(0);
+    const megabytes = (bytes: number): string => whole(bytes / 2 ** 20);
     const { open, streams, requests, connections, connectionErrors, writeTimeouts, headersTimeouts } = server.counters;
     const handles = process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
     const descriptors = readdirSync('/proc/self/fd').length;
     console.log(
-      `rss ${megabytes(rss)} MB, heap ${megabytes(heapUsed)} MB, buffers ${megabytes(arrayBuffers)} MB, sockets ${handles}, descriptors ${descriptors}, open ${open}, streams ${streams}; ` +
+      `rss ${whole(all)} MB (brk ${whole(brk)}, anonymous ${whole(anonymous)}, file ${whole(file)}), heap ${megabytes(heapUsed)} of ${megabytes(heapTotal)} MB, buffers ${megabytes(arrayBuffers)} MB, sockets ${handles}, descriptors ${descriptors}, open ${open}, streams ${streams}; ` +
         `${requests} requests, ${connections} connections, ${connectionErrors} errors, ${writeTimeouts + headersTimeouts} timeouts`,
     );
   }, REPORT_MS);
@@ -100,7 +107,7 @@ function misbehave(port: number): void {
 }
 
 async function main(): Promise<void> {
-  const child = fork(process.argv[1]!, ['serve'], { execArgv: process.execArgv, stdio: 'inherit' });
+  const child = fork(process.argv[1]!, ['serve'], { execArgv: [...process.execArgv, ...NODE_ARGUMENTS], stdio: 'inherit' });
   const [{ port }] = (await once(child, 'message')) as [{ port: number }];
   const channel = new Channel(`127.0.0.1:${port}`);
   const methods = [channel.method('/s.S/Unary'), channel.method('/s.S/Stream')];
@@ -134,6 +141,7 @@ async function main(): Promise<void> {
   const rogue = setInterval(() => misbehave(port), 20);
   await new Promise((resolve) => setTimeout(resolve, SECONDS * 1_000));
   clearInterval(rogue);
+  child.send('trend');
   running = false;
   await channel.close(5_000);
   console.log(`${ended} calls of the honest client, ${failed} failed`);
