@@ -7,10 +7,10 @@
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { contest, contestTable, type Contestant } from '@sluice/testing';
+import { contest, contestTable, resident, type Contestant } from '@sluice/testing';
 import {
   bench,
   folder,
@@ -27,6 +27,8 @@ import {
 const rounds = Number(process.argv[2] ?? 5);
 const calls = Number(process.argv[3] ?? 10_000);
 const only = process.argv[4] ?? '';
+/** What the gateway needs to see that its clients have left, and to collect garbage in quiet. */
+const AFTER_MS = 10_000;
 
 if (missing('h2load')) throw new Error('h2load is missing: apt-get install nghttp2-client');
 
@@ -126,21 +128,25 @@ async function startGo(address: string): Promise<Running | undefined> {
   return { child, port: Number(line.toString()) };
 }
 
-/** Resident memory before and with idle connections of HTTP/1.1, each of which has had one answer. */
+/** Resident memory before, with and after idle connections of HTTP/1.1, each of which has had one answer; twice, so that what stays can be told from what is added. */
 async function idleConnections({ child, port }: Running): Promise<void> {
-  const resident = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))![1]) / 1024;
-  const before = resident();
-  const sockets: Socket[] = [];
-  for (let index = 0; index < 10_000; index++) {
-    const socket = connect(port, '127.0.0.1');
-    sockets.push(socket);
-    socket.on('error', (error) => console.error(error.message));
-    socket.write('GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n');
-    if (index % 50 === 49) await once(socket, 'data');
+  const residentNow = () => Math.round(resident(child.pid!).all);
+  const before = residentNow();
+  const figures: string[] = [];
+  for (let time = 1; time <= 2; time++) {
+    const sockets: Socket[] = [];
+    for (let index = 0; index < 10_000; index++) {
+      const socket = connect(port, '127.0.0.1');
+      sockets.push(socket);
+      socket.on('error', (error) => console.error(error.message));
+      socket.write('GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n');
+      if (index % 50 === 49) await once(socket, 'data');
+    }
+    const open = readdirSync(`/proc/${child.pid}/fd`).length;
+    const during = residentNow();
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, AFTER_MS));
+    figures.push(`${during} MB with them (${open} descriptors), ${residentNow()} MB when they have left`);
   }
-  const open = readdirSync(`/proc/${child.pid}/fd`).length;
-  console.log(
-    `\n10 000 idle connections (${open} descriptors): ${Math.round(before)} MB before, ${Math.round(resident())} MB with them`,
-  );
-  for (const socket of sockets) socket.destroy();
+  console.log(`\n10 000 idle connections: ${before} MB before, ${figures.join('; again: ')}`);
 }

@@ -107,7 +107,10 @@ function misbehave(port: number): void {
 }
 
 async function main(): Promise<void> {
-  const child = fork(process.argv[1]!, ['serve'], { execArgv: [...process.execArgv, ...NODE_ARGUMENTS], stdio: 'inherit' });
+  const child = fork(process.argv[1]!, ['serve'], {
+    execArgv: [...process.execArgv, ...NODE_ARGUMENTS],
+    stdio: 'inherit',
+  });
   const [{ port }] = (await once(child, 'message')) as [{ port: number }];
   const channel = new Channel(`127.0.0.1:${port}`);
   const methods = [channel.method('/s.S/Unary'), channel.method('/s.S/Stream')];
