@@ -231,6 +231,14 @@ describe('client streams', () => {
     }
   });
 
+  test('NDJSON in pieces of one octet', () => {
+    const one = open(upload);
+    const whole = open(upload);
+    const bytes = Buffer.from(text);
+    const messages = [...bytes].flatMap((octet) => one.push(Uint8Array.of(octet)));
+    expect([...messages, ...one.end()]).toEqual([...whole.push(bytes), ...whole.end()]);
+  });
+
   test('faults tell the line', () => {
     const stream = open(upload, 'application/x-ndjson');
     expect(stream.push(Buffer.from('{"title":"a"}\n'))).toHaveLength(1);

@@ -1,6 +1,7 @@
 import { ErrorCode } from './errors.js';
 import type { HeaderBlock } from './header-block.js';
 import { ReceiveWindow, SendWindow } from './flow-control.js';
+import { Pieces } from './pieces.js';
 import type { Session } from './session.js';
 import { SendQueue } from './send-queue.js';
 import { afterEndReceived, afterEndSent, maySend, mayReceive, StreamState } from './stream-state.js';
@@ -63,8 +64,7 @@ export class Stream {
 
   private paused = false;
   private delivering = false;
-  private held: Buffer[] | undefined;
-  private heldOctets = 0;
+  private held: Pieces | undefined;
   private endHeld = false;
   /** What still arrives is dropped: so many octets of it before the stream is reset. */
   private restAllowed: number | undefined;
@@ -186,9 +186,8 @@ export class Stream {
     if (this.delivering) return;
     this.delivering = true;
     while (this.held !== undefined && !this.paused) {
-      const chunk = this.held.shift()!;
-      if (this.held.length === 0) this.held = undefined;
-      this.heldOctets -= chunk.length;
+      const chunk = this.held.shift();
+      if (this.held.octets === 0) this.held = undefined;
       this.deliver(chunk);
     }
     this.delivering = false;
@@ -220,8 +219,7 @@ export class Stream {
       this.deliver(chunk);
       return;
     }
-    (this.held ??= []).push(Buffer.from(chunk));
-    this.heldOctets += chunk.length;
+    (this.held ??= new Pieces()).push(chunk);
   }
 
   /** END_STREAM has arrived. */
@@ -300,9 +298,8 @@ export class Stream {
   }
 
   private dropHeld(): void {
-    if (this.heldOctets > 0) this.session.consumedLast(this.heldOctets);
+    if (this.held !== undefined) this.session.consumedLast(this.held.octets);
     this.held = undefined;
-    this.heldOctets = 0;
   }
 }
 
