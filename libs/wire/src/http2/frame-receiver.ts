@@ -23,7 +23,7 @@ import { HeaderBlockReader, type HeaderBlock } from './header-block.js';
 import { Session } from './session.js';
 import { applySettings } from './settings.js';
 import type { Stream } from './stream.js';
-import { mayReceive } from './stream-state.js';
+import { mayReceive, maySend } from './stream-state.js';
 
 export abstract class FrameReceiver extends Session implements FrameSink {
   protected readonly reader = new FrameReader(this, INITIAL_MAX_FRAME_SIZE);
@@ -279,6 +279,9 @@ export abstract class FrameReceiver extends Session implements FrameSink {
   private failStream(streamId: number, code: number, message: string): void {
     if (this.isIdle(streamId)) throw new ConnectionError(code, message);
     this.bounds.count('errors');
+    const stream = this.streams.get(streamId);
+    // Work that the peer makes us break off costs what it costs when the peer breaks it off itself.
+    if (stream !== undefined && maySend(stream.state)) this.bounds.count('resets');
     this.endStream(streamId, code, message);
     this.bounds.requireRead(this.outbox.held);
   }

@@ -44,6 +44,20 @@ interface Row {
 
 const CALM = ErrorCode.ENHANCE_YOUR_CALM;
 
+/** Frames that break a rule on a stream with a request at work (CVE-2025-8671), and whether its body may still come. */
+const PROVOKED: Record<string, [body: boolean, provoke: (id: number) => Buffer]> = {
+  'WINDOW_UPDATE of 0': [false, (id) => f.windowUpdate(id, 0)],
+  'a window above 2^31-1': [false, (id) => f.windowUpdate(id, 2 ** 31 - 1)],
+  'DATA after END_STREAM': [false, (id) => f.data(id, 'a')],
+  'HEADERS after END_STREAM': [false, (id) => f.headers(id, [], true)],
+  'PRIORITY of 4 octets': [false, (id) => f.frame(FrameType.PRIORITY, 0, id, Buffer.alloc(4))],
+  'PRIORITY that depends on itself': [
+    false,
+    (id) => f.frame(FrameType.PRIORITY, 0, id, f.uint32(id, 0).subarray(0, 5)),
+  ],
+  'trailers without END_STREAM': [true, (id) => f.headers(id, [['x', 'y']])],
+};
+
 const FLOODS: Record<string, Row> = {
   'rapid reset': {
     setting: 'resets',
@@ -55,14 +69,19 @@ const FLOODS: Record<string, Row> = {
     counter: 'resetFloods',
     goaway: CALM,
   },
-  'resets of ours, provoked': {
-    setting: 'errors',
-    attack: (peer) =>
-      peer.send(many(2_000, (at) => Buffer.concat([f.headers(at * 2 + 1, POST), f.windowUpdate(at * 2 + 1, 0)]))),
-    handler: hold,
-    counter: 'errorFloods',
-    goaway: CALM,
-  },
+  ...Object.fromEntries(
+    Object.entries(PROVOKED).map(([name, [body, provoke]]): [string, Row] => [
+      `resets of ours, provoked by ${name}`,
+      {
+        setting: 'resets',
+        attack: (peer) =>
+          peer.send(many(600, (at) => Buffer.concat([f.headers(at * 2 + 1, POST, !body), provoke(at * 2 + 1)]))),
+        handler: hold,
+        counter: 'resetFloods',
+        goaway: CALM,
+      },
+    ]),
+  ),
   'malformed requests': {
     setting: 'errors',
     attack: (peer) => peer.send(many(2_000, (at) => f.headers(at * 2 + 1, [[':method', 'GET']], true))),
@@ -171,6 +190,16 @@ const FLOODS: Record<string, Row> = {
       peer.send(f.frame(FrameType.HEADERS, 0x5, 1, Buffer.concat([entry, Buffer.alloc(10_000, 0xbe)])));
     },
     counter: 'headersTooLarge',
+  },
+  'answers without a body that are not read': {
+    setting: 'maxHeldBytes',
+    options: { maxHeldBytes: 100_000 },
+    attack: (peer) => {
+      peer.socket.pause();
+      peer.send(many(100_000, (at) => f.headers(at * 2 + 1, POST, true)));
+    },
+    handler: (stream) => stream.respond(204, [['x-long', 'y'.repeat(100)]], true),
+    counter: 'unreadAnswers',
   },
   'answers that are not read': {
     setting: 'maxHeldBytes',

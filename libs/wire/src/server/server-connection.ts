@@ -121,6 +121,8 @@ export class ServerConnection extends FrameReceiver {
     // §6.8: requests after the last one that GOAWAY named are not processed; the client knows.
     if (this.goneAwayAt >= 0) return this.bounds.count('idleFrames');
     this.lastId = streamId;
+    // Answers that are header sections alone leave no stream open that would count against the client.
+    this.bounds.requireRead(this.outbox.held);
     const { counters, settings } = this.owner;
     if (this.streams.size >= settings.maxConcurrentStreams) {
       counters.refusedStreams++;

@@ -29,7 +29,7 @@ export interface Http2ServerOptions {
   writeTimeoutMs?: number;
   /** A connection without streams is closed after this time, in milliseconds. */
   idleTimeoutMs?: number;
-  /** RST_STREAM from the client. */
+  /** Requests that end before their answer is complete: by RST_STREAM of the client, or by a fault of its that makes us send one. */
   resets?: Rate;
   /** RST_STREAM that the client makes us send. */
   errors?: Rate;
