@@ -4,8 +4,10 @@ import { connect, type Socket } from 'node:net';
 export const Type = {
   DATA: 0,
   HEADERS: 1,
+  PRIORITY: 2,
   RST_STREAM: 3,
   SETTINGS: 4,
+  PUSH_PROMISE: 5,
   PING: 6,
   GOAWAY: 7,
   WINDOW_UPDATE: 8,
@@ -75,7 +77,12 @@ export class RawHttp2 {
   }
 
   static open(port: number, preface = true): RawHttp2 {
-    const peer = new RawHttp2(connect({ port, host: '127.0.0.1', noDelay: true }));
+    return RawHttp2.on(connect({ port, host: '127.0.0.1', noDelay: true }), preface);
+  }
+
+  /** On a socket of any kind. */
+  static on(socket: Socket, preface = true): RawHttp2 {
+    const peer = new RawHttp2(socket);
     if (preface) peer.send(PREFACE, frame(Type.SETTINGS, 0, 0), frame(Type.SETTINGS, 1, 0));
     return peer;
   }
