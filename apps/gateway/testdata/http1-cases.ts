@@ -19,32 +19,36 @@ export interface Http1Section {
   readonly cases: readonly Http1Case[];
 }
 
-const HOST = 'Host: localhost\r\n';
-const PATH = '/v1/metadata';
+export const HOST = 'Host: localhost\r\n';
+export const PATH = '/v1/metadata';
 const KILO = 'a'.repeat(1024);
 const MEGA = KILO.repeat(1024);
 
 /** A GET whose fields after Host are given, each with its line end. */
-const get = (fields = '', target = PATH) => `GET ${target} HTTP/1.1\r\n${HOST}${fields}\r\n`;
-const requestLine = (line: string) => `${line}\r\n${HOST}\r\n`;
+export const get = (fields = '', target = PATH) => `GET ${target} HTTP/1.1\r\n${HOST}${fields}\r\n`;
+export const requestLine = (line: string) => `${line}\r\n${HOST}\r\n`;
 /** A POST of a body as it is framed by `fields`. */
-const post = (fields: string, body: string) => `POST /v1/echo/ann HTTP/1.1\r\n${HOST}${fields}\r\n${body}`;
-const chunked = (body: string) => post('Transfer-Encoding: chunked\r\n', body);
-const HELLO = '{"text":"hello"}';
-const hello = (fields: string) => post(fields, HELLO);
-const LENGTH = `Content-Length: ${HELLO.length}\r\n`;
-const CHUNKS = `${HELLO.length.toString(16)}\r\n${HELLO}\r\n0\r\n\r\n`;
-const END = '0\r\n\r\n';
+export const post = (fields: string, body: string) => `POST /v1/echo/ann HTTP/1.1\r\n${HOST}${fields}\r\n${body}`;
+export const chunked = (body: string) => post('Transfer-Encoding: chunked\r\n', body);
+export const HELLO = '{"text":"hello"}';
+export const hello = (fields: string) => post(fields, HELLO);
+export const LENGTH = `Content-Length: ${HELLO.length}\r\n`;
+export const CHUNKS = `${HELLO.length.toString(16)}\r\n${HELLO}\r\n0\r\n\r\n`;
+export const END = '0\r\n\r\n';
 
 const BAD = [400] as const;
-const taken = (name: string, bytes: string): Http1Case => ({ name, bytes, status: [200] });
-const refused = (name: string, bytes: string, status: readonly number[] = BAD): Http1Case => ({ name, bytes, status });
+export const taken = (name: string, bytes: string): Http1Case => ({ name, bytes, status: [200] });
+export const refused = (name: string, bytes: string, status: readonly number[] = BAD): Http1Case => ({
+  name,
+  bytes,
+  status,
+});
 /** The framing is in doubt: the connection must end. */
-const fatal = (name: string, bytes: string, status: readonly number[] = BAD): Http1Case => ({
+export const fatal = (name: string, bytes: string, status: readonly number[] = BAD): Http1Case => ({
   ...refused(name, bytes, status),
   closes: true,
 });
-const reads = (name: string, bytes: string, text = 'hello'): Http1Case => ({ name, bytes, status: [200], text });
+export const reads = (name: string, bytes: string, text = 'hello'): Http1Case => ({ name, bytes, status: [200], text });
 
 const controls = Array.from({ length: 33 }, (_, index) => (index === 32 ? 0x7f : index)).filter(
   (code) => code !== 0x09,

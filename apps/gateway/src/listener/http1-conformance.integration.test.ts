@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type EchoServer, startEchoServer } from '../../testdata/echo-server.js';
 import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
 import { type Http1Case, http1Sections } from '../../testdata/http1-cases.js';
+import { http1SmugglingSections } from '../../testdata/http1-smuggling-cases.js';
 import { open, parseAnswers, sendRaw } from '../../testdata/raw-http1.js';
 
 /**
@@ -60,7 +61,9 @@ async function statuses(bytes: string, cuts: readonly number[]): Promise<string>
     .join();
 }
 
-describe.each(http1Sections)('$section', ({ cases }) => {
+const sections = [...http1Sections, ...http1SmugglingSections];
+
+describe.each(sections)('$section', ({ cases }) => {
   it.each(cases)('$name', check);
 
   it('is the same wherever it is cut', async () => {
@@ -88,7 +91,7 @@ it('a request means the same whatever came before it on its connection', async (
       ({ status, body }) => `${status} ${body.replaceAll(/[0-9a-f]{16,}|"deadlineMs":"\d+"/g, '')}`,
     );
   const alone: { bytes: string; answer: string }[] = [];
-  for (const { bytes } of http1Sections.flatMap(({ cases }) => cases)) {
+  for (const { bytes } of sections.flatMap(({ cases }) => cases)) {
     const [answer, probe] = said(await sendRaw(gateway.port, Buffer.from(bytes + PROBE, 'latin1'), 3000));
     if (probe !== undefined) alone.push({ bytes, answer: answer! });
   }

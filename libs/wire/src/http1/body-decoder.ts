@@ -108,13 +108,13 @@ export class BodyDecoder {
   }
 }
 
-/** A chunk's size from its line; the extension after `;` is passed over (section 7.1.1). */
+/** A chunk's size from its line; the extension after `;` is passed over (section 7.1.1). White space may stand before the `;` alone. */
 function sizeOf(line: string): number {
   const end = line.length - LINE_END.length;
   for (let at = 0; at < end; at++) {
     if (VALUE[line.charCodeAt(at)] !== 1) throw malformed('The line of a chunk has a character that cannot be in it.');
   }
-  const match = /^0*([0-9A-Fa-f]*)[ \t]*(?:;.*)?$/.exec(line.slice(0, end));
+  const match = /^0*([0-9A-Fa-f]*)(?:[ \t]*;.*)?$/.exec(line.slice(0, end));
   if (!match || !/^[0-9A-Fa-f]/.test(line)) throw malformed('The size of a chunk is not a hexadecimal number.');
   const digits = match[1]!;
   if (digits.length > SIZE_DIGITS_MAX) throw new Http1Fault(413, 'A chunk is larger than any that could be taken.');
