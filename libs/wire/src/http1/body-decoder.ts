@@ -16,6 +16,8 @@ const LINE_OCTETS_MAX = 4096;
 const IDLE_OCTETS_MAX = 16_384;
 /** A size line without an extension. */
 const PLAIN_LINE_OCTETS = 20;
+/** Digits of a size that is read without making text. */
+const PLAIN_DIGITS_MAX = 6;
 /** Hexadecimal digits of a size that stays exact. */
 const SIZE_DIGITS_MAX = 13;
 
@@ -71,6 +73,10 @@ export class BodyDecoder {
 
   /** Takes octets of a line; a whole one says what comes next. */
   private takeLine(bytes: Buffer, from: number): number {
+    if (this.line === '' && this.expecting !== Expecting.TRAILER) {
+      const to = this.takePlain(bytes, from);
+      if (to !== -1) return to;
+    }
     const lf = bytes.indexOf(LF, from);
     const to = lf === -1 ? bytes.length : lf + 1;
     if (this.line.length + to - from > LINE_OCTETS_MAX) throw new Http1Fault(413, LINES_TOO_LARGE);
@@ -81,6 +87,27 @@ export class BodyDecoder {
       this.onLine(line);
     } else if (this.expecting === Expecting.DATA_END && !LINE_END.startsWith(this.line)) throw malformed(CHUNK_LENGTH);
     return to;
+  }
+
+  /**
+   * Most lines are a short size alone, or the line end after a chunk, and have come whole: they are read without making text.
+   * @returns the offset after the line; -1: it is another
+   */
+  private takePlain(bytes: Buffer, from: number): number {
+    let at = from;
+    let size = 0;
+    if (this.expecting === Expecting.SIZE) {
+      const most = from + PLAIN_DIGITS_MAX;
+      for (let digit = hexDigit(bytes[at]); digit >= 0 && at < most; digit = hexDigit(bytes[at])) {
+        size = size * 16 + digit;
+        at++;
+      }
+      if (size === 0) return -1;
+    }
+    if (bytes[at] !== CR || bytes[at + 1] !== LF) return -1;
+    this.left = size;
+    this.expecting = size > 0 ? Expecting.DATA : Expecting.SIZE;
+    return at + 2;
   }
 
   private onLine(line: string): void {
@@ -119,6 +146,14 @@ function sizeOf(line: string): number {
   const digits = match[1]!;
   if (digits.length > SIZE_DIGITS_MAX) throw new Http1Fault(413, 'A chunk is larger than any that could be taken.');
   return digits === '' ? 0 : Number.parseInt(digits, 16);
+}
+
+/** The value of a hexadecimal digit; -1 for any other octet, and for none. */
+function hexDigit(octet: number | undefined): number {
+  if (octet === undefined) return -1;
+  if (octet >= 0x30 && octet <= 0x39) return octet - 0x30;
+  const letter = octet | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
 }
 
 const LINE_END = '\r\n';
