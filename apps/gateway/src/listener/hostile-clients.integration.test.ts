@@ -181,6 +181,14 @@ describe('floods on HTTP/2', () => {
         return Buffer.concat([frame(Type.HEADERS, 5, id, fieldBlock(request('/v1/hang'))), frame(3, 0, id, code)]);
       },
     ],
+    [
+      'requests that a wrong frame makes the gateway reset',
+      (index) => {
+        const id = index * 2 + 1;
+        const none = frame(Type.WINDOW_UPDATE, 0, id, Buffer.alloc(4));
+        return Buffer.concat([frame(Type.HEADERS, 5, id, fieldBlock(request('/v1/hang'))), none]);
+      },
+    ],
     ['CONTINUATION without an end', (index) => piece(index, Buffer.concat(fieldLines([['a', 'b']])))],
     [
       'empty DATA',

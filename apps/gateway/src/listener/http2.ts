@@ -30,6 +30,7 @@ export class Http2Transport implements Transport, RequestEvents {
 
   readBody(sink: BodySink): void {
     this.sink = sink;
+    if (this.hasBody && waitsForLeave(this.section.fields)) this.stream.respond(100, []);
     // How long the body may take is the exchange's to say, as on HTTP/1.1: a stream of requests may be long.
     this.stream.liftBodyTimeout();
     this.stream.resume();
@@ -85,6 +86,11 @@ export class Http2Transport implements Transport, RequestEvents {
   onReset(): void {
     this.events?.onGone();
   }
+}
+
+/** Whether the client waits before it sends its body (RFC 9110 section 10.1.1); preflight has refused any other expectation. */
+function waitsForLeave(fields: Fields): boolean {
+  return fields.some(([name]) => name === 'expect');
 }
 
 /** RFC 9113 section 7. */

@@ -158,6 +158,12 @@ const cases: [string, Sent, number, string?][] = [
     'MALFORMED_REQUEST',
   ],
   ['a timeout of nothing', { path: '/v1/metadata', fields: [['x-request-timeout', '0']] }, 504, 'DEADLINE_EXCEEDED'],
+  [
+    'an expectation of something else',
+    { path: '/v1/metadata', fields: [['expect', '200-ok']] },
+    417,
+    'EXPECTATION_FAILED',
+  ],
   ['an encoded slash inside a segment', { path: '/v1/echo/a%2Fb' }, 200],
 ];
 
@@ -316,6 +322,28 @@ describe('HTTP/2 alone', () => {
     peer.headers(1, [...pseudo, ['grpc-metadata-x-a', `b${character}c`]], true);
     const { body, reset } = await peer.answer(1);
     if (reset === undefined && !body.includes('"status":400')) expect(body).not.toContain('x-a');
+    peer.close();
+  });
+
+  it('gives leave to send a body only when it will be read', async () => {
+    const waiting = (path: string): Pairs => [
+      [':method', 'POST'],
+      [':scheme', 'http'],
+      [':path', path],
+      [':authority', 'localhost'],
+      ['expect', '100-Continue'],
+      ['content-length', '2'],
+    ];
+    const peer = RawHttp2.open(gateway.port);
+    peer.headers(1, waiting('/v1/nothing'), false);
+    expect(JSON.parse((await peer.answer(1)).body)).toMatchObject({ status: 404 });
+    peer.headers(3, waiting('/v1/echo/ann'), false);
+    const leave = await peer.find(({ streamId, type }) => streamId === 3 && type === Type.HEADERS);
+    expect(leave).toMatchObject({ flags: END_HEADERS });
+    expect(leave!.payload.toString('latin1')).toContain('100');
+    expect(peer.frames.filter(({ streamId, type }) => streamId === 3 && type === Type.DATA)).toEqual([]);
+    peer.send(frame(Type.DATA, 1, 3, Buffer.from('{}')));
+    expect(JSON.parse((await peer.answer(3)).body)).toMatchObject({ name: 'ann' });
     peer.close();
   });
 

@@ -60,6 +60,7 @@ type Kind =
   | 'forwarded-for'
   | 'forwarded-proto'
   | 'connection'
+  | 'expect'
   | 'length'
   | 'once'
   | 'cookie'
@@ -91,7 +92,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   upgrade: 'connection',
   'http2-settings': 'connection',
   'content-length': 'length',
-  expect: 'connection',
+  expect: 'expect',
   'content-type': 'once',
   accept: 'once',
   'accept-encoding': 'once',
@@ -106,7 +107,7 @@ const kinds: Readonly<Record<string, Kind>> = {
 /**
  * Reads the header fields as they arrived and decides what they mean.
  *
- * @throws Problem MALFORMED_REQUEST, HEADERS_TOO_LARGE or AUTHORITY_MISMATCH; a fault of `Authorization` is only noted
+ * @throws Problem MALFORMED_REQUEST, HEADERS_TOO_LARGE, AUTHORITY_MISMATCH or EXPECTATION_FAILED; a fault of `Authorization` is only noted
  */
 export function preflight(request: RawRequest, rules: PreflightRules): RequestHead {
   const { section, authority } = request;
@@ -162,6 +163,12 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
         break;
       case 'connection':
         if (name === 'connection') listed = connectionOptions(value, listed);
+        break;
+      case 'expect':
+        // HTTP/1.1 has refused it before; HTTP/2 has the same rule (RFC 9110 section 10.1.1).
+        if (value.toLowerCase() !== '100-continue') {
+          throw new Problem('EXPECTATION_FAILED', 'Only 100-continue can be expected.');
+        }
         break;
       case 'length':
         contentLength = Number(value);
