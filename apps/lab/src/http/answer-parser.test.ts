@@ -143,6 +143,45 @@ describe('the connection afterwards', () => {
   });
 });
 
+describe('what is as usual is read without making text of it, and means the same', () => {
+  const means = (text: string) => {
+    const { answers, parser } = read(all(`${text}\r\n`));
+    return { answers, keepAlive: parser.keepAlive, keepAliveMs: parser.keepAliveMs };
+  };
+
+  it.each([
+    ['a name in capitals', 'CONTENT-LENGTH: 0\r\n'],
+    ['no space before the value', 'content-length:0\r\n'],
+    ['spaces around the value', 'content-length: \t0 \r\n'],
+    ['a length of many digits', 'content-length: 0000000000000\r\n'],
+    ['the same length twice', 'content-length: 0\r\ncontent-length: 0\r\n'],
+  ])('%s', (_, lines) => {
+    expect(means(`HTTP/1.1 200 OK\r\n${lines}`)).toEqual(means('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n'));
+  });
+
+  it.each([
+    ['keep-alive: timeout=5', 5_000],
+    ['Keep-Alive:timeout=5', 5_000],
+    ['keep-alive: timeout=5, max=100', 5_000],
+    ['keep-alive: timeout=', 0],
+    ['keep-alive: timeout=x', 0],
+    ['keep-alive: timeout=999999', 999_999_000],
+  ])('%s', (line, keepAliveMs) => {
+    expect(means(`HTTP/1.1 200 OK\r\n${line}\r\ncontent-length: 0\r\n`)).toMatchObject({ keepAliveMs });
+  });
+
+  it('a status line without a reason, or with more behind the code', () => {
+    expect(means('HTTP/1.1 204\r\n').answers).toMatchObject([{ status: 204 }]);
+    expect(fault('HTTP/1.1 2040\r\n\r\n')).toBe('MALFORMED_ANSWER');
+    expect(fault('http/1.1 200 OK\r\n\r\n')).toBe('MALFORMED_ANSWER');
+  });
+
+  it('a carriage return is no hyphen, whatever bits they share', () => {
+    expect(fault('HTTP/1.1 200 OK\r\ncontent\rlength: 0\r\n\r\n')).toBe('MALFORMED_ANSWER');
+    expect(fault('HTTP/1.1 200 OK\r\nkeep\ralive: timeout=5\r\n\r\n')).toBe('MALFORMED_ANSWER');
+  });
+});
+
 it('tells when to come again', () => {
   const text = 'HTTP/1.1 429 Too Many Requests\r\nRetry-After:\t 7 \r\nContent-Length: 0\r\n\r\n';
   expect(read(all(text)).answers).toEqual([{ status: 429, retryAfter: '7', body: '' }]);

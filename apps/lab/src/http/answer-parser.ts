@@ -49,6 +49,8 @@ const CR = 0x0d;
 const COLON = 0x3a;
 const SPACE = 0x20;
 const LOWER_CASE = 0x20;
+const LOWER_A = 0x61;
+const ZERO = 0x30;
 
 const STATUS = /^HTTP\/1\.([01]) (\d{3})(?: |$)/;
 const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -69,6 +71,35 @@ function matters(bytes: Buffer, from: number): boolean {
     default:
       return false;
   }
+}
+
+/** What most servers send, letter for letter; anything else is read as text. */
+const STATUS_LINE = Buffer.from('HTTP/1.1 ');
+const LENGTH_FIELD = Buffer.from('content-length: ');
+const KEPT_FIELD = Buffer.from('connection: keep-alive');
+const KEPT_FOR_FIELD = Buffer.from('keep-alive: timeout=');
+
+/** Whether the line begins with this, in letters of either case. */
+function startsWith(bytes: Buffer, from: number, to: number, start: Buffer): boolean {
+  if (to - from < start.length) return false;
+  for (let index = 0; index < start.length; index++) {
+    const expected = start[index]!;
+    const found = bytes[from + index]!;
+    if (found !== expected && !(expected >= LOWER_A && found === (expected & ~LOWER_CASE))) return false;
+  }
+  return true;
+}
+
+/** The number that these digits are, at most nine of them; -1 when they are anything else. */
+function numberOf(bytes: Buffer, from: number, to: number): number {
+  if (from >= to || to - from > 9) return -1;
+  let number = 0;
+  for (let at = from; at < to; at++) {
+    const digit = bytes[at]! - ZERO;
+    if (digit < 0 || digit > 9) return -1;
+    number = number * 10 + digit;
+  }
+  return number;
 }
 
 export class AnswerParser {
@@ -144,10 +175,17 @@ export class AnswerParser {
   private takeLine(bytes: Buffer, from: number, end: number, reader: AnswerReader): boolean {
     const whole = this.line === '';
     const to = end > from && bytes[end - 1] === CR ? end - 1 : end;
-    // Most fields do not matter: no text is made of them.
-    if (whole && this.state === 'field' && to > from && !matters(bytes, from)) {
-      if (bytes[from]! <= SPACE) throw new AnswerFault('MALFORMED_ANSWER');
-      return false;
+    // No text is made of fields that do not matter, nor of what is as usual: that is half of what an answer costs.
+    if (whole && to > from) {
+      if (this.state === 'status') {
+        if (this.takeUsualStatus(bytes, from, to)) return false;
+      } else if (this.state === 'field') {
+        if (!matters(bytes, from)) {
+          if (bytes[from]! <= SPACE) throw new AnswerFault('MALFORMED_ANSWER');
+          return false;
+        }
+        if (this.takeUsualField(bytes, from, to)) return false;
+      }
     }
     let line = bytes.toString('latin1', from, to);
     if (!whole) {
@@ -156,6 +194,37 @@ export class AnswerParser {
       this.line = '';
     }
     return this.onLine(line, reader);
+  }
+
+  /** @returns false for a line that is to be read as text */
+  private takeUsualStatus(bytes: Buffer, from: number, to: number): boolean {
+    const codeEnd = from + STATUS_LINE.length + 3;
+    if (to < codeEnd || (to > codeEnd && bytes[codeEnd] !== SPACE)) return false;
+    if (!startsWith(bytes, from, to, STATUS_LINE)) return false;
+    const status = numberOf(bytes, codeEnd - 3, codeEnd);
+    if (status < 0) return false;
+    this.begin(status, true);
+    return true;
+  }
+
+  /** @returns false for a line that is to be read as text */
+  private takeUsualField(bytes: Buffer, from: number, to: number): boolean {
+    if (startsWith(bytes, from, to, LENGTH_FIELD)) {
+      const length = numberOf(bytes, from + LENGTH_FIELD.length, to);
+      if (length < 0 || this.length !== undefined) return false;
+      this.length = length;
+      return true;
+    }
+    if (startsWith(bytes, from, to, KEPT_FIELD)) {
+      if (to - from > KEPT_FIELD.length) return false;
+      this.keepAlive = true;
+      return true;
+    }
+    if (!startsWith(bytes, from, to, KEPT_FOR_FIELD)) return false;
+    const seconds = numberOf(bytes, from + KEPT_FOR_FIELD.length, to);
+    if (seconds < 0 || seconds > 999_999) return false;
+    this.keepAliveMs = seconds * 1000;
+    return true;
   }
 
   private onLine(line: string, reader: AnswerReader): boolean {
@@ -188,8 +257,12 @@ export class AnswerParser {
   private onStatus(line: string): void {
     const found = STATUS.exec(line);
     if (!found) throw new AnswerFault('MALFORMED_ANSWER');
-    this.status = Number(found[2]);
-    this.keepAlive = found[1] === '1';
+    this.begin(Number(found[2]), found[1] === '1');
+  }
+
+  private begin(status: number, keepAlive: boolean): void {
+    this.status = status;
+    this.keepAlive = keepAlive;
     this.keepAliveMs = 0;
     this.length = undefined;
     this.chunked = false;
