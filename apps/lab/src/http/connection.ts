@@ -37,8 +37,10 @@ export class Connection {
   private readonly parser = new AnswerParser();
   private reader: AnswerReader | undefined;
   private stage: 'connecting' | 'idle' | 'head' | 'body' | 'closed' = 'connecting';
-  /** The last moment at which anything happened, on the clock of `performance.now()`. */
+  /** The last moment at which anything had happened when it was looked at, on the clock of `performance.now()`. */
   private activeMs = performance.now();
+  /** Whether anything has happened since: the clock is not read for every call. */
+  private active = false;
 
   /**
    * @param localAddress the source address; undefined leaves it to the system
@@ -82,7 +84,7 @@ export class Connection {
    */
   send(head: string, body: string, reader: AnswerReader): void {
     this.reader = reader;
-    this.activeMs = performance.now();
+    this.active = true;
     if (this.stage === 'closed') return this.close('CONNECTION_CLOSED');
     if (this.stage === 'idle') this.stage = 'head';
     // One write whatever comes along; text that is all ASCII need not be encoded.
@@ -90,8 +92,12 @@ export class Connection {
     else this.socket.write(head + body, 'utf8');
   }
 
-  /** Looks whether it has been waiting for too long. */
+  /** Looks whether it has been waiting for too long; to be called regularly, a wait counts from one call to another. */
   check(nowMs: number, callTimeoutMs: number): void {
+    if (this.active) {
+      this.active = false;
+      this.activeMs = nowMs;
+    }
     const waitedMs = nowMs - this.activeMs;
     switch (this.stage) {
       case 'idle':
@@ -125,7 +131,7 @@ export class Connection {
   private onConnect(): void {
     if (this.stage !== 'connecting') return;
     this.stage = this.reader ? 'head' : 'idle';
-    this.activeMs = performance.now();
+    this.active = true;
   }
 
   private idleMs(): number {
@@ -138,10 +144,10 @@ export class Connection {
     const { reader } = this;
     // An answer that nobody asked for: nothing that comes now could be told from the next one.
     if (!reader) return this.close(undefined);
-    this.activeMs = performance.now();
+    this.active = true;
     let endedAt: number;
     try {
-      reader.came(this.activeMs);
+      reader.came(performance.now());
       endedAt = this.parser.execute(bytesRead, count, reader);
     } catch (error) {
       if (!(error instanceof AnswerFault)) throw error;

@@ -3,7 +3,8 @@ import type { LoadPlan } from './plan.js';
 import { backOffMs } from './rate-controller.js';
 import { outcomeOf, outcomeOfStream, parse, type Outcome } from './outcome.js';
 import type { CallKind, Recorder } from './recorder.js';
-import { type Answer, isField, type Request, type Transport } from './transport.js';
+import { isField, type Request, RequestHead } from './request.js';
+import type { Answer, Transport } from './transport.js';
 import type { User } from './users.js';
 
 /** A call that has ended. */
@@ -11,6 +12,9 @@ export interface EndedCall {
   readonly answer: Answer;
   readonly outcome: Outcome;
 }
+
+/** Told of a call that has ended. */
+export type OnEnded = (answer: Answer, outcome: Outcome) => void;
 
 /** What to send; the user's token and headers are added. */
 export interface WantedCall {
@@ -42,27 +46,34 @@ export class Caller {
   ) {}
 
   /** A call of a user who has a token. Calls back instead of promising: it is the path of every call. */
-  asUser(user: User, wanted: WantedCall, ended: (call: EndedCall) => void): void {
+  asUser(user: User, wanted: WantedCall, ended: OnEnded): void {
     this.recorder.planned(wanted.kind);
-    if (user.expiresAtMs > this.now()) this.attempt(user, wanted, ended);
-    else void this.refresh(user, wanted.from).then(() => this.attempt(user, wanted, ended));
+    const nowMs = this.now();
+    if (user.expiresAtMs > nowMs) this.attempt(user, wanted, nowMs, ended);
+    else void this.refresh(user, wanted.from).then(() => this.attempt(user, wanted, this.now(), ended));
   }
 
   /** As {@link asUser}, for calls that are few. */
   ended(user: User, wanted: WantedCall): Promise<EndedCall> {
-    return new Promise((resolve) => this.asUser(user, wanted, resolve));
+    return new Promise((resolve) => {
+      this.asUser(user, wanted, (answer, outcome) => resolve({ answer, outcome }));
+    });
   }
 
-  private attempt(user: User, wanted: WantedCall, ended: (call: EndedCall) => void): void {
+  private attempt(user: User, wanted: WantedCall, sentMs: number, ended: OnEnded): void {
     const used = user.accessToken;
-    const sentMs = this.now();
     this.recorder.sent(wanted.kind, wanted.plannedMs, sentMs);
-    const finish = (answer: Answer) => ended(this.record(wanted, sentMs, answer, user));
-    this.exchange(user, wanted, (answer) => {
-      if (answer.status !== 401) return finish(answer);
-      const refreshed = user.accessToken === used ? this.refresh(user, wanted.from) : Promise.resolve(true);
-      void refreshed.then((again) => (again ? this.exchange(user, wanted, finish) : finish(answer)));
+    this.exchange(wanted, user.fields, (answer) => {
+      if (answer.status === 401) this.again(user, wanted, sentMs, used, answer, ended);
+      else ended(answer, this.record(wanted, sentMs, answer, user));
     });
+  }
+
+  /** The token is not taken any more: fetches another one, unless that was done meanwhile, and sends the call once more. */
+  private again(user: User, wanted: WantedCall, sentMs: number, used: string, refusal: Answer, ended: OnEnded): void {
+    const finish = (answer: Answer) => ended(answer, this.record(wanted, sentMs, answer, user));
+    const refreshed = user.accessToken === used ? this.refresh(user, wanted.from) : Promise.resolve(true);
+    void refreshed.then((fresh) => (fresh ? this.exchange(wanted, user.fields, finish) : finish(refusal)));
   }
 
   /** Gets the first token of a user, as a guest or with an account; calls for the same user share it. */
@@ -108,36 +119,35 @@ export class Caller {
     this.recorder.planned(call.kind);
     const sentMs = this.now();
     this.recorder.sent(call.kind, call.plannedMs, sentMs);
-    const request: Request = { method: 'POST', path: call.path, body: JSON.stringify(call.body), keep: 'all' };
+    const request: Request = {
+      head: new RequestHead('POST', call.path),
+      body: JSON.stringify(call.body),
+      keep: 'all',
+    };
     const wanted = { ...call, from, request };
-    const answer = await new Promise<Answer>((resolve) => this.exchange(user, wanted, resolve, false));
-    const ended = this.record(wanted, sentMs, answer, user);
+    const answer = await new Promise<Answer>((resolve) => this.exchange(wanted, user.tenantFields, resolve));
+    const outcome = this.record(wanted, sentMs, answer, user);
     const body = parse(answer.body);
     const token = body['access_token'];
-    if (ended.outcome.kind === 'ok' && isField('authorization', token)) {
+    if (outcome.kind === 'ok' && isField('authorization', token)) {
       user.accessToken = String(token);
       user.fields = `authorization: Bearer ${user.accessToken}\r\n${user.tenantFields}`;
       if (typeof body['refresh_token'] === 'string') user.refreshToken = body['refresh_token'];
       const seconds = typeof body['expires_in'] === 'number' ? body['expires_in'] : Number.POSITIVE_INFINITY;
       user.expiresAtMs = this.now() + seconds * 1000;
     }
-    return ended;
+    return { answer, outcome };
   }
 
-  private exchange(
-    user: User,
-    { from, request }: WantedCall,
-    ended: (answer: Answer) => void,
-    authorized = true,
-  ): void {
+  private exchange({ from, request }: WantedCall, fields: string, ended: (answer: Answer) => void): void {
     this.inFlight++;
-    this.transport.send(from, request, authorized ? user.fields : user.tenantFields, (answer) => {
+    this.transport.send(from, request, fields, (answer) => {
       this.inFlight--;
       ended(answer);
     });
   }
 
-  private record(wanted: WantedCall, sentMs: number, answer: Answer, user: User): EndedCall {
+  private record(wanted: WantedCall, sentMs: number, answer: Answer, user: User): Outcome {
     const outcome = wanted.request.keep === 'last line' ? outcomeOfStream(answer) : outcomeOf(answer);
     this.recorder.ended({
       kind: wanted.kind,
@@ -151,12 +161,12 @@ export class Caller {
     if (outcome.kind !== 'refused') {
       this.addresses.answered(wanted.from);
       user.refusalsInARow = 0;
-      return { answer, outcome };
+      return outcome;
     }
     this.interval.refused++;
     if (blocksUser(outcome.blockedBy)) this.holdUser(user, outcome.retryAfterMs);
     else this.addresses.refused(wanted.from, this.now(), outcome.retryAfterMs);
-    return { answer, outcome };
+    return outcome;
   }
 
   private holdUser(user: User, retryAfterMs: number): void {

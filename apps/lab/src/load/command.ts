@@ -10,6 +10,7 @@ import { type LoadRequest, readFlags, usage } from './options.js';
 import { planOf } from './plan.js';
 import { runLoad } from './run.js';
 import { readScenario, scenarioNames, UsageError } from './scenario.js';
+import { RequestHead } from './request.js';
 import { type Answer, Transport } from './transport.js';
 
 const PASSED = 0;
@@ -89,7 +90,7 @@ function list(): string {
 async function probe(baseUrl: string, mode: 'source' | 'forwarded'): Promise<string | undefined> {
   const transport = new Transport(baseUrl, mode, 5_000);
   const from = { index: 0, address: loopbackAddress(0), heldUntilMs: 0, refusalsInARow: 0 };
-  const request = { method: 'GET', path: '/api/v1/health', keep: 'nothing' } as const;
+  const request = { head: new RequestHead('GET', '/api/v1/health'), keep: 'nothing' } as const;
   const answer = await new Promise<Answer>((resolve) => transport.send(from, request, '', resolve));
   transport.close();
   if (answer.fault === 'EADDRNOTAVAIL') {

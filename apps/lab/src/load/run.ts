@@ -9,12 +9,13 @@ import type { LoadPlan } from './plan.js';
 import { RatePlanner } from './planner.js';
 import { seededRandom, weighted } from './random.js';
 import { nextMultiplier } from './rate-controller.js';
-import { Recorder, type Slice } from './recorder.js';
+import { Recorder, type Slice, type UnsentReason } from './recorder.js';
+import type { Request } from './request.js';
 import { actions, type Action } from './scenario.js';
 import { SessionCreator } from './session-creator.js';
 import { SessionDeleter } from './session-deleter.js';
-import { type LiveSession, pathOf, SessionManager } from './session-manager.js';
-import { Transport, type Request } from './transport.js';
+import { type LiveSession, SessionManager } from './session-manager.js';
+import { Transport } from './transport.js';
 import { type User, Users } from './users.js';
 
 /** A slice of the run with the state of things at its end. */
@@ -193,37 +194,30 @@ class Run {
   /** One planned call of a random live session. */
   private act(plannedMs: number, nowMs: number): void {
     const kind = this.actionOf(this.random());
-    const unsent = (reason: Parameters<Recorder['unsentBecause']>[0]) => {
-      this.recorder.planned(kind);
-      this.recorder.unsentBecause(reason);
-    };
-    if (this.caller.inFlight >= this.plan.inFlightMax) return unsent('too many calls under way');
+    if (this.caller.inFlight >= this.plan.inFlightMax) return this.unsent(kind, 'too many calls under way');
     const session = this.sessions.pick(nowMs);
-    if (!session) return unsent('no live session');
-    if (session.user.heldUntilMs > nowMs) return unsent('the user rests');
+    if (!session) return this.unsent(kind, 'no live session');
+    if (session.user.heldUntilMs > nowMs) return this.unsent(kind, 'the user rests');
     const from = this.addresses.take(nowMs);
-    if (!from) return unsent('every address rests');
+    if (!from) return this.unsent(kind, 'every address rests');
     const request = this.requestOf(kind, session);
     session.underWay++;
-    this.caller.asUser(session.user, { kind, plannedMs, from, request }, ({ answer }) => {
+    this.caller.asUser(session.user, { kind, plannedMs, from, request }, (answer) => {
       session.underWay--;
       if (answer.status === 404) this.sessions.gone(session);
     });
   }
 
-  private requestOf(kind: Action, session: LiveSession<User>): Request {
-    const path = pathOf(session.id);
-    if (kind === 'session') return { method: 'GET', path, keep: 'nothing' };
-    if (kind === 'history') return { method: 'GET', path: `${path}/messages`, keep: 'nothing' };
+  private unsent(kind: Action, reason: UnsentReason): void {
+    this.recorder.planned(kind);
+    this.recorder.unsentBecause(reason);
+  }
+
+  private requestOf(kind: Action, { requests }: LiveSession<User>): Request {
+    if (kind !== 'message') return requests[kind];
     const { messages } = this.plan.scenario;
     const text = messages[Math.floor(this.random() * messages.length)]!;
-    return {
-      method: 'POST',
-      path: `${path}/messages`,
-      accept: 'application/x-ndjson',
-      body: JSON.stringify({ text }),
-      keep: 'last line',
-    };
+    return { head: requests.message, body: JSON.stringify({ text }), keep: 'last line' };
   }
 
   private control(): void {

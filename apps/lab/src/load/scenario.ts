@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { isField } from './transport.js';
+import { isField } from './request.js';
 
 /** What a session does when its turn comes. */
 export const actions = ['message', 'history', 'session'] as const;

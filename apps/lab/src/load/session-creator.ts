@@ -4,8 +4,8 @@ import { parse } from './outcome.js';
 import type { LoadPlan } from './plan.js';
 import { Agenda, EvenPlan } from './planner.js';
 import { backOffMs } from './rate-controller.js';
+import { type Request, RequestHead } from './request.js';
 import type { SessionManager } from './session-manager.js';
-import type { Request } from './transport.js';
 import type { User, Users } from './users.js';
 
 /** A session that is to be created. */
@@ -83,7 +83,7 @@ export class SessionCreator {
       if (outcome.kind !== 'ok' || user.accessToken === '') return false;
       plannedCreateMs = this.now();
     }
-    const request: Request = { method: 'POST', path: '/api/v1/sessions', body: '{}', keep: 'all' };
+    const request: Request = { head: new RequestHead('POST', '/api/v1/sessions'), body: '{}', keep: 'all' };
     const wanted = { kind: 'create', plannedMs: plannedCreateMs, from, request } as const;
     const { outcome, answer } = await this.caller.ended(user, wanted);
     const id = outcome.kind === 'ok' ? parse(answer.body)['id'] : undefined;

@@ -4,8 +4,7 @@ import type { Caller } from './caller.js';
 import type { LoadPlan } from './plan.js';
 import { EvenPlan } from './planner.js';
 import type { Recorder } from './recorder.js';
-import { type LiveSession, pathOf, type SessionManager } from './session-manager.js';
-import type { Request } from './transport.js';
+import type { LiveSession, SessionManager } from './session-manager.js';
 import type { User } from './users.js';
 
 /** How long deleting what is left may take at the end, and how many at once. */
@@ -76,8 +75,8 @@ export class SessionDeleter {
   }
 
   private async send(session: LiveSession<User>, from: ClientAddress, plannedMs: number): Promise<void> {
-    const request: Request = { method: 'DELETE', path: pathOf(session.id), keep: 'nothing' };
-    const { outcome } = await this.caller.ended(session.user, { kind: 'delete', plannedMs, from, request });
+    const { user, requests } = session;
+    const { outcome } = await this.caller.ended(user, { kind: 'delete', plannedMs, from, request: requests.delete });
     if (outcome.kind === 'ok') this.deleted++;
   }
 }

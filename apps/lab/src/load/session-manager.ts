@@ -1,7 +1,11 @@
+import { type Request, RequestHead } from './request.js';
+
 /** A session that was created and is thought to be alive on the server. */
 export interface LiveSession<User> {
   readonly id: string;
   readonly user: User;
+  /** What is asked of it. */
+  readonly requests: SessionRequests;
   lastUsedMs: number;
   /** Calls that were sent to it and have not ended. */
   underWay: number;
@@ -9,9 +13,22 @@ export interface LiveSession<User> {
   place: number;
 }
 
-/** Where a session is on the server. */
-export function pathOf(sessionId: string): string {
-  return `/api/v1/sessions/${encodeURIComponent(sessionId)}`;
+interface SessionRequests {
+  readonly session: Request;
+  readonly history: Request;
+  readonly delete: Request;
+  /** The text differs from message to message. */
+  readonly message: RequestHead;
+}
+
+function requestsOf(sessionId: string): SessionRequests {
+  const path = `/api/v1/sessions/${encodeURIComponent(sessionId)}`;
+  return {
+    session: { head: new RequestHead('GET', path), keep: 'nothing' },
+    history: { head: new RequestHead('GET', `${path}/messages`), keep: 'nothing' },
+    delete: { head: new RequestHead('DELETE', path), keep: 'nothing' },
+    message: new RequestHead('POST', `${path}/messages`, 'application/x-ndjson'),
+  };
 }
 
 /**
@@ -40,7 +57,7 @@ export class SessionManager<User> {
   }
 
   add(id: string, user: User, nowMs: number): LiveSession<User> {
-    const session = { id, user, lastUsedMs: nowMs, underWay: 0, place: this.live.length };
+    const session = { id, user, requests: requestsOf(id), lastUsedMs: nowMs, underWay: 0, place: this.live.length };
     this.live.push(session);
     this.created++;
     return session;

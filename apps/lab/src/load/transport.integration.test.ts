@@ -9,10 +9,11 @@ import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { loopbackAddress } from './address-pool.js';
-import { type Answer, type Request, Transport } from './transport.js';
+import { type Request, RequestHead } from './request.js';
+import { type Answer, Transport } from './transport.js';
 
 const from = (index = 0) => ({ index, address: loopbackAddress(index), heldUntilMs: 0, refusalsInARow: 0 });
-const get: Request = { method: 'GET', path: '/', keep: 'all' };
+const get: Request = { head: new RequestHead('GET', '/'), keep: 'all' };
 
 function transportTo(url: string, timeoutMs = 5_000, mode: 'source' | 'forwarded' = 'source') {
   const transport = new Transport(url, mode, timeoutMs);
@@ -62,10 +63,8 @@ describe('a call', () => {
     const port = await listening(server);
     const { send } = transportTo(`http://127.0.0.1:${port}`);
     const request = {
-      method: 'POST',
-      path: '/a?b=c',
+      head: new RequestHead('POST', '/a?b=c', 'text/plain'),
       body: '{"text":"Ärger €"}',
-      accept: 'text/plain',
       keep: 'all',
     } as const;
     const answer = await send(request, 'authorization: Bearer abc\r\n', 6);

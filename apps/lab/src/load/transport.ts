@@ -2,17 +2,7 @@ import type { AnswerReader } from '../http/answer-parser.js';
 import { Connection, type Origin, originOf } from '../http/connection.js';
 import type { ClientAddress } from './address-pool.js';
 import type { AddressMode } from './plan.js';
-
-export interface Request {
-  readonly method: 'GET' | 'POST' | 'DELETE';
-  /** ASCII, percent-encoded. */
-  readonly path: string;
-  readonly accept?: string;
-  /** JSON. */
-  readonly body?: string;
-  /** Whether the text of an answer of 2xx is of interest, not just its end. */
-  readonly keep: 'all' | 'last line' | 'nothing';
-}
+import type { Request } from './request.js';
 
 /** What came back; moments are of `performance.now()`. */
 export interface Answer {
@@ -59,15 +49,19 @@ export class Transport {
   /**
    * Calls back instead of promising: it is the path of every call.
    *
-   * @param fields of the request, each a line; see {@link isField}
+   * @param fields of the request, each a line of a name and a value that {@link isField} allows
    */
   send(from: ClientAddress, request: Request, fields: string, ended: (answer: Answer) => void): void {
-    const { method, path, accept, body = '', keep } = request;
-    let head = `${method} ${path} HTTP/1.1\r\nhost: ${this.origin.authority}\r\n${fields}`;
-    if (this.mode === 'forwarded') head += `x-forwarded-for: ${from.address}\r\n`;
-    if (accept !== undefined) head += `accept: ${accept}\r\n`;
-    if (body !== '') head += `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n`;
-    this.poolOf(from).carry(`${head}\r\n`, body, new Exchange(keep, ended));
+    const { head, body = '', keep } = request;
+    const { authority } = this.origin;
+    const exchange = new Exchange(keep, ended);
+    if (this.mode === 'source' && body === '') {
+      return this.poolOf(from).carry(head.alone(authority, fields), '', exchange);
+    }
+    let lines = head.lines(authority, fields);
+    if (this.mode === 'forwarded') lines += `x-forwarded-for: ${from.address}\r\n`;
+    if (body !== '') lines += `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n`;
+    this.poolOf(from).carry(`${lines}\r\n`, body, exchange);
   }
 
   /** Ends every connection; calls under way end with a fault. */
@@ -95,15 +89,6 @@ export class Transport {
     }
     return pool;
   }
-}
-
-/** Fields that say where a request ends or goes to: the transport's own. */
-const OWN_FIELDS = new Set(['connection', 'content-length', 'host', 'transfer-encoding']);
-
-/** Whether this may be a field of a request: nothing that could begin another one. */
-export function isField(name: string, value: unknown): boolean {
-  const named = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) && !OWN_FIELDS.has(name.toLowerCase());
-  return named && typeof value === 'string' && /^[\t\x20-\x7e]*$/.test(value);
 }
 
 interface WaitingCall {
@@ -170,11 +155,12 @@ class ConnectionPool {
   };
 }
 
-/** One call: keeps what matters of its answer. */
-class Exchange implements AnswerReader {
-  private status = 0;
-  private nowMs = 0;
-  private firstByteMs = 0;
+/** One call: keeps what matters of its answer, and is the answer in the end, since one object a call is cheaper than two. */
+class Exchange implements AnswerReader, Answer {
+  status = 0;
+  fault: string | undefined = undefined;
+  firstByteMs = 0;
+  endedMs = 0;
   private retryAfter = '';
   /** The bytes kept, each as one character. */
   private kept = '';
@@ -185,7 +171,7 @@ class Exchange implements AnswerReader {
   ) {}
 
   came(atMs: number): void {
-    this.nowMs = atMs;
+    this.endedMs = atMs;
   }
 
   head(status: number, retryAfter: string): void {
@@ -194,7 +180,7 @@ class Exchange implements AnswerReader {
   }
 
   data(bytes: Buffer, from: number, to: number): void {
-    if (this.firstByteMs === 0) this.firstByteMs = this.nowMs;
+    if (this.firstByteMs === 0) this.firstByteMs = this.endedMs;
     const failed = this.status >= 400;
     if (this.keep === 'nothing' && !failed) return;
     if (this.keep === 'last line' && !failed) {
@@ -209,16 +195,21 @@ class Exchange implements AnswerReader {
     if (this.kept.length < BODY_BYTES_MAX) this.kept += bytes.toString('latin1', from, to);
   }
 
+  get body(): string {
+    return this.kept === '' ? '' : Buffer.from(this.kept, 'latin1').toString();
+  }
+
+  get retryAfterMs(): number {
+    return this.retryAfter === '' ? 0 : retryAfterMs(this.retryAfter);
+  }
+
   ended(fault: string | undefined): void {
-    const complete = fault === undefined;
-    this.tell({
-      status: complete ? this.status : 0,
-      fault,
-      firstByteMs: this.firstByteMs || this.nowMs,
-      endedMs: this.nowMs,
-      body: this.kept === '' ? '' : Buffer.from(this.kept, 'latin1').toString(),
-      retryAfterMs: this.retryAfter === '' ? 0 : retryAfterMs(this.retryAfter),
-    });
+    if (fault !== undefined) {
+      this.fault = fault;
+      this.status = 0;
+    }
+    if (this.firstByteMs === 0) this.firstByteMs = this.endedMs;
+    this.tell(this);
   }
 }
 
