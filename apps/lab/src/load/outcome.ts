@@ -5,8 +5,8 @@ export type Outcome =
   | { readonly kind: 'ok' }
   /** 429: by which dimension, and how long to wait. */
   | { readonly kind: 'refused'; readonly blockedBy: string; readonly retryAfterMs: number }
-  /** Anything else; the cause is a status with its code, or the fault of the connection. */
-  | { readonly kind: 'failed'; readonly cause: string };
+  /** Anything else; the cause is a status with its code, or the fault of the connection, the detail what the server said. */
+  | { readonly kind: 'failed'; readonly cause: string; readonly detail?: string };
 
 const ok: Outcome = { kind: 'ok' };
 
@@ -14,6 +14,7 @@ const ok: Outcome = { kind: 'ok' };
 interface ProblemBody {
   readonly status?: unknown;
   readonly code?: unknown;
+  readonly detail?: unknown;
   readonly error?: unknown;
   readonly details?: { readonly blocked_by?: unknown; readonly retry_after_ms?: unknown };
 }
@@ -40,7 +41,10 @@ export function outcomeOfStream(answer: Answer): Outcome {
 
 function outcomeOfProblem(status: number, problem: ProblemBody, retryAfterMs: number): Outcome {
   if (status !== 429) {
-    return { kind: 'failed', cause: typeof problem.code === 'string' ? `${status} ${problem.code}` : String(status) };
+    const cause = typeof problem.code === 'string' ? `${status} ${problem.code}` : String(status);
+    return typeof problem.detail === 'string'
+      ? { kind: 'failed', cause, detail: problem.detail }
+      : { kind: 'failed', cause };
   }
   const { blocked_by, retry_after_ms } = problem.details ?? {};
   return {

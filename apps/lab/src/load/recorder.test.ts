@@ -37,6 +37,19 @@ it('is bounded: a million calls and as many names of causes take no more memory 
   expect(recorder.latency().corrected.count).toBe(1_001_000);
 });
 
+it('keeps what the server said when a cause was met first', () => {
+  const recorder = new Recorder();
+  const failed = (detail?: string) => {
+    const outcome = { kind: 'failed', cause: '400 INVALID_ARGUMENT', ...(detail !== undefined && { detail }) } as const;
+    recorder.ended({ kind: 'guest', plannedMs: 0, sentMs: 0, firstByteMs: 1, endedMs: 1, outcome });
+  };
+  failed();
+  failed('tenant: unknown');
+  failed('x'.repeat(1_000));
+  expect(recorder.failures).toEqual({ 'guest: 400 INVALID_ARGUMENT': 3 });
+  expect(recorder.failureDetails).toEqual({ 'guest: 400 INVALID_ARGUMENT': 'tenant: unknown' });
+});
+
 it('does not count refused calls into latency, and counts them by dimension per slice', () => {
   const recorder = new Recorder();
   const refused = { kind: 'refused', blockedBy: 'ip', retryAfterMs: 0 } as const;

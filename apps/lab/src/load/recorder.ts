@@ -62,6 +62,8 @@ interface KindRecord {
 const LATE_MS = 50;
 /** Causes and dimensions counted by name at most; the rest is `other`. */
 const NAMES_MAX = 50;
+/** Characters kept of what a server said. */
+const DETAIL_LENGTH_MAX = 200;
 
 const noCounts = (): Counts => ({ planned: 0, sent: 0, ok: 0, refused: 0, failed: 0 });
 
@@ -73,6 +75,8 @@ export class Recorder {
   readonly total = noCounts();
   readonly refusedBy: Record<string, number> = {};
   readonly failures: Record<string, number> = {};
+  /** What the server said when a cause was met first. */
+  readonly failureDetails: Record<string, string> = {};
   readonly unsent: Record<UnsentReason, number> = Object.fromEntries(
     unsentReasons.map((reason) => [reason, 0]),
   ) as Record<UnsentReason, number>;
@@ -118,7 +122,10 @@ export class Recorder {
       countByName(this.slice.refusedBy, outcome.blockedBy);
       return;
     }
-    if (outcome.kind === 'failed') countByName(this.failures, `${call.kind}: ${outcome.cause}`);
+    if (outcome.kind === 'failed') {
+      const name = countByName(this.failures, `${call.kind}: ${outcome.cause}`);
+      if (outcome.detail !== undefined) this.failureDetails[name] ??= outcome.detail.slice(0, DETAIL_LENGTH_MAX);
+    }
     const corrected = call.endedMs - call.plannedMs;
     kind.corrected.record(corrected);
     kind.uncorrected.record(call.endedMs - call.sentMs);
@@ -175,8 +182,9 @@ function emptySlice(atMs: number): Slice {
 }
 
 /** Answers are the server's words: a bound keeps a hostile one from filling memory with names. */
-function countByName(counts: Record<string, number>, name: string): void {
+function countByName(counts: Record<string, number>, name: string): string {
   const short = name.slice(0, 80);
   const key = Object.hasOwn(counts, short) || Object.keys(counts).length < NAMES_MAX ? short : 'other';
   counts[key] = (counts[key] ?? 0) + 1;
+  return key;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { planOf } from '../load/plan.js';
+import { type AddressMode, planOf } from '../load/plan.js';
 import { Recorder } from '../load/recorder.js';
 import type { RunResult } from '../load/run.js';
 import { readScenario } from '../load/scenario.js';
@@ -9,13 +9,13 @@ import { type Report, reportOf } from './report.js';
 function reportWith(
   calls: number,
   refusedBy: Record<string, number>,
-  options: { timeScale: number; scaled?: boolean; lateSlices?: number },
+  options: { timeScale: number; scaled?: boolean; lateSlices?: number; addressMode?: AddressMode },
 ): Report {
   const plan = planOf(readScenario('heavy_load'), {
     baseUrl: 'http://127.0.0.1:1',
     timeScale: options.timeScale,
     scaleAddresses: options.scaled ?? false,
-    addressMode: 'source',
+    addressMode: options.addressMode ?? 'source',
     seed: 1,
     callTimeoutMs: 1_000,
   });
@@ -86,5 +86,17 @@ describe('advice', () => {
     const given = advice(800, { tenant: 200 }, { timeScale: 60, scaled: true });
     expect(given).toContain('Divide the users over more tenants');
     expect(given).toContain('those per user, tenant or for all');
+  });
+
+  it('does not blame the scale when addresses were refused that asked no more than unscaled', () => {
+    const given = advice(800, { ip: 200 }, { timeScale: 60, scaled: true });
+    expect(given).toContain('An earlier run from the same addresses counts as well');
+    expect(given).not.toContain('The run was scaled');
+  });
+
+  it('says who must trust the lab when addresses that were only said are refused', () => {
+    const forwarded = { timeScale: 1, addressMode: 'forwarded' } as const;
+    expect(advice(800, { ip: 200 }, forwarded)).toContain('trusted_proxies');
+    expect(advice(800, { user: 200 }, forwarded)).not.toContain('trusted_proxies');
   });
 });

@@ -16,7 +16,7 @@ const most = (counts: Readonly<Record<string, number>>): [string, number] | unde
   Object.entries(counts).sort(([, a], [, b]) => b - a)[0];
 
 const dimensionAdvice: Readonly<Record<string, string>> = {
-  ip: 'The limit per address refuses most. Use more addresses (--ip-count), lower messages_per_minute_per_address, or raise the policy for ip.',
+  ip: 'The limit per address refuses most. Use more addresses (--ip-count), lower messages_per_minute_per_address, or raise the policy for ip. An earlier run from the same addresses counts as well, for as long as the window of the policy is.',
   user: 'The limit per user refuses most. Use more users (a smaller sessions_per_user), lower the rate, or raise the policy for user.',
   endpoint:
     'The limit per endpoint refuses most. Lower the rate, or raise the policy for the endpoint that is asked most.',
@@ -44,11 +44,19 @@ const rules: readonly Rule[] = [
       figures: `${count} of ${calls.refused} refusals are by ${dimension}; ${percent(calls.refused_share)} of the calls were refused`,
     };
   },
+  ({ configuration, refused_by }) =>
+    configuration.address_mode !== 'forwarded' || (refused_by['ip'] ?? 0) === 0
+      ? undefined
+      : {
+          text: 'The addresses were said in X-Forwarded-For: a gateway that does not trust this machine (trusted_proxies in its configuration) takes them all for one.',
+          figures: `${refused_by['ip']} refusals by ip, ${configuration.client_addresses} addresses`,
+        },
   ({ configuration, scenario, calls, refused_by }) => {
     const { time_scale, calls_per_address_per_real_minute: asked, client_addresses } = configuration;
-    // A budget knows no minutes.
-    if (time_scale === 1 || calls.refused === (refused_by['budget'] ?? 0)) return undefined;
     const scaled = asked <= scenario.messages_per_minute_per_address * 1.01;
+    // A budget knows no minutes, and an address that asks no more than unscaled is not refused for the scale.
+    const unscaled = (refused_by['budget'] ?? 0) + (scaled ? (refused_by['ip'] ?? 0) : 0);
+    if (time_scale === 1 || calls.refused === unscaled) return undefined;
     return {
       text: scaled
         ? 'The run was scaled and the limits of the server are per real minute: those per user, tenant or for all were asked for more than unscaled. Raise them by the scale for the test.'
@@ -56,12 +64,13 @@ const rules: readonly Rule[] = [
       figures: `time scale ${time_scale}; ${Math.round(asked)} calls a real minute from each of ${client_addresses} addresses`,
     };
   },
-  ({ failures, calls }) => {
+  ({ failures, failure_details, calls }) => {
     const [cause, count] = most(failures) ?? ['', 0];
     if (count === 0) return undefined;
+    const said = failure_details[cause];
     return {
       text: 'Calls failed for other reasons than limits: look for the most frequent cause in the logs of the gateway and of the service behind it, by trace id.',
-      figures: `${calls.failed} failed; most often ${cause} (${count})`,
+      figures: `${calls.failed} failed; most often ${cause} (${count})${said === undefined ? '' : `, at first: ${said}`}`,
     };
   },
   ({ latency: { corrected, uncorrected } }) =>

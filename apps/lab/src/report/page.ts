@@ -49,7 +49,7 @@ export function page(report: Report, comparisons: readonly Comparison[]): string
           <section aria-labelledby="refusals">
             <h2 id="refusals">Refusals and failures</h2>
             ${countedTable('Refused calls by dimension', 'dimension', report.refused_by)}
-            ${countedTable('Failed calls by cause', 'cause', report.failures)}
+            ${countedTable('Failed calls by cause', 'cause', report.failures, report.failure_details)}
             ${countedTable('Planned calls that were not sent', 'reason', report.unsent)}
           </section>
           <section aria-labelledby="generator">

@@ -27,6 +27,7 @@ function crowded(): Report {
     elapsed_ms: Math.max(report.elapsed_ms, 1),
     refused_by: { ip: 12, '<script>document.title = "taken"</script>': 3 },
     failures: { 'message: 503 UNAVAILABLE': 4 },
+    failure_details: { 'message: 503 UNAVAILABLE': '<b>The service</b> is away.' },
     memory: [{ service: 'gateway', samples, leak: { ...leak, verdict: 'grows' } }],
     generator: { ...report.generator, clouded: ['the generator used up to 97 % of a core'] },
     advice: [{ text: 'Look at the gateway.', figures: `${hour} ms` }],

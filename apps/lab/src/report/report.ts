@@ -42,6 +42,8 @@ export interface Report {
   };
   readonly refused_by: Readonly<Record<string, number>>;
   readonly failures: Readonly<Record<string, number>>;
+  /** What the server said when a cause was met first. */
+  readonly failure_details: Readonly<Record<string, string>>;
   readonly unsent: Readonly<Record<UnsentReason, number>>;
   readonly latency: { readonly corrected: LatencySummary; readonly uncorrected: LatencySummary };
   readonly first_token: LatencySummary;
@@ -111,6 +113,7 @@ export function reportOf(result: RunResult, versions: Readonly<Record<string, st
     },
     refused_by: recorder.refusedBy,
     failures: recorder.failures,
+    failure_details: recorder.failureDetails,
     unsent: recorder.unsent,
     latency: recorder.latency(),
     first_token: recorder.firstToken.summary(),

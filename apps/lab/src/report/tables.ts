@@ -45,12 +45,19 @@ export function callsTable({ kinds, latency, calls }: Report): Html {
 }
 
 /** Names with how often each was counted, the most frequent first. */
-export function countedTable(caption: string, heading: string, counts: Readonly<Record<string, number>>): Html {
+/** @param details what to say of each name beside its count, where there is anything to say */
+export function countedTable(
+  caption: string,
+  heading: string,
+  counts: Readonly<Record<string, number>>,
+  details?: Readonly<Record<string, string>>,
+): Html {
   const rows = Object.entries(counts)
     .filter(([, count]) => count > 0)
     .sort(([, a], [, b]) => b - a)
-    .map(([name, count]) => [name, count]);
-  return rows.length > 0 ? table(caption, [heading, 'calls'], rows) : html`<p>${caption}: none.</p>`;
+    .map(([name, count]) => (details ? [name, count, details[name] ?? ''] : [name, count]));
+  const headings = details ? [heading, 'calls', 'the server said at first'] : [heading, 'calls'];
+  return rows.length > 0 ? table(caption, headings, rows) : html`<p>${caption}: none.</p>`;
 }
 
 export function generatorTable({ generator, calls }: Report): Html {
