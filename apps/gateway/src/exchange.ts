@@ -91,6 +91,8 @@ export class Exchange implements TransportEvents {
   bodyTime: Timer | undefined;
   /** The call to an upstream, once there is one; ends with the exchange. */
   work: Work | undefined;
+  /** The token's unit of the guard against guesses, while it is not known to be none. */
+  guess: readonly Ask[] | undefined;
   /** Why the call was refused or failed, when it was. */
   problem: Problem | undefined;
   /** The policy in shadow mode that would have refused the call. */

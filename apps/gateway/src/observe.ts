@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Logger, type Registry } from '@sluice/telemetry';
 import type { Problem } from '@sluice/problem';
-import type { Decision, RedisStore } from '@sluice/limit';
+import type { Decision, RedisStore, Verdict } from '@sluice/limit';
 import { CallMetrics } from './call-metrics.js';
 import type { Listener } from './listener/listener.js';
 import { limitHits } from './listener/options.js';
@@ -18,10 +18,10 @@ export interface CallLog {
 /** The metrics of the gateway, and the log of calls. Label values come from the configuration, never from a client. */
 export class Observer implements CallLog {
   private readonly calls: CallMetrics;
-  private readonly refusals: Counter<'policy' | 'blocked_by' | 'shadow'>;
   private readonly reloads: Counter<'outcome'>;
   /** Decisions by policy; with the refusals they give the share that a policy in shadow mode would refuse. */
   private readonly decisions = new Map<string, number>();
+  private readonly refusals = new Map<string, { policy: string; blocked_by: string; shadow: string; count: number }>();
 
   constructor(
     private readonly logger: Logger,
@@ -32,13 +32,17 @@ export class Observer implements CallLog {
   ) {
     const registers = [metrics];
     this.calls = new CallMetrics(metrics);
-    this.refusals = new Counter({
+    const { decisions, refusals } = this;
+    new Counter({
       name: 'gateway_limit_refusals_total',
       help: 'Calls that a policy refused, or would have refused in shadow mode',
       labelNames: ['policy', 'blocked_by', 'shadow'],
       registers,
+      collect() {
+        this.reset();
+        for (const { count, ...labels } of refusals.values()) this.inc(labels, count);
+      },
     });
-    const { decisions } = this;
     new Counter({
       name: 'gateway_limit_decisions_total',
       help: 'Decisions by policy, in shadow mode too; gateway_limit_refusals_total over this is the share refused',
@@ -69,12 +73,15 @@ export class Observer implements CallLog {
       this.decisions.set(name, (this.decisions.get(name) ?? 0) + 1);
       if (!verdict.refused) continue;
       if (verdict.shadow) exchange.shadowRefusal = name;
-      this.refusals.inc({
-        policy: verdict.policy.name,
-        blocked_by: verdict.policy.blockedBy,
-        shadow: String(verdict.shadow),
-      });
+      this.countRefusal(verdict);
     }
+  }
+
+  private countRefusal({ policy: { name, blockedBy }, shadow }: Verdict): void {
+    const key = `${name} ${blockedBy} ${shadow}`;
+    const series = this.refusals.get(key);
+    if (series) series.count++;
+    else this.refusals.set(key, { policy: name, blocked_by: blockedBy, shadow: String(shadow), count: 1 });
   }
 
   /** The shared store of limits, once there is one. */

@@ -1,4 +1,4 @@
-import { toProblem } from '@sluice/problem';
+import { Problem, toProblem } from '@sluice/problem';
 import { newTraceContext } from '@sluice/telemetry';
 import { authenticate } from './authenticate/authenticate.js';
 import { Exchange, type Transport } from './exchange.js';
@@ -12,8 +12,11 @@ import { forwardRelay } from './transcode/relay.js';
 import { forwardStream } from './transcode/stream.js';
 import { forwardUnary } from './transcode/unary.js';
 
-/** A step of every call. It adds to the exchange, or throws a Problem, or answers; it takes a promise only when it must wait. */
-type Stage = (exchange: Exchange) => void | Promise<void>;
+/**
+ * A step of every call. It adds to the exchange, or throws a Problem, or answers; it takes a promise only when it must wait.
+ * A Problem that comes in storms is returned: throwing costs more than finding out.
+ */
+type Stage = (exchange: Exchange) => void | Problem | Promise<void | Problem>;
 
 /** The architecture on one screen: what happens to a call, in this order. */
 const stages: readonly Stage[] = [
@@ -54,14 +57,14 @@ export function handle(transport: Transport, runtime: Runtime): void {
 function advance(exchange: Exchange, from: number): void {
   try {
     for (let index = from; index < stages.length && !exchange.finished; index++) {
-      const waiting = stages[index]!(exchange);
-      if (waiting) {
-        waiting.then(
-          () => advance(exchange, index + 1),
-          (error: unknown) => respondProblem(exchange, toProblem(error)),
-        );
-        return;
-      }
+      const outcome = stages[index]!(exchange);
+      if (outcome === undefined) continue;
+      if (outcome instanceof Problem) return respondProblem(exchange, outcome);
+      outcome.then(
+        (problem) => (problem ? respondProblem(exchange, problem) : advance(exchange, index + 1)),
+        (error: unknown) => respondProblem(exchange, toProblem(error)),
+      );
+      return;
     }
   } catch (error) {
     respondProblem(exchange, toProblem(error));

@@ -5,4 +5,11 @@ export type { JsonWebKeySet } from './key-source.js';
 export { refusals } from './refusals.js';
 export { RevocationList, type Revocation } from './revocation-list.js';
 export { algorithms, type Algorithm } from './token-structure.js';
-export { createVerifier, type TokenVerifier, type VerifierOptions, type VerifierStats } from './verifier.js';
+export {
+  createVerifier,
+  type Leave,
+  type TokenVerifier,
+  type Verdict,
+  type VerifierOptions,
+  type VerifierStats,
+} from './verifier.js';

@@ -1,3 +1,4 @@
+import type { Problem } from '@sluice/problem';
 import type { Claims } from './caller.js';
 import { refusals } from './refusals.js';
 
@@ -28,21 +29,32 @@ export const TOKEN_CHARACTERS_MAX = 8192;
 const SHAPE = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)$/;
 const KID = /^[\x21-\x7e]{1,256}$/;
 
+/** The segments of a token, not decoded yet. */
+export interface TokenParts {
+  readonly header: string;
+  readonly payload: string;
+}
+
+/** A JWS in compact form (RFC 7515 section 7.1), or of {@link refusals} what it is not. */
+export function splitToken(text: string): TokenParts | Problem {
+  if (text.length > TOKEN_CHARACTERS_MAX) return refusals.tooLong;
+  const parts = SHAPE.exec(text) as unknown as [string, string, string, string] | null;
+  if (!parts || !isCanonical(parts[1]) || !isCanonical(parts[2]) || !isCanonical(parts[3])) return refusals.malformed;
+  return { header: parts[1], payload: parts[2] };
+}
+
 /**
- * Reads a JWS in compact form (RFC 7515 section 7.1) and checks all that can be checked without a key. The time comes first:
- * an expired token is refused before anything else of it is looked at.
+ * Reads a token and checks all that can be checked without a key. The time comes first: an expired token is refused before
+ * anything else of it is looked at.
  *
  * Header members that name or carry keys (`jku`, `x5u`, `jwk`, `x5c`) are never looked at.
  *
  * @throws Problem of {@link refusals}
  */
-export function readToken(text: string, expected: Expectation, nowMs: number): UnverifiedToken {
-  if (text.length > TOKEN_CHARACTERS_MAX) throw refusals.tooLong;
-  const parts = SHAPE.exec(text) as unknown as [string, string, string, string] | null;
-  if (!parts || !isCanonical(parts[1]) || !isCanonical(parts[2]) || !isCanonical(parts[3])) throw refusals.malformed;
-  const claims = parseObject(parts[2]);
+export function readToken(parts: TokenParts, expected: Expectation, nowMs: number): UnverifiedToken {
+  const claims = parseObject(parts.payload);
   checkTimes(claims, expected.clockToleranceMs, nowMs);
-  const header = parseObject(parts[1]);
+  const header = parseObject(parts.header);
   const alg = expected.algorithms.find((allowed) => allowed === header['alg']);
   if (!alg) throw refusals.algorithm;
   if (Object.hasOwn(header, 'crit') || Object.hasOwn(header, 'b64')) throw refusals.critical;

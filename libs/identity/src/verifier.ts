@@ -1,10 +1,12 @@
 import { compactVerify } from 'jose';
-import type { Problem } from '@sluice/problem';
+import { Problem, toProblem } from '@sluice/problem';
 import { type Caller, callerOf, type ClaimNames, sluiceClaims } from './caller.js';
 import { type JsonWebKeySet, KeySource, type VerificationKey } from './key-source.js';
+import { isExpiredAtSight } from './expired-at-sight.js';
+import { RecentTexts } from './recent-texts.js';
 import { refusals } from './refusals.js';
 import { RevocationList } from './revocation-list.js';
-import { type Algorithm, readToken, type UnverifiedToken } from './token-structure.js';
+import { type Algorithm, readToken, splitToken, type TokenParts, type UnverifiedToken } from './token-structure.js';
 import { VerdictCache } from './verdict-cache.js';
 
 export interface VerifierOptions {
@@ -45,22 +47,28 @@ export interface VerifierStats {
   readonly cacheEntries: number;
 }
 
+/** Who holds a token, or why it is refused: TOKEN_INVALID, TOKEN_EXPIRED, SESSION_REVOKED; UNAVAILABLE, OVERLOADED. */
+export type Verdict = Caller | Problem;
+
+/** Whether a token that is not known may be looked into, which can cost a signature; or why not. */
+export type Leave = () => Problem | undefined | Promise<Problem | undefined>;
+
 export interface TokenVerifier {
   /**
    * Who holds this token. A verdict that is known comes back at once; a new token gives a promise.
    *
    * @param endedSessions whether a token counts although its session has ended, as for signing out twice
-   * @param beforeSignature called when a signature is to be checked, which is what an unknown token costs; may refuse instead.
-   *   Not called for those who wait for the same token.
    * @throws Problem (or rejects with it) TOKEN_INVALID, TOKEN_EXPIRED, SESSION_REVOKED; UNAVAILABLE when the keys cannot be had,
    *   OVERLOADED when too many new tokens come at once
    */
-  verify(
-    token: string,
-    nowMs?: number,
-    endedSessions?: boolean,
-    beforeSignature?: () => void | Promise<void>,
-  ): Caller | Promise<Caller>;
+  verify(token: string, nowMs?: number, endedSessions?: boolean): Caller | Promise<Caller>;
+  /**
+   * The same as a value: in a storm of refusals, throwing each would cost more than finding it.
+   *
+   * @param leave asked before a token is looked into that is neither known nor plainly expired; what it gives instead of leave is
+   *   the verdict. Not asked for those who wait for the same token.
+   */
+  judge(token: string, nowMs: number, endedSessions: boolean, leave?: Leave): Verdict | Promise<Verdict>;
   /** Whether keys are there; asks for them when they are not, without waiting. */
   ready(nowMs?: number): boolean;
   /** Refuses the session's tokens from now on until they have expired. */
@@ -91,6 +99,7 @@ class JwtVerifier implements TokenVerifier {
   private readonly claimNames: ClaimNames;
   private readonly accepted: VerdictCache<Accepted>;
   private readonly refused: VerdictCache<Refused>;
+  private readonly expired = new RecentTexts();
   private readonly underWay = new Map<string, Promise<Accepted>>();
   private readonly keyWaitMs: number;
   private readonly concurrencyMax: number;
@@ -114,22 +123,24 @@ class JwtVerifier implements TokenVerifier {
     this.concurrencyMax = options.concurrencyMax ?? 256;
   }
 
-  verify(
-    token: string,
-    nowMs = Date.now(),
-    endedSessions = false,
-    beforeSignature?: () => void | Promise<void>,
-  ): Caller | Promise<Caller> {
+  verify(token: string, nowMs = Date.now(), endedSessions = false): Caller | Promise<Caller> {
+    const verdict = this.judge(token, nowMs, endedSessions);
+    return verdict instanceof Promise ? verdict.then(callerOrThrow) : callerOrThrow(verdict);
+  }
+
+  judge(text: string, nowMs: number, endedSessions: boolean, leave?: Leave): Verdict | Promise<Verdict> {
     this.keys.refreshWhenOld(nowMs);
-    const known = this.accepted.get(token);
+    if (this.expired.has(text)) return this.count(refusals.expired);
+    const known = this.accepted.get(text);
     if (known && !known.key.withdrawn) {
       this.counts.cached++;
       return this.stillValid(known.caller, nowMs, endedSessions);
     }
-    const refused = this.refused.get(token);
-    if (refused && refused.keysVersion === this.keys.version) throw this.count(refused.problem);
-    const verifying = this.underWay.get(token) ?? this.begin(token, nowMs, beforeSignature);
-    return verifying.then(({ caller }) => this.stillValid(caller, nowMs, endedSessions));
+    const refused = this.refused.get(text);
+    if (refused && refused.keysVersion === this.keys.version) return this.count(refused.problem);
+    const verifying = this.underWay.get(text) ?? this.begin(text, nowMs, leave);
+    if (verifying instanceof Problem) return verifying;
+    return verifying.then(({ caller }) => this.stillValid(caller, nowMs, endedSessions), toProblem);
   }
 
   ready(nowMs = Date.now()): boolean {
@@ -146,10 +157,10 @@ class JwtVerifier implements TokenVerifier {
     return { ...this.counts, keyFetches, keyFetchFailures, cacheEntries: this.accepted.size + this.refused.size };
   }
 
-  private stillValid(caller: Caller, nowMs: number, endedSessions: boolean): Caller {
-    if (caller.expiresAtMs <= nowMs) throw this.count(refusals.expired);
+  private stillValid(caller: Caller, nowMs: number, endedSessions: boolean): Verdict {
+    if (caller.expiresAtMs <= nowMs) return this.count(refusals.expired);
     if (!endedSessions && caller.session !== '' && this.revocations.isRevoked(caller.session, nowMs)) {
-      throw this.count(refusals.revoked);
+      return this.count(refusals.revoked);
     }
     return caller;
   }
@@ -159,36 +170,42 @@ class JwtVerifier implements TokenVerifier {
     return problem;
   }
 
-  /** The checks that need no key, at once; then the signature. */
-  private begin(
-    text: string,
-    nowMs: number,
-    beforeSignature: (() => void | Promise<void>) | undefined,
-  ): Promise<Accepted> {
-    if (this.underWay.size >= this.concurrencyMax) throw this.count(refusals.busy);
-    const token = this.readOrRefuse(text, nowMs);
-    const caller = callerOf(token.claims, this.claimNames, this.options.defaultTenant ?? '');
-    if (!caller) throw this.refuse(text, refusals.claims);
-    const allowing = beforeSignature?.();
-    const check = () => this.checkSignature(text, token, nowMs);
-    const verifying = (allowing ? allowing.then(check) : check())
-      .then((key) => {
-        this.counts.verified++;
-        const verdict = { caller, key };
-        this.accepted.set(text, verdict);
-        return verdict;
-      })
-      .finally(() => this.underWay.delete(text));
+  /** What can be seen at once; then, with leave, the checks that need no key, and the signature. */
+  private begin(text: string, nowMs: number, leave: Leave | undefined): Problem | Promise<Accepted> {
+    const parts = splitToken(text);
+    if (!(parts instanceof Problem) && isExpiredAtSight(parts.payload, nowMs)) {
+      this.expired.add(text);
+      return this.count(refusals.expired);
+    }
+    if (this.underWay.size >= this.concurrencyMax) return this.count(refusals.busy);
+    const asked = leave?.();
+    if (asked instanceof Problem) return asked;
+    const accepting = asked
+      ? asked.then((refusal) => acceptedOrThrow(refusal ?? this.accept(text, parts, nowMs)))
+      : this.accept(text, parts, nowMs);
+    if (accepting instanceof Problem) return accepting;
+    // Whoever shows the same token meanwhile waits for the same verdict.
+    const verifying = accepting.finally(() => this.underWay.delete(text));
     this.underWay.set(text, verifying);
     return verifying;
   }
 
-  private readOrRefuse(text: string, nowMs: number): UnverifiedToken {
+  private accept(text: string, parts: TokenParts | Problem, nowMs: number): Problem | Promise<Accepted> {
+    if (parts instanceof Problem) return this.refuse(text, parts);
+    let token: UnverifiedToken;
     try {
-      return readToken(text, this.expected, nowMs);
+      token = readToken(parts, this.expected, nowMs);
     } catch (problem) {
-      throw this.refuse(text, problem as Problem);
+      return this.refuse(text, problem as Problem);
     }
+    const caller = callerOf(token.claims, this.claimNames, this.options.defaultTenant ?? '');
+    if (!caller) return this.refuse(text, refusals.claims);
+    return this.checkSignature(text, token, nowMs).then((key) => {
+      this.counts.verified++;
+      const verdict = { caller, key };
+      this.accepted.set(text, verdict);
+      return verdict;
+    });
   }
 
   private async checkSignature(text: string, token: UnverifiedToken, nowMs: number): Promise<VerificationKey> {
@@ -224,6 +241,16 @@ class JwtVerifier implements TokenVerifier {
     }
     return this.count(problem);
   }
+}
+
+function callerOrThrow(verdict: Verdict): Caller {
+  if (verdict instanceof Problem) throw verdict;
+  return verdict;
+}
+
+function acceptedOrThrow(accepting: Problem | Promise<Accepted>): Promise<Accepted> {
+  if (accepting instanceof Problem) throw accepting;
+  return accepting;
 }
 
 /** What the promise gives, or false when that takes too long. */

@@ -88,6 +88,8 @@ interface ProblemOptions {
   readonly cause?: unknown;
   /** Header fields of the HTTP answer, for example `Allow` or `WWW-Authenticate`; names in lower case. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** This one object stands for many refusals: what answers it may be kept with it. */
+  readonly lasting?: boolean;
 }
 
 /**
@@ -99,6 +101,9 @@ export class Problem extends Error {
   readonly code: ProblemCode;
   readonly details: ProblemDetails;
   readonly headers: Readonly<Record<string, string>>;
+  readonly lasting: boolean;
+  /** For whoever answers a lasting problem: what it made ready for the next time. */
+  prepared: unknown;
 
   /** @param detail a sentence for the client that names the fault and what to do; may be empty */
   constructor(code: ProblemCode, detail = '', options: ProblemOptions = {}) {
@@ -110,6 +115,8 @@ export class Problem extends Error {
     this.code = code;
     this.details = options.details ?? {};
     this.headers = options.headers ?? {};
+    this.lasting = options.lasting ?? false;
+    this.prepared = undefined;
   }
 
   get status(): number {

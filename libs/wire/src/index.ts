@@ -22,6 +22,7 @@ export type { Http2ServerCounters, Http2ServerOptions } from './server/server-op
 export { encodeFields, type EncodedFields, type RequestEvents, type ServerStream } from './server/server-stream.js';
 export { joinCookies } from './server/request-rules.js';
 export { GrpcServerCall, type GrpcServerEvents, type GrpcServerOptions } from './server/grpc-server-call.js';
+export { fixedFields } from './http1/response-head.js';
 export { Http1Server } from './http1/server.js';
 export type { Http1Fault } from './http1/fault.js';
 export type { Http1Handler } from './http1/http1-options.js';

@@ -1,9 +1,6 @@
 import { type Caller, networkOf } from '@sluice/identity';
-import type { Problem } from '@sluice/problem';
-import type { MethodInfo } from '@sluice/transcode';
 import {
   type Ask,
-  compilePolicies,
   type CompiledPolicy,
   type Decision,
   type Dimension,
@@ -13,9 +10,12 @@ import {
   refusalFields,
   type Verdict,
 } from '@sluice/limit';
+import type { Problem } from '@sluice/problem';
+import type { MethodInfo } from '@sluice/transcode';
 import type { GatewayConfig } from '../config/schema.js';
 import type { Exchange } from '../exchange.js';
 import type { Target } from '../route/route.js';
+import { GuessGuard } from './guess-guard.js';
 import { type MatchedPolicy, matchedPolicies } from './policies.js';
 
 /** Of a call, what limits look at. An exchange is one; a question about limits makes one up. */
@@ -43,7 +43,7 @@ const SHOWN_MAX = 20;
 export class Limiter {
   private readonly policies: readonly MatchedPolicy[];
   private readonly byTarget = new WeakMap<Target, readonly MatchedPolicy[]>();
-  private readonly guessGuard: CompiledPolicy | undefined;
+  private readonly guessGuard: GuessGuard | undefined;
 
   /**
    * @param served every method that can be called
@@ -59,7 +59,9 @@ export class Limiter {
   ) {
     this.policies = matchedPolicies(config.policies, served);
     const guard = config.guess_guard;
-    this.guessGuard = guard && guessGuard(guard.limit, guard.window);
+    if (guard && enforced) {
+      this.guessGuard = new GuessGuard(guard.limit, guard.window, store, config.legacy_headers, observe);
+    }
   }
 
   /** Decides all policies of a call together; throws Problem RATE_LIMIT_EXCEEDED when one refuses. At once with a store in memory. */
@@ -84,26 +86,19 @@ export class Limiter {
     exchange.responseFields.push(...told.filter(([name]) => !(name in fields)), ...Object.entries(fields));
   }
 
-  /** Counts a token that was made up, or may be, against the address it came from; throws Problem RATE_LIMIT_EXCEEDED. */
-  countGuess(exchange: Exchange): void | Promise<void> {
-    const asks = this.guessOf(exchange);
-    if (!asks) return undefined;
-    const decision = this.store.decide(asks);
-    return decision instanceof Promise
-      ? decision.then((settled) => this.insist(exchange, settled))
-      : this.insist(exchange, decision);
+  /** Counts a token that was made up, or may be, against the address it came from; or gives Problem RATE_LIMIT_EXCEEDED. */
+  countGuess(exchange: Exchange): Problem | undefined | Promise<Problem | undefined> {
+    return this.guessGuard?.count(exchange);
   }
 
   /** The token that was counted as a guess was none. */
   takeBackGuess(exchange: Exchange): void {
-    const asks = this.guessOf(exchange);
-    if (asks) this.store.refund(asks);
+    this.guessGuard?.takeBack(exchange);
   }
 
-  private guessOf({ head }: Exchange): Ask[] | undefined {
-    const policy = this.guessGuard;
-    if (!this.enforced || !policy) return undefined;
-    return [{ policy, key: networkOf(head.clientAddress), cost: 1, shadow: false }];
+  /** The token that was counted as a guess was one. */
+  guessedWrong(exchange: Exchange): void {
+    this.guessGuard?.wasWrong(exchange);
   }
 
   /** What the policies that apply to a call say to it; spends nothing. */
@@ -167,12 +162,6 @@ export class Limiter {
 /** Pipeline stage: may this caller call now. */
 export function limit(exchange: Exchange): void | Promise<void> {
   return exchange.runtime.limiter.check(exchange);
-}
-
-function guessGuard(limitOfWindow: number, windowMs: number): CompiledPolicy | undefined {
-  return compilePolicies([
-    { name: 'guess-guard', dimensions: ['ip'], algorithm: 'token_bucket', limit: limitOfWindow, windowMs },
-  ])[0];
 }
 
 const values: Readonly<Record<Dimension, (call: LimitedCall) => string>> = {

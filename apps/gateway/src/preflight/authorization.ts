@@ -13,7 +13,7 @@ const TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
 
 const malformed = (detail: string): Authorization => ({
   kind: 'faulty',
-  problem: new Problem('AUTHORIZATION_MALFORMED', detail),
+  problem: new Problem('AUTHORIZATION_MALFORMED', detail, { lasting: true }),
 });
 
 const empty = malformed('The Authorization header is empty. Send: Authorization: Bearer <access token>');
@@ -23,7 +23,9 @@ const badToken = malformed('The token has characters that a bearer token cannot 
 
 export const duplicate: Authorization = {
   kind: 'faulty',
-  problem: new Problem('AUTHORIZATION_DUPLICATE', 'The request has more than one Authorization header. Send one.'),
+  problem: new Problem('AUTHORIZATION_DUPLICATE', 'The request has more than one Authorization header. Send one.', {
+    lasting: true,
+  }),
 };
 
 /** Parses the value of the only `Authorization` field: `Bearer`, in any case, one or more spaces, the token (RFC 9110 section 11.4). */

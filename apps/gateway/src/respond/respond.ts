@@ -1,14 +1,13 @@
-import { Problem, problemContentType, toProblemDocument, toStatusDocument } from '@sluice/problem';
+import { Problem } from '@sluice/problem';
 import type { Field } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { answerForm } from '../route/route.js';
+import { noStore, nosniff } from './common-fields.js';
 import { compressed } from './compression.js';
-import { oauthError } from './oauth-error.js';
 import { grpcTrailers, trailerFrame } from './grpc-trailers.js';
-
-/** What every answer carries unless an upstream says otherwise: answers of an API belong in no shared cache. */
-const nosniff: Field = ['x-content-type-options', 'nosniff'];
-const noStore: Field = ['cache-control', 'no-store'];
+import { oauthError } from './oauth-error.js';
+import { respondPrepared } from './prepared.js';
+import { problemFields, restProblem } from './rest-problem.js';
 
 /** A whole answer. */
 export function respond(exchange: Exchange, status: number, fields: Field[], body: Uint8Array | undefined): void {
@@ -47,13 +46,10 @@ function withCommonFields(exchange: Exchange, fields: Field[]): Field[] {
 export function respondProblem(exchange: Exchange, problem: Problem): void {
   if (exchange.finished) return;
   exchange.runtime.log.failed(exchange, problem);
+  if (problem.lasting && respondPrepared(exchange, problem)) return;
   exchange.runtime.limiter.refusedBehind(exchange, problem);
   const form = answerForm(exchange);
-  const fields: Field[] = Object.entries(problem.headers);
-  const retryAfterMs = problem.details['retry_after_ms'];
-  if (typeof retryAfterMs === 'number' && !('retry-after' in problem.headers)) {
-    fields.push(['retry-after', String(Math.max(1, Math.ceil(retryAfterMs / 1000)))]);
-  }
+  const fields = problemFields(problem);
   switch (form) {
     case 'rest': {
       const { status, body, contentType } = restAnswer(exchange, problem);
@@ -72,17 +68,12 @@ export function respondProblem(exchange: Exchange, problem: Problem): void {
   }
 }
 
-/** `application/problem+json`, `google.rpc.Status`, or, where the upstream's configuration says so, an OAuth error. */
+/** As {@link restProblem} or, where the upstream's configuration says so, an OAuth error. */
 function restAnswer(exchange: Exchange, problem: Problem): { status: number; body: Buffer; contentType: string } {
   if (exchange.route?.oauthErrors) {
     const { status, body } = oauthError(problem);
     return { status, body: Buffer.from(JSON.stringify(body)), contentType: 'application/json' };
   }
-  const asStatus = exchange.runtime.config.errors.format === 'status';
-  const document = asStatus ? toStatusDocument(problem) : toProblemDocument(problem, exchange.trace?.traceId);
-  return {
-    status: problem.status,
-    body: Buffer.from(JSON.stringify(document)),
-    contentType: asStatus ? 'application/json' : problemContentType,
-  };
+  const { status, text, contentType } = restProblem(exchange.runtime.config, problem, exchange.trace?.traceId);
+  return { status, body: Buffer.from(text), contentType };
 }

@@ -7,6 +7,11 @@ export interface LimitFieldsOptions {
   readonly legacy?: boolean;
 }
 
+export interface LimitProblemOptions extends LimitFieldsOptions {
+  /** The problem is kept and used again for refusals that are alike. */
+  readonly lasting?: boolean;
+}
+
 /**
  * The response header fields that tell a decision; names in lower case.
  *
@@ -47,12 +52,14 @@ export function limitFields(decision: Decision, options: LimitFieldsOptions = {}
  * A refusal as the error that the caller gets: 429 `RATE_LIMIT_EXCEEDED` with what blocked, or 503 `UNAVAILABLE` when
  * the limits could not be asked and a policy is declared `closed`. It carries the fields of {@link limitFields}.
  */
-export function limitProblem(decision: Decision & { allowed: false }, options?: LimitFieldsOptions): Problem {
+export function limitProblem(decision: Decision & { allowed: false }, options: LimitProblemOptions = {}): Problem {
   const headers = limitFields(decision, options);
+  const lasting = options.lasting ?? false;
   if (decision.reason === 'store_lost') {
     return new Problem('UNAVAILABLE', 'The limits of this call cannot be checked at present.', {
       details: { policy: decision.policy.name, retry_after_ms: Math.ceil(decision.retryAfterMs) },
       headers,
+      lasting,
     });
   }
   const { blockedBy } = decision;
@@ -68,6 +75,7 @@ export function limitProblem(decision: Decision & { allowed: false }, options?: 
     {
       details: { ...detailsOf(blockedBy), ...(others.length > 0 && { others: others.map(detailsOf) }) },
       headers,
+      lasting,
     },
   );
 }

@@ -19,7 +19,9 @@ const LINE_END_OCTETS = 2;
  * they mean, and fields that are the same octet by octet are not read again.
  */
 export class HeadReader {
+  /** Large enough for the last fields, whose end is `length`; used again for others. */
   private octets: Buffer | undefined;
+  private length = 0;
   private minorVersion = 1;
   private section: HeadFields | undefined;
 
@@ -43,21 +45,29 @@ export class HeadReader {
     const { octets, section } = this;
     const length = end - start;
     if (
-      octets?.length === length &&
+      section !== undefined &&
+      length === this.length &&
       minorVersion === this.minorVersion &&
-      octets.compare(bytes, start, end, 0, length) === 0
+      octets!.compare(bytes, start, end, 0, length) === 0
     ) {
-      return section!;
+      return section;
     }
     const fields: Fields = parseFields(bytes.toString('latin1', start, end));
     const read = { fields, meaning: undefined, ...framing(fields, minorVersion) };
     if (length <= REMEMBERED_OCTETS_MAX) {
-      this.octets = Buffer.from(bytes.subarray(start, end));
+      if (octets === undefined || octets.length < length) this.octets = Buffer.allocUnsafeSlow(roundUp(length));
+      bytes.copy(this.octets!, 0, start, end);
+      this.length = length;
       this.minorVersion = minorVersion;
       this.section = read;
     }
     return read;
   }
+}
+
+/** Fields that differ from request to request differ little in size. */
+function roundUp(octets: number): number {
+  return Math.ceil(octets / 256) * 256;
 }
 
 const LINE_END = Buffer.from('\r\n');

@@ -12,8 +12,26 @@ export function responseHead(status: number, fields: Fields): string {
   return (statusLines.get(status) ?? statusLine(status)) + fieldLines(fields);
 }
 
+/** Lists that do not change, as they are sent. */
+const fixed = new WeakMap<Fields, string>();
+
+/**
+ * Fields that are sent again and again: checked and joined here, once.
+ *
+ * @throws TypeError as {@link responseHead} does
+ */
+export function fixedFields(fields: Fields): Fields {
+  const frozen = Object.freeze(fields.map((field) => Object.freeze([...field] as const)));
+  fixed.set(frozen, joined(frozen));
+  return frozen;
+}
+
 /** @throws TypeError as {@link responseHead} does */
 export function fieldLines(fields: Fields): string {
+  return fixed.get(fields) ?? joined(fields);
+}
+
+function joined(fields: Fields): string {
   let lines = '';
   for (const [name, value] of fields) {
     if (!isSendableName(name)) throw new TypeError(`wire: ${JSON.stringify(name)} cannot be the name of a field`);
