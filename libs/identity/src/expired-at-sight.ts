@@ -65,7 +65,8 @@ const words = ['true', 'false', 'null'].map((word) => Buffer.from(word));
 
 function afterWord(octets: Uint8Array, at: number, length: number): number {
   for (const word of words) {
-    if (at + word.length <= length && word.every((octet, index) => octets[at + index] === octet)) return at + word.length;
+    if (at + word.length <= length && word.every((octet, index) => octets[at + index] === octet))
+      return at + word.length;
   }
   return ODD;
 }

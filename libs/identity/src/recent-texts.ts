@@ -8,7 +8,7 @@ const PLACED_BY = 6;
  * nothing grows, and a storm of texts that never come again leaves nothing behind. What was added may be forgotten.
  */
 export class RecentTexts {
-  private readonly slots: string[] = Array.from({ length: SLOTS }, () => '');
+  private readonly slots: (string | undefined)[] = Array.from({ length: SLOTS }, () => undefined);
 
   has(text: string): boolean {
     return this.slots[placeOf(text)] === text;

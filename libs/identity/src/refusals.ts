@@ -8,7 +8,11 @@ const options = { headers, lasting: true };
 export const refusals = {
   tooLong: new Problem('TOKEN_INVALID', 'The access token is too long.', options),
   malformed: new Problem('TOKEN_INVALID', 'The access token is not a signed JWT.', options),
-  algorithm: new Problem('TOKEN_INVALID', 'The access token is signed with an algorithm that is not accepted.', options),
+  algorithm: new Problem(
+    'TOKEN_INVALID',
+    'The access token is signed with an algorithm that is not accepted.',
+    options,
+  ),
   type: new Problem('TOKEN_INVALID', 'The token is not an access token.', options),
   critical: new Problem('TOKEN_INVALID', 'The access token needs an extension that is not understood.', options),
   keyId: new Problem('TOKEN_INVALID', 'The access token names no acceptable key.', options),
