@@ -1,4 +1,4 @@
-import type { Verdict } from '@sluice/identity';
+import { refusals, type Verdict } from '@sluice/identity';
 import { Problem } from '@sluice/problem';
 import type { Exchange } from '../exchange.js';
 
@@ -50,8 +50,8 @@ function refuse(exchange: Exchange, problem: Problem): Outcome {
   const { limiter } = exchange.runtime;
   const guessed = problem.code === 'TOKEN_INVALID';
   if (exchange.guess) {
-    if (guessed) limiter.guessedWrong(exchange);
-    else limiter.takeBackGuess(exchange);
+    if (!guessed) limiter.takeBackGuess(exchange);
+    else if (problem === refusals.signature) limiter.wrongSignature(exchange);
     return problem;
   }
   if (!guessed) return problem;

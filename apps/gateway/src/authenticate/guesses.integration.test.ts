@@ -73,3 +73,27 @@ it('good new tokens and expired ones cost no guess', async () => {
   expect(await statuses(many(3 * GUESSES, expired))).toEqual(Array(3 * GUESSES).fill(401));
   expect(await statuses(many(GUESSES, forged))).toEqual(Array(GUESSES).fill(401));
 });
+
+it('an answer that was made ready says what the first one said, but for the trace', async () => {
+  const answers = [];
+  const one = expired();
+  for (let time = 0; time < 4; time++) answers.push(await call(one));
+  const fields = answers.map(({ headers }) => Object.fromEntries([...headers].filter(([name]) => name !== 'date')));
+  for (const [index, { status, body }] of answers.entries()) {
+    const { trace_id: traceId, ...rest } = body;
+    expect({ status, rest, fields: fields[index] }).toEqual({
+      status: 401,
+      rest: {
+        type: 'https://sluice.dev/problems/token-expired',
+        title: 'The access token has expired',
+        status: 401,
+        code: 'TOKEN_EXPIRED',
+        detail: 'The access token has expired.',
+        grpc_status: 'UNAUTHENTICATED',
+      },
+      fields: fields[0],
+    });
+    expect(traceId).toMatch(/^(?!0{32})[0-9a-f]{32}$/);
+  }
+  expect(new Set(answers.map(({ body }) => body['trace_id'])).size).toBe(4);
+});

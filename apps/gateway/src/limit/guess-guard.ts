@@ -7,39 +7,45 @@ import {
   type Decision,
   limitProblem,
   type LimitStore,
+  type MemoryStore,
 } from '@sluice/limit';
 import { Problem } from '@sluice/problem';
 import type { Exchange } from '../exchange.js';
 import type { DecisionObserver } from './limit.js';
 
-/** So many wrong guesses a second, over all addresses, are a storm: their signatures take a thirtieth of a core. */
+/** So many wrong signatures a second, over all addresses, are a storm; to check them takes some 4 % of a core. */
 const STORM_PER_SECOND = 200;
-/** In a storm an address may guess wrong so often in a window, or as often as the guard says when that is less. */
+/**
+ * In a storm an address may show so many wrong signatures in a window, or as many as the guard says when that is less. Who makes
+ * nothing up shows none: a token whose key was withdrawn is refused without a look at its signature.
+ */
 const IN_A_STORM = 10;
 const SECOND_MS = 1000;
-const PROBLEMS_MAX = 1000;
 
 /** Keeps an address that makes up tokens from having their signatures checked, which is what a token costs that nobody knows. */
 export class GuessGuard {
   private readonly policy: CompiledPolicy;
   /** What an address has left in a storm. It is this process that is to be spared, so it counts by itself. */
   private readonly stormPolicy: CompiledPolicy;
-  private readonly wrong = createMemoryStore();
+  private readonly wrong: MemoryStore;
   private second = 0;
   private wrongThisSecond = 0;
   private wrongLastSecond = 0;
-  /** By the wait and what is left; a storm of refusals says the same over and over. */
-  private readonly problems = new Map<string, Problem>();
+  /** By the wait in milliseconds: a storm of refusals says the same over and over. */
+  private readonly problems = new Map<number, Problem>();
+  private readonly stormProblems = new Map<number, Problem>();
 
   constructor(
-    limit: number,
-    windowMs: number,
+    { limit, window }: { readonly limit: number; readonly window: number },
     private readonly store: LimitStore,
     private readonly legacy: boolean,
     private readonly observe: DecisionObserver,
+    /** Milliseconds that never go back. */
+    private readonly clock = () => performance.now(),
   ) {
-    this.policy = guardPolicy(limit, windowMs);
-    this.stormPolicy = guardPolicy(Math.min(limit, IN_A_STORM), windowMs);
+    this.policy = guardPolicy(limit, window);
+    this.stormPolicy = guardPolicy(Math.min(limit, IN_A_STORM), window);
+    this.wrong = createMemoryStore({ clock: () => Math.floor(clock() * 1000) });
   }
 
   /** Takes a unit from the address, which the exchange then holds; or says why it may not guess. */
@@ -69,7 +75,7 @@ export class GuessGuard {
     exchange.guess = undefined;
   }
 
-  /** The token was made up: its unit is gone. */
+  /** The token's signature was checked and wrong: its unit is gone. */
   wasWrong(exchange: Exchange): void {
     const key = exchange.guess![0]!.key;
     exchange.guess = undefined;
@@ -86,14 +92,16 @@ export class GuessGuard {
   }
 
   private problemOf(decision: Decision & { allowed: false }): Problem {
-    const verdict = decision.verdicts[0];
-    if (!verdict) return limitProblem(decision, { legacy: this.legacy });
-    const key = `${verdict.policy.limit} ${Math.ceil(verdict.retryAfterMs)} ${verdict.remaining}`;
-    let problem = this.problems.get(key);
+    if (decision.reason === 'store_lost') return limitProblem(decision, { legacy: this.legacy });
+    const { policy, retryAfterMs } = decision.blockedBy;
+    const waitMs = coarse(retryAfterMs);
+    const known = policy === this.policy ? this.problems : this.stormProblems;
+    let problem = known.get(waitMs);
     if (!problem) {
-      problem = limitProblem(decision, { legacy: this.legacy, lasting: true });
-      if (this.problems.size >= PROBLEMS_MAX) this.problems.clear();
-      this.problems.set(key, problem);
+      const blockedBy = { ...decision.blockedBy, retryAfterMs: waitMs, resetMs: waitMs };
+      const told: Decision & { allowed: false } = { ...decision, verdicts: [blockedBy], blockedBy };
+      problem = limitProblem(told, { legacy: this.legacy, lasting: true });
+      known.set(waitMs, problem);
     }
     return problem;
   }
@@ -104,12 +112,18 @@ export class GuessGuard {
   }
 
   private turn(): void {
-    const second = Math.floor(performance.now() / SECOND_MS);
+    const second = Math.floor(this.clock() / SECOND_MS);
     if (second === this.second) return;
     this.wrongLastSecond = second === this.second + 1 ? this.wrongThisSecond : 0;
     this.wrongThisSecond = 0;
     this.second = second;
   }
+}
+
+/** A wait with two digits that count, not shorter: still enough, and there are few of them. */
+function coarse(waitMs: number): number {
+  const grain = 10 ** Math.max(0, Math.floor(Math.log10(waitMs)) - 1);
+  return Math.ceil(waitMs / grain) * grain;
 }
 
 function guardPolicy(limit: number, windowMs: number): CompiledPolicy {

@@ -60,7 +60,7 @@ export class Limiter {
     this.policies = matchedPolicies(config.policies, served);
     const guard = config.guess_guard;
     if (guard && enforced) {
-      this.guessGuard = new GuessGuard(guard.limit, guard.window, store, config.legacy_headers, observe);
+      this.guessGuard = new GuessGuard(guard, store, config.legacy_headers, observe);
     }
   }
 
@@ -96,8 +96,8 @@ export class Limiter {
     this.guessGuard?.takeBack(exchange);
   }
 
-  /** The token that was counted as a guess was one. */
-  guessedWrong(exchange: Exchange): void {
+  /** The token that was counted as a guess was one, and it took a signature to know. */
+  wrongSignature(exchange: Exchange): void {
     this.guessGuard?.wasWrong(exchange);
   }
 
