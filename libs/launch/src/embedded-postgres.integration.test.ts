@@ -87,7 +87,7 @@ test('a tethered program is interrupted when the process above it is killed', as
     setInterval(() => {}, 1000);`;
   const parent = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' });
   await expect
-    .poll(() => existsSync(join(folder, 'pid')) && readFileSync(join(folder, 'pid'), 'utf8'))
+    .poll(() => (existsSync(join(folder, 'pid')) ? readFileSync(join(folder, 'pid'), 'utf8') : ''), { timeout: 30_000 })
     .toMatch(/\d+\n/);
   const pid = Number(readFileSync(join(folder, 'pid'), 'utf8'));
   expect(isAlive(pid)).toBe(true);

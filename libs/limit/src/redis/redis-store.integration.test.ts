@@ -149,7 +149,7 @@ describe.skipIf(redisMissing)(`on a Redis${redisMissing ? ` (${redisMissing})` :
 
   test('waiting as told succeeds', async () => {
     const store = await start();
-    const asks = [ask(compiled({ limit: 2, windowMs: 150 })), ask(compiled({ name: 'b', algorithm: 'token_bucket' }))];
+    const asks = [ask(compiled({ limit: 2, windowMs: 1500 })), ask(compiled({ name: 'b', algorithm: 'token_bucket' }))];
     await store.decide(asks);
     await store.decide(asks);
     const refusal = await store.decide(asks);
