@@ -23,7 +23,7 @@ const find = statement<Row>(
       case when state = 1 and expires_at <= clock_timestamp() then 4 else state end::int as state,
       (extract(epoch from expires_at) * 1000000)::bigint::text as expires_us,
       (extract(epoch from create_time) * 1000000)::bigint::text as created_us
-    from allocations where tenant = $1 and request_id = $2 and (subject = $3 or $4)`,
+    from allocations where allocation_key(tenant, request_id) = allocation_key($1, $2) and (subject = $3 or $4)`,
 );
 
 /** Allocations as they are now, past the batches. */

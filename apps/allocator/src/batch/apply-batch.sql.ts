@@ -12,7 +12,7 @@ import { sweepLeasesSql } from './sweep-leases.sql.js';
  *   counts      tokens to allocate or to settle; 0 otherwise
  *   ttls        seconds of the lease; 0: none
  *   look_up     some of the allocations may exist. Without it all must be new ones, at half the reads; one that
- *               exists after all fails the call with a unique violation, and it is repeated with look_up
+ *               exists after all fails the call with an exclusion violation, and it is repeated with look_up
  *   wait        wait for nodes that another transaction holds, instead of passing over them
  *   sweep_max   leases ended at most by this call
  *
@@ -153,7 +153,7 @@ ${placeNewSql}
     -- Of the next few leases: what ends on a node that drains helps nobody.
     select (extract(epoch from l.expires_at) * 1000000)::bigint into next_expiry_us
       from (select * from leases order by expires_at, tenant, request_id limit 100) l
-        join allocations a on a.tenant = l.tenant and a.request_id = l.request_id
+        join allocations a on allocation_key(a.tenant, a.request_id) = allocation_key(l.tenant, l.request_id)
         join nodes on nodes.node_id = a.node_id and nodes.state = 1
       order by l.expires_at limit 1;
   end if;

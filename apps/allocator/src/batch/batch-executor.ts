@@ -20,7 +20,7 @@ export interface BatchResult {
 
 /**
  * How a batch failed, which says what may be done about it:
- * - `rolled back`: nothing happened, and trying again may succeed (a deadlock, a unique violation against another replica);
+ * - `rolled back`: nothing happened, and trying again may succeed (a deadlock, a request id that another replica inserted as well);
  * - `refused`: nothing happened, and at least one of its operations is to blame;
  * - `blocked`: nothing happened, because another transaction held a node for too long;
  * - `not sent`: there was no connection;

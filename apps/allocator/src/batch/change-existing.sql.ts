@@ -19,7 +19,7 @@ export const changeExistingSql = `  if look_up then
             select unnest(tenants) as tenant, unnest(request_ids) as request_id, unnest(subjects) as subject,
               unnest(privileged) as privileged, generate_subscripts(tenants, 1) as position
           ) k
-            join allocations a on a.tenant = k.tenant and a.request_id = k.request_id
+            join allocations a on allocation_key(a.tenant, a.request_id) = allocation_key(k.tenant, k.request_id)
       ) f;
     change_kind := array_fill(0, array[existing]);
     change_delta := array_fill(0::bigint, array[existing]);
@@ -122,7 +122,7 @@ export const changeExistingSql = `  if look_up then
           select unnest(ex_tenants) as tenant, unnest(ex_ids) as request_id, unnest(ex_states) as state,
             unnest(ex_settled) as settled, unnest(change_lease) as lease, unnest(change_kind) as kind
         ) c
-        where c.kind > 0 and a.tenant = c.tenant and a.request_id = c.request_id;
+        where c.kind > 0 and allocation_key(a.tenant, a.request_id) = allocation_key(c.tenant, c.request_id);
       insert into leases (expires_at, tenant, request_id)
         select c.lease, c.tenant, c.request_id
           from (

@@ -176,8 +176,8 @@ export class PostgresExecutor implements BatchExecutor {
   }
 }
 
-/** serialization_failure, deadlock_detected, unique_violation (another replica inserted the request id at the same moment). */
-const TRANSIENT = new Set(['40001', '40P01', '23505']);
+/** serialization_failure, deadlock_detected, exclusion_violation (the request id exists, or another replica inserted it at the same moment). */
+const TRANSIENT = new Set(['40001', '40P01', '23P01']);
 /** lock_not_available, query_canceled. */
 const BLOCKED = new Set(['55P03', '57014']);
 

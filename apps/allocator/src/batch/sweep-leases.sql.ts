@@ -5,7 +5,7 @@ export const sweepLeasesSql = `  if any_due then
       into due_tenants, due_ids, due_nodes, due_counts, due_places, due
       from (
         select l.tenant, l.request_id, a.node_id, a.token_count
-          from leases l join allocations a on a.tenant = l.tenant and a.request_id = l.request_id
+          from leases l join allocations a on allocation_key(a.tenant, a.request_id) = allocation_key(l.tenant, l.request_id)
           where l.expires_at <= clock and a.node_id = any (names)
           order by l.expires_at, l.tenant, l.request_id
           limit sweep_max
@@ -19,11 +19,11 @@ export const sweepLeasesSql = `  if any_due then
     end loop;
     if due > 0 then
       delete from leases l using allocations a, (select unnest(due_tenants) as tenant, unnest(due_ids) as request_id) d
-        where a.tenant = d.tenant and a.request_id = d.request_id
+        where allocation_key(a.tenant, a.request_id) = allocation_key(d.tenant, d.request_id)
           and l.expires_at = a.expires_at and l.tenant = a.tenant and l.request_id = a.request_id;
       update allocations a set state = 4, update_time = clock
         from (select unnest(due_tenants) as tenant, unnest(due_ids) as request_id) d
-        where a.tenant = d.tenant and a.request_id = d.request_id;
+        where allocation_key(a.tenant, a.request_id) = allocation_key(d.tenant, d.request_id);
       insert into ledger (batch, ordinal, at, kind, node_id, tenant, request_id, delta, capacity_delta)
         select batch, d.ordinal, clock, 5, d.node_id, d.tenant, d.request_id, -d.token_count, 0
           from (

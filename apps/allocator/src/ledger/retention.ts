@@ -120,7 +120,8 @@ export class Retention implements OnModuleInit, OnApplicationShutdown {
     const [, deleted] = await manager.query<[unknown, number]>(
       `delete from allocations a
          using (select tenant, request_id from ledger where kind in (4, 5) and at > $1 and at <= $2) ended
-         where a.tenant = ended.tenant and a.request_id = ended.request_id and a.state in (3, 4) and a.update_time <= $2`,
+         where allocation_key(a.tenant, a.request_id) = allocation_key(ended.tenant, ended.request_id)
+           and a.state in (3, 4) and a.update_time <= $2`,
       [slice.from, slice.until],
     );
     await manager.query('update settings set pruned_until = $1', [slice.until]);
