@@ -24,7 +24,7 @@ export const START_SETTINGS: Readonly<Record<string, StartSetting>> = {
   ),
   POSTGRES_PORT: optional('The port of the embedded Postgres; without it, a free one is chosen and kept.', 'a port'),
   POSTGRES_SHARED_BUFFERS: optional(
-    'Memory in which the embedded Postgres keeps pages; without it, a quarter of the machine’s, from 32MB to 1GB. The index of request ids (65 to 90 octets each) should fit in it.',
+    'Memory in which the embedded Postgres keeps pages; without it, a quarter of the machine’s, from 32MB to 1GB. The index of request ids (34 to 41 octets each) should fit in it.',
     'a whole number and kB, MB or GB, for example 512MB',
   ),
   DATABASE_URL: {
