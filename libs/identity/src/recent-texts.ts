@@ -1,3 +1,5 @@
+import { ownText } from './own-text.js';
+
 /** A power of two. */
 const SLOTS = 1024;
 /** Characters of its end that a text is placed by; those of a token's end are its signature's, which no two share. */
@@ -15,7 +17,7 @@ export class RecentTexts {
   }
 
   add(text: string): void {
-    this.slots[placeOf(text)] = text;
+    this.slots[placeOf(text)] = ownText(text);
   }
 }
 

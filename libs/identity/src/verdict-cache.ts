@@ -1,3 +1,5 @@
+import { ownText } from './own-text.js';
+
 /**
  * A bounded map from token texts to verdicts that forgets what was not asked for lately.
  *
@@ -39,6 +41,6 @@ export class VerdictCache<Verdict> {
       this.youngCharacters = 0;
     }
     if (!this.young.has(text)) this.youngCharacters += text.length;
-    this.young.set(text, verdict);
+    this.young.set(ownText(text), verdict);
   }
 }
