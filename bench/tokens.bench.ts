@@ -31,6 +31,8 @@ try {
   for (const log of ['false', 'true']) {
     const common = { ...settings, ACCESS_LOG: log };
     const wide = await startGateway(guarded('wide', 50_000_000, '1m'), common);
+    // In a storm of wrong signatures every guard becomes narrow; without one each is checked.
+    const unguarded = await startGateway('gateway-full.yaml', common);
     const narrow = await startGateway(guarded('narrow', 1, '1h'), common);
     const usual = await startGateway(guarded('usual', 3000, '1m', true), common);
     await load(narrow, 1, [401], forged);
@@ -57,7 +59,7 @@ try {
         row('expired, the same again', wide, 401, () => oneExpired),
         row('expired, each another', wide, 401, expired),
         row('forged, the same again', wide, 401, () => oneForged),
-        row('forged, each another', wide, 401, forged),
+        row('forged, each another, without a guard', unguarded, 401, forged),
         row('forged, each another, once its address has guessed too often', narrow, 429, forged),
         storm('forged, a whole storm from one address, the shipped guard', 1),
         storm('forged, a whole storm from 500 addresses, the shipped guard', 500),
