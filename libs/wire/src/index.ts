@@ -15,6 +15,7 @@ export type { MethodHandle } from './client/method.js';
 export { encodeMessage as encodeGrpcMessage } from './grpc/outcome.js';
 export { Status } from './grpc/status.js';
 export { ErrorCode } from './http2/errors.js';
+export { messageMemory } from './sockets/page-pool.js';
 export { Timer } from './timers/wheel.js';
 export { PREFACE } from './http2/frames.js';
 export { Http2Server } from './server/server.js';

@@ -5,6 +5,7 @@
  */
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { readUint32, writeUint32 } from '../http2/frames.js';
+import { messageMemory } from '../sockets/page-pool.js';
 import { Status } from './status.js';
 
 export const MESSAGE_PREFIX_OCTETS = 5;
@@ -92,7 +93,7 @@ export class MessageReader {
       this.need = MESSAGE_PREFIX_OCTETS + length;
     } else this.need = MESSAGE_PREFIX_OCTETS;
     // Beyond the first step it grows as it fills: a prefix that announces much does not get much.
-    this.partial = Buffer.allocUnsafe(Math.min(this.need, Math.max(FIRST_OCTETS, left * 2)));
+    this.partial = messageMemory.take(Math.min(this.need, Math.max(FIRST_OCTETS, left * 2)));
     return this.fill(bytes, at);
   }
 
@@ -100,10 +101,11 @@ export class MessageReader {
     const take = Math.min(this.need - this.have, bytes.length - at);
     let partial = this.partial!;
     if (this.have + take > partial.length) {
-      const larger = Buffer.allocUnsafe(
+      const larger = messageMemory.take(
         Math.min(this.need, Math.max(this.have + take, partial.length * 2, FIRST_OCTETS)),
       );
       partial.copy(larger, 0, 0, this.have);
+      messageMemory.give(partial);
       this.partial = partial = larger;
     }
     bytes.copy(partial, this.have, at, at + take);
@@ -133,7 +135,9 @@ export class MessageReader {
     if (flag !== 1 || this.encoding !== 'gzip') {
       throw new MessageError(Status.INTERNAL, 'a compressed message without a known grpc-encoding');
     }
-    this.sink.onWireMessage(decompress(message, this.maxBytes));
+    const whole = decompress(message, this.maxBytes);
+    messageMemory.give(message);
+    this.sink.onWireMessage(whole);
   }
 }
 

@@ -221,7 +221,7 @@ export class Http1Connection extends Timer {
   /** A head, and a body after it. */
   send(head: string, body: Uint8Array | undefined): void {
     const { outbox } = this;
-    const small = body !== undefined && body.byteLength <= outbox.copyOctets;
+    const small = body !== undefined && body.byteLength <= outbox.joinOctets;
     const page = outbox.reserve(head.length + (small ? body.byteLength : 0));
     let at = outbox.offset;
     at += page.write(head, at, 'latin1');

@@ -138,7 +138,7 @@ export class Http1Request {
     this.connection.send(head + coding + this.closing(), undefined);
   }
 
-  /** False: queued; wait for `onDrain`. The bytes must not change afterwards. */
+  /** False: queued; wait for `onDrain`. */
   write(chunk: Uint8Array): boolean {
     if (this.state !== Response.BEGUN || this.method === 'HEAD' || chunk.byteLength === 0) return true;
     return this.connection.sendPiece(chunk, this.chunked);

@@ -53,7 +53,7 @@ export abstract class FrameSender {
   sendData(stream: Stream, bytes: Uint8Array, from: number, to: number, endStream: boolean): void {
     const octets = to - from;
     const payload = from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to);
-    if (octets <= this.outbox.copyOctets) return this.sendJoined(stream, NOTHING, payload, endStream);
+    if (octets <= this.outbox.joinOctets) return this.sendJoined(stream, NOTHING, payload, endStream);
     this.countSent(stream, octets);
     this.writeFrame(octets, FrameType.DATA, endStream ? Flag.END_STREAM : 0, stream.id);
     this.outbox.push(payload);

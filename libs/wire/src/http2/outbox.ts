@@ -1,16 +1,16 @@
 import type { Socket } from 'node:net';
-import { givePage, pages } from '../sockets/page-pool.js';
+import { pages } from '../sockets/page-pool.js';
 
 /**
- * What leaves on a socket. Frames are written into a page, large payloads stand between pages without a copy, and all
+ * What leaves on a socket. Everything is copied into pages, so that whoever pushes octets has them back at once, and all
  * sockets are written at the end of the event loop's turn: answers to one read leave in one write.
  */
 export class Outbox {
   /** Octets waiting for the end of the turn. */
   pending = 0;
   private page: Buffer | undefined;
-  private from = 0;
   private at = 0;
+  /** What stands in pages before this one. */
   private parts: Uint8Array[] = [];
   /** Pages in use: those of this turn, and those that the socket may still refer to. */
   private lending: Buffer[] = [];
@@ -51,8 +51,8 @@ export class Outbox {
     return now - this.takenAt >= ms;
   }
 
-  /** Payloads up to this size are copied into a page. */
-  readonly copyOctets = COPY_OCTETS;
+  /** Payloads up to this size stand in one page with what is before them. */
+  readonly joinOctets = JOIN_OCTETS;
   /** Changes whenever what was written before can no longer be extended. */
   epoch = 0;
 
@@ -68,9 +68,9 @@ export class Outbox {
     this.seal();
     const fits = octets <= pages.octets;
     const next = fits ? pages.take() : Buffer.allocUnsafe(octets);
-    if (fits) this.lend(next);
+    if (fits) this.lending.push(next);
     this.page = next;
-    this.from = this.at = 0;
+    this.at = 0;
     return next;
   }
 
@@ -84,24 +84,16 @@ export class Outbox {
     this.touch();
   }
 
-  /** Adds bytes that must not change any more: copied when few, passed on when many. */
+  /** Adds a copy of the bytes, in as many pages as it takes. */
   push(bytes: Uint8Array): void {
-    const length = bytes.length;
-    if (length <= COPY_OCTETS) {
-      const page = this.reserve(length);
-      page.set(bytes, this.at);
-      this.wrote(this.at + length);
-      return;
+    const { length } = bytes;
+    for (let from = 0; from < length;) {
+      const page = this.reserve(1);
+      const octets = Math.min(page.length - this.at, length - from);
+      page.set(octets === length ? bytes : bytes.subarray(from, from + octets), this.at);
+      from += octets;
+      this.wrote(this.at + octets);
     }
-    this.sealPart();
-    this.parts.push(bytes);
-    this.pending += length;
-    this.touch();
-  }
-
-  /** A page goes back to its pool when what was pushed so far has been written. */
-  lend(page: Buffer): void {
-    this.lending.push(page);
   }
 
   /** Hands everything to the socket now. */
@@ -112,9 +104,9 @@ export class Outbox {
     const wasFull = this.pending >= TURN_OCTETS;
     this.pending = 0;
     const { socket, page, parts } = this;
-    const tail = page !== undefined && this.at > this.from ? page.subarray(this.from, this.at) : undefined;
+    const tail = page !== undefined && this.at > 0 ? page.subarray(0, this.at) : undefined;
     this.page = undefined;
-    this.from = this.at = 0;
+    this.at = 0;
     const { lending, lent } = this;
     if (lent.length === 0) {
       this.lent = lending;
@@ -142,7 +134,7 @@ export class Outbox {
   private takeBack(): void {
     const { lent, socket } = this;
     if (lent.length === 0 || socket.writableLength > 0 || socket.destroyed) return;
-    for (const page of lent) givePage(page);
+    for (const page of lent) pages.give(page);
     lent.length = 0;
   }
 
@@ -153,15 +145,10 @@ export class Outbox {
     dirtyOutboxes.push(this);
   }
 
-  private sealPart(): void {
-    this.epoch++;
-    if (this.page === undefined || this.at === this.from) return;
-    this.parts.push(this.page.subarray(this.from, this.at));
-    this.from = this.at;
-  }
-
+  /** The page is full. */
   private seal(): void {
-    this.sealPart();
+    this.epoch++;
+    if (this.page !== undefined && this.at > 0) this.parts.push(this.page.subarray(0, this.at));
     this.page = undefined;
   }
 }
@@ -174,8 +161,7 @@ function queuedOctets(socket: Socket & { readonly _handle?: { readonly writeQueu
   return socket._handle?.writeQueueSize ?? 0;
 }
 
-/** Payloads up to this size are copied into the page: cheaper than a further entry of a gathered write. */
-const COPY_OCTETS = 4_096;
+const JOIN_OCTETS = 4_096;
 /** Payload of one connection per turn; the rest follows when the socket has taken it. */
 const TURN_OCTETS = 256 * 1024;
 let dirtyOutboxes: Outbox[] = [];

@@ -92,7 +92,7 @@ export class Stream {
     return this.queue === undefined ? 0 : this.queue.octets;
   }
 
-  /** Sends DATA; the bytes must not change afterwards. False: wait for `onDrain`. Ignored once the stream cannot send. */
+  /** Sends DATA, of which a copy is kept as long as it waits. False: wait for `onDrain`. Ignored once the stream cannot send. */
   write(bytes: Uint8Array): boolean {
     if (!maySend(this.state) || this.endQueued || bytes.length === 0) return true;
     if (this.queue === undefined && this.session.maySendNow(this, bytes.length)) {
@@ -127,7 +127,7 @@ export class Stream {
   writeNow(prefix: Uint8Array, bytes: Uint8Array, end: boolean): boolean {
     if (!maySend(this.state) || this.endQueued || this.queue !== undefined) return false;
     const octets = prefix.length + bytes.length;
-    if (bytes.length > this.session.outbox.copyOctets || !this.session.maySendNow(this, octets)) return false;
+    if (bytes.length > this.session.outbox.joinOctets || !this.session.maySendNow(this, octets)) return false;
     this.session.sendJoined(this, prefix, bytes, end);
     if (end) this.sentEnd();
     return true;
@@ -245,16 +245,14 @@ export class Stream {
     const { queue } = this;
     if (queue !== undefined) {
       const head = queue.head();
-      const { from } = queue;
-      const octets = this.session.sendable(this, head.length - from);
+      const octets = this.session.sendable(this, head.length);
       if (octets <= 0) return this.sendWindow.available <= 0 ? Sent.STREAM_BLOCKED : Sent.CONNECTION_BLOCKED;
-      queue.sent(octets);
-      const empty = queue.octets === 0;
+      const empty = queue.octets === octets;
       if (empty) this.queue = undefined;
       const last = empty && this.endQueued && this.trailersQueued === undefined;
-      this.session.sendData(this, head, from, from + octets, last);
+      this.session.sendData(this, head, 0, octets, last);
+      queue.sent(octets);
       if (!empty) return Sent.MORE;
-      queue.retire(this.session.outbox);
       if (last) this.sentEnd();
     }
     if (this.trailersQueued !== undefined) this.sendTrailers();
@@ -289,6 +287,7 @@ export class Stream {
 
   private discard(): void {
     this.state = StreamState.CLOSED;
+    this.queue?.drop();
     this.queue = undefined;
     this.trailersQueued = undefined;
     this.endQueued = true;

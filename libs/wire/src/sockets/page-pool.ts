@@ -25,8 +25,44 @@ export const pages = new PagePool(32_768, 256);
 /** What has to wait for its turn, in pieces of a frame's size. */
 export const tails = new PagePool(16_384, 256);
 
-/** Nobody refers to the page any more: one of {@link pages} or {@link tails}. */
-export function givePage(page: Buffer): void {
-  if (page.length === pages.octets) pages.give(page);
-  else tails.give(page);
+/**
+ * Memory for whole messages and bodies, by powers of two. Smaller ones come from Node's own slabs, larger ones are rare. What is not given
+ * back is garbage like any other.
+ */
+export class MessageMemory {
+  private readonly pools: PagePool[] = [];
+  /** What is out: only that is taken back, and only once. */
+  private readonly lent = new WeakSet<ArrayBufferLike>();
+
+  constructor() {
+    for (let octets = POOLED_OCTETS_MIN; octets <= POOLED_OCTETS_MAX; octets *= 2) {
+      this.pools.push(new PagePool(octets, SPARE_OCTETS / octets));
+    }
+  }
+
+  /** A buffer of so many octets, with anything in it. */
+  take(octets: number): Buffer {
+    if (octets < TAKEN_OCTETS_MIN || octets > POOLED_OCTETS_MAX) return Buffer.allocUnsafe(octets);
+    const page = this.pools.find((pool) => pool.octets >= octets)!.take();
+    this.lent.add(page.buffer);
+    return page.subarray(0, octets);
+  }
+
+  /** Nobody refers to the octets any more: a buffer from {@link take} or a large part of one; another is left alone. */
+  give(bytes: Uint8Array): void {
+    if (bytes.byteLength < TAKEN_OCTETS_MIN) return;
+    const { buffer } = bytes;
+    if (!this.lent.delete(buffer)) return;
+    this.pools.find((pool) => pool.octets === buffer.byteLength)!.give(Buffer.from(buffer));
+  }
 }
+
+const POOLED_OCTETS_MIN = 32_768;
+/** Fewer octets are not worth a page. */
+const TAKEN_OCTETS_MIN = 16_384;
+const POOLED_OCTETS_MAX = 1_048_576;
+/** Kept for the next use, of each size. */
+const SPARE_OCTETS = 4_194_304;
+
+/** One for the process. */
+export const messageMemory = new MessageMemory();
