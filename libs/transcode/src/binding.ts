@@ -15,6 +15,7 @@ import { ResponseDecoder } from './response/response-decoder.js';
 import { responseStream } from './response/response-stream.js';
 import type { ResponseStream } from './response/response-stream.js';
 import type { MethodInfo, Schema } from './schema.js';
+import type { Allocate } from './wire/allocate.js';
 
 /** How the HTTP rules of a schema are compiled. */
 export interface RouteOptions {
@@ -33,6 +34,8 @@ export interface RouteOptions {
   json?: JsonOptions;
   /** How deep JSON and messages may nest, 1 to 1000. 100 by default, as in protobuf. */
   maxDepth?: number;
+  /** Where messages and JSON texts are put; `Buffer.allocUnsafe` by default. */
+  allocate?: Allocate;
 }
 
 /** The parts of an HTTP request that become a message. */
@@ -144,8 +147,9 @@ function compileBinding(
     ignoreUnknownQuery,
     ignoreUnknownForm,
     depthMax,
+    allocate: options.allocate,
   });
-  const decoder = new ResponseDecoder(output, rule, printers, depthMax);
+  const decoder = new ResponseDecoder(output, rule, printers, depthMax, options.allocate);
   const errorName = output.fields.some((field) => field.jsonName === 'error') ? '@error' : 'error';
   return {
     method,

@@ -1,5 +1,5 @@
 import { Problem } from '@sluice/problem';
-import type { Field } from '@sluice/wire';
+import { type Field, messageMemory } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { answerForm } from '../route/route.js';
 import { noStore, nosniff } from './common-fields.js';
@@ -9,7 +9,7 @@ import { oauthError } from './oauth-error.js';
 import { respondPrepared } from './prepared.js';
 import { problemFields, restProblem } from './rest-problem.js';
 
-/** A whole answer. */
+/** A whole answer. The body is the callee's from now on. */
 export function respond(exchange: Exchange, status: number, fields: Field[], body: Uint8Array | undefined): void {
   const all = withCommonFields(exchange, fields);
   const shrinking = compressed(exchange, all, body);
@@ -24,6 +24,7 @@ function send(exchange: Exchange, status: number, fields: Field[], body: Uint8Ar
   if (exchange.finished) return;
   exchange.status = status;
   exchange.transport.respond(status, fields, body);
+  if (body !== undefined) messageMemory.give(body);
   exchange.finish();
 }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { descriptorSetPath } from '@sluice/contract';
 import { ConfigurationError } from '@sluice/config';
+import { messageMemory } from '@sluice/wire';
 import { compileBindings, loadSchema, methodOption, type MethodInfo, RouteTable, SchemaError } from '@sluice/transcode';
 import type { UpstreamConfig } from '../config/schema.js';
 import type { LocalMethod } from '../local/local.js';
@@ -100,6 +101,7 @@ export function compileOptions(config: UpstreamConfig): Parameters<typeof compil
     lenientParams: (method) => isOAuth(config, method),
     unannotated: config.unannotated,
     services: config.services,
+    allocate: (octets) => messageMemory.take(octets),
     json: {
       printDefaults: config.json.print_defaults,
       enumNumbers: config.json.enum_numbers,

@@ -1,13 +1,13 @@
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { Problem } from '@sluice/problem';
-import { Timer } from '@sluice/wire';
+import { messageMemory, Timer } from '@sluice/wire';
 import type { BodySink, Exchange } from '../exchange.js';
 
 const decoders = { gzip: createGunzip, 'x-gzip': createGunzip, deflate: createInflate, br: createBrotliDecompress };
 
 /** Who waits for the body of a request; exactly one of the two is called, once, unless the exchange ends before. */
 export interface BodyTaker {
-  /** The whole body, decoded; undefined when the request has none. */
+  /** The whole body, decoded; undefined when the request has none. It is the callee's until it returns. */
   onBody(body: Buffer | undefined): void;
   /** PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, MALFORMED_REQUEST, REQUEST_TIMEOUT or DEADLINE_EXCEEDED. */
   onBodyFault(problem: Problem): void;
@@ -78,8 +78,9 @@ class WholeBody extends BodyTime implements BodySink {
   private grow(kept: number): void {
     const { body, size, exchange } = this;
     const announced = Math.min(exchange.head.contentLength ?? 0, FIRST_OCTETS);
-    const larger = Buffer.allocUnsafe(Math.max(size, announced, kept * 2));
+    const larger = messageMemory.take(Math.max(size, announced, kept * 2));
     body?.copy(larger, 0, 0, kept);
+    if (body) messageMemory.give(body);
     this.body = larger;
   }
 
@@ -89,8 +90,9 @@ class WholeBody extends BodyTime implements BodySink {
     this.clearTimer();
     const body = this.body === undefined ? NOTHING : this.body.subarray(0, this.size);
     const coding = exchange.head.contentEncoding?.toLowerCase();
-    if (coding === undefined || coding === 'identity') taker.onBody(body);
-    else decode(coding, body, exchange, taker);
+    if (coding !== undefined && coding !== 'identity') return decode(coding, body, exchange, taker);
+    taker.onBody(body);
+    messageMemory.give(body);
   }
 }
 

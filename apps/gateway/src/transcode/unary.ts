@@ -1,5 +1,5 @@
 import type { Binding } from '@sluice/transcode';
-import type { CallEvents, Fields, Outcome } from '@sluice/wire';
+import { type CallEvents, type Fields, messageMemory, type Outcome } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { encodeAnswer, type LocalMethod } from '../local/local.js';
 import { respond, respondProblem } from '../respond/respond.js';
@@ -69,6 +69,7 @@ async function answerLocally(exchange: Exchange, target: Target, binding: Bindin
 class UnaryCall implements BodyTaker, CallEvents {
   private readonly binding: Binding;
   private metadata: Fields = NONE;
+  private request: Uint8Array = NOTHING;
   private message: Buffer | undefined;
 
   constructor(
@@ -86,6 +87,7 @@ class UnaryCall implements BodyTaker, CallEvents {
     } catch (error) {
       return respondProblem(exchange, transcodeProblem(error));
     }
+    this.request = message;
     const idempotent = binding.method.idempotency !== 'unknown';
     exchange.work = startUnary(exchange, place, message, { deadline: exchange.deadline, idempotent }, this);
   }
@@ -104,6 +106,7 @@ class UnaryCall implements BodyTaker, CallEvents {
 
   onEnd(outcome: Outcome): void {
     const { exchange } = this;
+    messageMemory.give(this.request);
     if (exchange.finished) return;
     if (outcome.code !== 0) return respondProblem(exchange, outcomeProblem(outcome));
     if (!this.message) return respondProblem(exchange, new Problem('INTERNAL', '', { cause: 'OK without a message' }));
@@ -114,8 +117,11 @@ class UnaryCall implements BodyTaker, CallEvents {
     } catch (error) {
       return respondProblem(exchange, transcodeProblem(error));
     }
+    // A raw body is a part of the message.
+    if (body.buffer !== this.message.buffer) messageMemory.give(this.message);
     respond(exchange, 200, responseHeaders(contentType, this.metadata, this.place.upstream), body);
   }
 }
 
 const NONE: Fields = [];
+const NOTHING = new Uint8Array(0);

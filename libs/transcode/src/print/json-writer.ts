@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import type { Allocate } from '../wire/allocate.js';
 import { longRun, plainRunEnd } from '../wire/plain-run.js';
 import { invalidMessage } from './wire-message.js';
 
@@ -138,9 +139,9 @@ export class JsonWriter {
   }
 
   /** A copy of what was written; the writer is empty afterwards. */
-  finish(): Buffer {
+  finish(allocate: Allocate = Buffer.allocUnsafe): Buffer {
     const { pos } = this;
-    const text = Buffer.allocUnsafe(pos);
+    const text = allocate(pos);
     this.buf.copy(text, 0, 0, pos);
     this.reset();
     return text;

@@ -11,6 +11,7 @@ import type { MessageReader, MessageReaders } from '../read/message-reader.js';
 import { Overlay, writeNested } from '../read/overlay.js';
 import type { TextField } from '../read/overlay.js';
 import { hasOwnJsonForm } from '../mapping/field.js';
+import type { Allocate } from '../wire/allocate.js';
 import { ProtoWriter } from '../wire/proto-writer.js';
 import { maskField, writeInferredMask } from './field-mask.js';
 import { writeHttpBody } from './http-body.js';
@@ -47,7 +48,12 @@ export class RequestEncoder {
     rule: FlatRule,
     template: PathTemplate,
     readers: MessageReaders,
-    private readonly options: { ignoreUnknownQuery: boolean; ignoreUnknownForm: boolean; depthMax: number },
+    private readonly options: {
+      ignoreUnknownQuery: boolean;
+      ignoreUnknownForm: boolean;
+      depthMax: number;
+      allocate?: Allocate | undefined;
+    },
   ) {
     this.target = bodyTarget(input, rule, readers, options.ignoreUnknownForm);
     this.variables = template.variables.map((variable) => ({
@@ -89,7 +95,7 @@ export class RequestEncoder {
   encode(overlay: Overlay | undefined, contentType: string | undefined, body: Uint8Array | undefined): Uint8Array {
     try {
       this.write(writer, overlay, contentType, body);
-      const message = writer.finish();
+      const message = writer.finish(this.options.allocate);
       this.checkRequired?.(message);
       return message;
     } finally {

@@ -7,6 +7,7 @@ import { JsonWriter } from '../print/json-writer.js';
 import type { MessagePrinter, MessagePrinters } from '../print/message-printer.js';
 import { WireMessage } from '../print/wire-message.js';
 import type { FieldIndex } from '../print/wire-message.js';
+import type { Allocate } from '../wire/allocate.js';
 
 // Printing never waits, so one of each serves all responses.
 const wire = new WireMessage();
@@ -31,6 +32,7 @@ export class ResponseDecoder {
     rule: FlatRule,
     printers: MessagePrinters,
     private readonly depthMax: number,
+    private readonly allocate?: Allocate,
   ) {
     const field = rule.responseBody === '' ? undefined : responseField(output, rule);
     const body = field ? (field.fieldKind === 'message' ? field.message : undefined) : output;
@@ -44,7 +46,7 @@ export class ResponseDecoder {
     try {
       wire.reset(message, this.depthMax);
       this.printer.print(wire, writer, 0, message.length);
-      return writer.finish();
+      return writer.finish(this.allocate);
     } finally {
       writer.reset();
       wire.release();

@@ -1,3 +1,5 @@
+import type { Allocate } from './allocate.js';
+
 /** What a writer keeps between messages; a larger buffer is given back after use. */
 const keptBytesMax = 1 << 20;
 
@@ -122,9 +124,9 @@ export class ProtoWriter {
   }
 
   /** A copy of what was written; the writer is empty afterwards. */
-  finish(): Uint8Array {
+  finish(allocate: Allocate = Buffer.allocUnsafe): Uint8Array {
     const { pos } = this;
-    const message = Buffer.allocUnsafe(pos);
+    const message = allocate(pos);
     this.buf.copy(message, 0, 0, pos);
     this.reset();
     return message;
