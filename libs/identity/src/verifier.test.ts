@@ -228,6 +228,13 @@ test('the cache is bounded', async () => {
   expect(verifier.stats().cacheEntries).toBeLessThanOrEqual(14);
 });
 
+test('a thousand clients that come back at once with new tokens are all let in', async () => {
+  const { verifier } = verifierOf();
+  const tokens = Array.from({ length: 1000 }, (_, index) => signToken(key, { ...claims, jti: String(index) }));
+  const codes = await Promise.all(tokens.map((token) => refusal(verifier, token)));
+  expect(new Set(codes)).toEqual(new Set(['accepted']));
+});
+
 test('more new tokens at once than can be checked are refused with a time to come back', async () => {
   const { verifier } = verifierOf({ concurrencyMax: 2 });
   const tokens = [1, 2, 3].map((index) => signToken(key, { ...claims, jti: String(index) }));

@@ -31,7 +31,7 @@ export interface VerifierOptions {
   readonly keyMaxAgeMs?: number;
   /** How long a token with an unknown key waits for a fetch, in milliseconds. */
   readonly keyWaitMs?: number;
-  /** Signatures that are checked at the same time. */
+  /** New tokens that are judged at the same time; more are refused as OVERLOADED. */
   readonly concurrencyMax?: number;
   readonly revocations?: RevocationList;
 }
@@ -88,6 +88,12 @@ interface Refused {
   readonly keysVersion: number;
 }
 
+/**
+ * Clients whose tokens expired together come back together, each with a token that nobody knows: a thousand of them should wait for
+ * their signatures, at 0.2 ms each, and not be turned away.
+ */
+const NEW_TOKENS_MAX = 2000;
+
 export function createVerifier(options: VerifierOptions): TokenVerifier {
   return new JwtVerifier(options);
 }
@@ -120,7 +126,7 @@ class JwtVerifier implements TokenVerifier {
     this.accepted = new VerdictCache(cacheSize);
     this.refused = new VerdictCache(Math.ceil(cacheSize / 4));
     this.keyWaitMs = options.keyWaitMs ?? 100;
-    this.concurrencyMax = options.concurrencyMax ?? 256;
+    this.concurrencyMax = options.concurrencyMax ?? NEW_TOKENS_MAX;
   }
 
   verify(token: string, nowMs = Date.now(), endedSessions = false): Caller | Promise<Caller> {
