@@ -21,8 +21,12 @@ const errors: Partial<Readonly<Record<ProblemCode, { error: string; status: numb
   INTERNAL: { error: 'server_error', status: 500 },
 };
 
-/** Characters that `error_description` may have; quotes and backslashes are not among them. */
+/** Characters that `error_description` may not have: everything but ASCII, and of that the double quote and the backslash. */
 const NOT_DESCRIBABLE = /[^\x20\x21\x23-\x5b\x5d-\x7e]/g;
+
+function describe(message: string): string {
+  return message.replaceAll('"', "'").replaceAll(NOT_DESCRIBABLE, ' ');
+}
 
 /** A service names the error in `details.oauth_error` where its code does not tell. */
 export function oauthError(problem: Problem): OAuthError {
@@ -34,7 +38,7 @@ export function oauthError(problem: Problem): OAuthError {
     status: known?.status ?? problem.status,
     body: {
       error: typeof named === 'string' ? named : (known?.error ?? fallback),
-      ...(problem.message && { error_description: problem.message.replaceAll(NOT_DESCRIBABLE, ' ') }),
+      ...(problem.message && { error_description: describe(problem.message) }),
       ...(problem.status === 429 && { details: problem.details }),
     },
   };
