@@ -179,7 +179,7 @@ export interface IntrospectRequest {
   token_type_hint: string;
 }
 
-/** Only `active` is there for a token that is not. */
+/** Of a token that is not active nothing is told: `roles` is empty and the others are absent. */
 export interface IntrospectResponse {
   active: boolean;
   scope?: string | undefined;
