@@ -29,10 +29,12 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
       'http://localhost:8083',
     ),
     TOKEN_AUDIENCE: text('`aud` of access tokens.', 'sluice'),
-    ACCESS_TOKEN_SECONDS: integer('Lifetime of an access token; up to 5 % less at random.', 900, {
-      min: 5,
-      max: SECONDS_A_DAY,
-    }),
+    ACCESS_TOKEN_SECONDS: integer(
+      'Lifetime of an access token; up to 5 % less at random. Ended sessions are remembered for as long: after lowering it, rotate the keys and withdraw the old one, ' +
+        'or a gateway that starts later takes older tokens of ended sessions.',
+      900,
+      { min: 5, max: SECONDS_A_DAY },
+    ),
     REFRESH_GRACE_SECONDS: integer(
       'For how long after a rotation the previous refresh token still gets the current successor.',
       10,
