@@ -24,6 +24,27 @@ test('a line says what, when and of which service', () => {
   expect(Date.parse(line['time'] as string)).not.toBeNaN();
 });
 
+test('the time of a line is that of the line, not of one before it', () => {
+  const { stdout } = run(`
+    for (let left = 3; left > 0; left--) {
+      const before = Date.now();
+      logger.info({ before });
+      logger.info({ before, after: Date.now() });
+      while (Date.now() < before + 20);
+    }
+  `);
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { time: string; before: number; after?: number });
+  expect(lines).toHaveLength(6);
+  for (const { time, before, after = before + 19 } of lines) {
+    expect(time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+    expect(Date.parse(time)).toBeGreaterThanOrEqual(before);
+    expect(Date.parse(time)).toBeLessThanOrEqual(after);
+  }
+});
+
 test('secrets are left out, three levels deep, in lists and in errors; what was logged is not changed', () => {
   const line = logged(`
     const member = { password: 'hunter2', a: { token: 'hunter2', b: { cookie: 'hunter2', fine: 1 } }, list: [{ secret: 'hunter2' }] };

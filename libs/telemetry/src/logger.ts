@@ -23,12 +23,21 @@ export function createLogger(service: string, level: LogLevel = 'info'): Logger 
   const options: LoggerOptions = {
     level,
     base: { service },
-    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    timestamp,
     formatters: { level: (label) => ({ level: label }), log: (members) => withoutSecrets(members, 1) },
     serializers: { err: (error: Error) => withoutSecrets(stdSerializers.errWithCause(error), 2) },
   };
   output ??= gatheredOutput();
   return pino(options, output);
+}
+
+/** Made once a millisecond: under load many lines have the same. */
+let time = { ms: 0, member: '' };
+
+function timestamp(): string {
+  const ms = Date.now();
+  if (ms !== time.ms) time = { ms, member: `,"time":"${new Date(ms).toISOString()}"` };
+  return time.member;
 }
 
 /** Lines below a warning wait this long for others to go with, in milliseconds: under load a write costs more than a line. */
