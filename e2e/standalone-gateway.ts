@@ -35,12 +35,16 @@ export function openFolder(): { readonly path: string; write(name: string, conte
 }
 
 /** Resolves when it lives, which is before it is ready. */
-export async function startGateway(folder: string, args: readonly string[] = []): Promise<StandaloneGateway> {
+export async function startGateway(
+  folder: string,
+  args: readonly string[] = [],
+  settings: Readonly<Record<string, string>> = {},
+): Promise<StandaloneGateway> {
   const [port, adminPort] = [await freePort(), await freePort()];
   let log = '';
   const child = spawn(join(BIN, 'sluice-gateway'), ['--config', 'my.yaml', '--port', String(port), ...args], {
     cwd: folder,
-    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], GATEWAY_ADMIN_PORT: String(adminPort) },
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], GATEWAY_ADMIN_PORT: String(adminPort), ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (log += chunk.toString()));

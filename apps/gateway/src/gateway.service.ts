@@ -4,6 +4,7 @@ import { ConfigurationError, readYamlFile, type SettingsOf } from '@sluice/confi
 import type { Caller } from '@sluice/identity';
 import { createMemoryStore, type LimitStore, openRedisStore, RedisUrlError } from '@sluice/limit';
 import { type Logger, METRICS, type Registry } from '@sluice/telemetry';
+import { AccessLog } from './access-log.js';
 import { gatewayConfigSchema } from './config/schema.js';
 import { watchFiles } from './config/watch.js';
 import { listen, type Listener } from './listener/listener.js';
@@ -24,6 +25,7 @@ export class GatewayService implements OnApplicationShutdown {
   private runtime: Runtime | undefined;
   private listener: Listener | undefined;
   private store: LimitStore | undefined;
+  private accessLog: AccessLog | undefined;
   private draining = false;
   private unwatch: () => void = () => undefined;
   private readonly inFlight = { calls: 0 };
@@ -37,10 +39,14 @@ export class GatewayService implements OnApplicationShutdown {
   /** @throws ConfigurationError when the configuration cannot work or a port is taken */
   async start(): Promise<void> {
     const { values } = this;
+    // Its lines are of this level.
+    if (values.ACCESS_LOG && this.logger.isLevelEnabled('info')) {
+      this.accessLog = new AccessLog(this.logger, values.ACCESS_LOG_REFUSALS_PER_SECOND, this.metrics);
+    }
     const config = readYamlFile(values.GATEWAY_CONFIG, gatewayConfigSchema);
     const observer = new Observer(
       this.logger,
-      values.ACCESS_LOG,
+      this.accessLog,
       this.metrics,
       () => this.runtime,
       () => this.listener,
@@ -183,6 +189,7 @@ export class GatewayService implements OnApplicationShutdown {
     this.runtime?.revocations?.stop();
     const graceMs = this.values.SHUTDOWN_GRACE_SECONDS * 1000;
     await this.listener?.close(graceMs);
+    this.accessLog?.flush();
     await Promise.all((this.runtime?.upstreams ?? []).map((upstream) => upstream.channel.close(1000)));
     await this.store?.close();
   }

@@ -1,6 +1,7 @@
 import { Counter, Gauge, type Logger, type Registry } from '@sluice/telemetry';
 import type { Problem } from '@sluice/problem';
 import type { Decision, RedisStore, Verdict } from '@sluice/limit';
+import type { AccessLog } from './access-log.js';
 import { CallMetrics } from './call-metrics.js';
 import type { Listener } from './listener/listener.js';
 import { limitHits } from './listener/options.js';
@@ -25,7 +26,7 @@ export class Observer implements CallLog {
 
   constructor(
     private readonly logger: Logger,
-    private readonly accessLog: boolean,
+    private readonly accessLog: AccessLog | undefined,
     metrics: Registry,
     runtime: () => Runtime | undefined,
     listener: () => Listener | undefined,
@@ -152,30 +153,12 @@ export class Observer implements CallLog {
   }
 
   ended(exchange: Exchange): void {
-    const { status } = exchange;
     const rpc = exchange.route?.target.method.path ?? 'none';
     const form = exchange.route?.form ?? 'rest';
-    const ms = performance.now() - exchange.startedAt;
-    this.calls.count(rpc, form, status, ms);
-    if (!this.accessLog) return;
-    this.logger.info(
-      {
-        trace_id: exchange.trace?.traceId,
-        method: exchange.transport.method,
-        path: exchange.path.slice(0, 200),
-        protocol: exchange.transport.protocol,
-        rpc,
-        status,
-        duration_ms: Math.round(ms * 1000) / 1000,
-        client: exchange.head?.clientAddress ?? exchange.transport.peerAddress,
-        subject: exchange.caller?.subject,
-        tenant: exchange.caller?.tenant,
-        problem: exchange.problem?.code,
-        blocked_by: exchange.problem?.details['blocked_by'],
-        shadow_refusal: exchange.shadowRefusal,
-      },
-      'call',
-    );
+    const now = performance.now();
+    const ms = now - exchange.startedAt;
+    this.calls.count(rpc, form, exchange.status, ms);
+    this.accessLog?.ended(exchange, rpc, ms, now);
   }
 }
 

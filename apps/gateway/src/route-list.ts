@@ -24,7 +24,7 @@ export function routeList(configFile: string): string {
     store: createMemoryStore(),
     observer: new Observer(
       createLogger('gateway', 'fatal'),
-      false,
+      undefined,
       new Registry(),
       () => undefined,
       () => undefined,

@@ -22,6 +22,14 @@ export const settings = {
       '`redis+sentinel://host:26379,host2:26379/name-of-the-master`; Cluster: `redis+cluster://host:6379,host2:6379`. `rediss` in place of `redis` for TLS, `user:password@` before the hosts.',
     ].join(' '),
   ),
-  ACCESS_LOG: flag('Whether each call is logged.', true),
+  ACCESS_LOG: flag(
+    'Whether calls are logged: all that came to a service, and of the others as many as the next setting says.',
+    true,
+  ),
+  ACCESS_LOG_REFUSALS_PER_SECOND: integer(
+    'Lines a second at most, for each problem code, of calls that came to no service; how many more there were is logged once a second.',
+    100,
+    { min: 0, max: 1_000_000 },
+  ),
   GATEWAY_MAX_CONNECTIONS: integer('Client connections at most, over all ports.', 20_000, { min: 1, max: 1_000_000 }),
 };

@@ -32,7 +32,7 @@ export async function startTestGateway(address: string, over: Record<string, unk
   let listener: Listener | undefined;
   const observer = new Observer(
     createLogger('gateway', 'fatal'),
-    false,
+    undefined,
     metrics,
     () => runtime,
     () => listener,
