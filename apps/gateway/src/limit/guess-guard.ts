@@ -19,7 +19,7 @@ const STORM_PER_SECOND = 200;
  * In a storm an address may show so many wrong signatures in a window, or as many as the guard says when that is less. Who makes
  * nothing up shows none: a token whose key was withdrawn is refused without a look at its signature.
  */
-const IN_A_STORM = 10;
+const IN_A_STORM = 3;
 const SECOND_MS = 1000;
 
 /** Keeps an address that makes up tokens from having their signatures checked, which is what a token costs that nobody knows. */
