@@ -1,8 +1,11 @@
 /**
- * What a minute of mixed load leaves in the gateway, with every stage on: resident memory, heap and buffers after a garbage
- * collection, and open descriptors, before and after; and how resident memory moved in the later half of all the load. Beside well-behaved clients of every protocol and size there are some that
- * leave, cut their requests short, never read, send rubbish or bad tokens. A shorter load goes before, so that what is filled
- * once (code, caches, pools) is there already; and the minute comes three times, so that a plateau can be told from a slope.
+ * What a minute of mixed load leaves in the gateway, with every stage on: resident memory and open descriptors before and after, and how
+ * resident memory moved in the later half of all the load. Beside well-behaved clients of every protocol and size there are some that
+ * leave, cut their requests short, never read, send rubbish or bad tokens. A minute goes before, so that what is filled once (code,
+ * caches, pools) is there already; and the minute comes three times, so that a plateau can be told from a slope.
+ *
+ * What is alive is told at the beginning and at the end alone: a collection that is forced makes V8 hand pages back and map others, and resident
+ * memory grow by itself.
  *
  *   npm run bench gateway-growth [seconds]
  */
@@ -33,7 +36,8 @@ try {
     ...settings,
     NODE_OPTIONS: `--expose-gc --import=${report}`,
   });
-  await load(gateway.port, token, Math.ceil(seconds / 3));
+  const fresh = await memory(gateway.child, 'collect');
+  await load(gateway.port, token, seconds);
   const columns: [string, Column][] = [['before', await memory(gateway.child)]];
   const samples: Sample[] = [];
   let loaded = 0;
@@ -49,15 +53,16 @@ try {
     columns.push([`after ${time * seconds} s`, await memory(gateway.child)]);
     console.log(`${calls} calls in ${seconds} s`);
   }
-  print(columns);
+  columns.push(['collected', await memory(gateway.child, 'collect')]);
+  print([['fresh', fresh], ...columns]);
   console.log(`\n${trendInWords('resident memory under load', laterTrend(samples))}`);
 } finally {
   stopAll();
 }
 
-async function memory(child: ChildProcess): Promise<Column> {
+async function memory(child: ChildProcess, request: 'report' | 'collect' = 'report'): Promise<Column> {
   await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
-  child.send('report');
+  child.send(request);
   const [told] = (await once(child, 'message')) as [MemoryReport];
   return { ...told, resident: resident(child.pid!) };
 }

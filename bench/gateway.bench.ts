@@ -41,6 +41,7 @@ try {
   const bare = await startGateway('gateway.yaml', settings);
   await idleConnections(bare);
   const nest = await peer('nest-gateway', [bench, proto, address]);
+  const fixed = await peer('fixed-answer', []);
   const go = await startGo(address);
 
   const contestant = (
@@ -71,6 +72,7 @@ try {
       contestant('Sluice, h2c, no auth or limits', bare, 'h2c', path, json),
       contestant('NestJS + grpc-js, HTTP/1.1', nest, 'HTTP/1.1', path, json),
       ...(go ? [contestant('grpc-gateway (Go), HTTP/1.1', go, 'HTTP/1.1', path, json)] : []),
+      ...(size === 50 ? [contestant('node:net, a fixed answer', fixed, 'HTTP/1.1', path, json)] : []),
     ]);
   }
   await table('GET /count/1000, a stream of 1000 messages', 0.005, [

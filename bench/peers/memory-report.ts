@@ -1,6 +1,6 @@
 /**
- * Loaded into a measured process (`--import`, with `--expose-gc`): on each message from its parent it collects garbage and
- * tells what is left.
+ * Loaded into a measured process (`--import`, with `--expose-gc`): on each message from its parent it tells what it holds, after a
+ * garbage collection when the message is `collect`.
  */
 import { readdirSync } from 'node:fs';
 
@@ -12,9 +12,11 @@ export interface MemoryReport {
   readonly sockets: number;
 }
 
-process.on('message', () => {
-  globalThis.gc!();
-  globalThis.gc!();
+process.on('message', (message) => {
+  if (message === 'collect') {
+    globalThis.gc!();
+    globalThis.gc!();
+  }
   const { heapTotal, heapUsed, external } = process.memoryUsage();
   const sockets = process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
   const report: MemoryReport = {
