@@ -40,10 +40,19 @@ export class LineBudget<Name extends string> {
   /** Lines left out since the last time of asking, of each kind of which there are any. */
   untold(): [Name, number][] {
     const news: [Name, number][] = [];
-    for (const [name, kind] of this.kinds) {
-      if (kind.leftOut > kind.told) news.push([name, kind.leftOut - kind.told]);
-      kind.told = kind.leftOut;
+    for (const name of this.kinds.keys()) {
+      const count = this.untoldOf(name);
+      if (count > 0) news.push([name, count]);
     }
+    return news;
+  }
+
+  /** As {@link untold}, of one kind. */
+  untoldOf(name: Name): number {
+    const kind = this.kinds.get(name);
+    if (!kind) return 0;
+    const news = kind.leftOut - kind.told;
+    kind.told = kind.leftOut;
     return news;
   }
 

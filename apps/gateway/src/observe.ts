@@ -1,9 +1,10 @@
 import { Counter, Gauge, type Logger, type Registry } from '@sluice/telemetry';
-import type { Problem } from '@sluice/problem';
+import type { Problem, ProblemCode } from '@sluice/problem';
 import type { Decision, RedisStore, Verdict } from '@sluice/limit';
 import type { AccessLog } from './access-log.js';
 import { CallMetrics } from './call-metrics.js';
 import type { Listener } from './listener/listener.js';
+import { LineBudget } from './line-budget.js';
 import { limitHits } from './listener/options.js';
 import type { Exchange } from './exchange.js';
 import type { Runtime } from './runtime.js';
@@ -16,10 +17,14 @@ export interface CallLog {
   ended(exchange: Exchange): void;
 }
 
+/** Failures that are written in a second, of each code: when a service is down, every call to it fails. */
+const FAILURES_PER_SECOND = 100;
+
 /** The metrics of the gateway, and the log of calls. Label values come from the configuration, never from a client. */
 export class Observer implements CallLog {
   private readonly calls: CallMetrics;
   private readonly reloads: Counter<'outcome'>;
+  private readonly failures = new LineBudget<ProblemCode>(FAILURES_PER_SECOND);
   /** Decisions by policy; with the refusals they give the share that a policy in shadow mode would refuse. */
   private readonly decisions = new Map<string, number>();
   private readonly refusals = new Map<string, { policy: string; blocked_by: string; shadow: string; count: number }>();
@@ -141,12 +146,16 @@ export class Observer implements CallLog {
   failed(exchange: Exchange, problem: Problem): void {
     exchange.problem = problem;
     if (problem.status < 500 || problem.code === 'DEADLINE_EXCEEDED' || problem.code === 'OVERLOADED') return;
+    if (!this.failures.take(problem.code, performance.now())) return;
+    const leftOut = this.failures.untoldOf(problem.code);
     this.logger.error(
       {
         trace_id: exchange.trace?.traceId,
         path: exchange.path.slice(0, 200),
         problem: problem.code,
         err: problem.cause,
+        // Lines like this one before it, of which there were too many.
+        left_out: leftOut > 0 ? leftOut : undefined,
       },
       'call failed',
     );

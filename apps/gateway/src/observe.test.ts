@@ -1,0 +1,42 @@
+import { Problem } from '@sluice/problem';
+import { type Logger, Registry } from '@sluice/telemetry';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import type { Exchange } from './exchange.js';
+import { Observer } from './observe.js';
+
+interface Line {
+  readonly problem: string;
+  readonly left_out?: number;
+}
+
+let lines: Line[];
+let observer: Observer;
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  lines = [];
+  const logger = { error: (line: Line) => lines.push(line) } as unknown as Logger;
+  const nothing = () => undefined;
+  observer = new Observer(logger, undefined, new Registry(), nothing, nothing);
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function fail(code: 'UNAVAILABLE' | 'INTERNAL' | 'OVERLOADED', times: number): void {
+  for (let left = times; left > 0; left--) observer.failed({ path: '/a' } as Exchange, new Problem(code));
+}
+
+it('writes a hundred failures of a kind in a second, and how many it left out with the next', () => {
+  fail('UNAVAILABLE', 250);
+  fail('INTERNAL', 1);
+  expect(lines.filter(({ problem }) => problem === 'UNAVAILABLE')).toHaveLength(100);
+  expect(lines.at(-1)).toMatchObject({ problem: 'INTERNAL', left_out: undefined });
+  vi.advanceTimersByTime(1001);
+  fail('UNAVAILABLE', 2);
+  expect(lines.slice(-2)).toMatchObject([{ left_out: 150 }, { left_out: undefined }]);
+});
+
+it('writes nothing of what was shed: it is meant to be, and counted', () => {
+  fail('OVERLOADED', 5);
+  expect(lines).toEqual([]);
+});
