@@ -116,7 +116,7 @@ export class GrpcServerCall extends Timer implements RequestEvents, MessageSink 
     this.stream.respond(200, fields, false, COMMON);
   }
 
-  /** Sends a message. False: queued; wait for `onDrain`. The bytes must not change afterwards. */
+  /** Sends a message. False: queued; wait for `onDrain`. */
   sendMessage(message: Uint8Array): boolean {
     if (this.over) return true;
     this.sendHeaders([]);

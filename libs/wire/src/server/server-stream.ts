@@ -100,7 +100,7 @@ export class ServerStream implements StreamHandler, RequestLine {
     this.stream.sendHead(responseHead(status, common), fields, end);
   }
 
-  /** Sends body octets, which must not change afterwards. False: queued; wait for `onDrain`. */
+  /** Sends body octets. False: queued; wait for `onDrain`. */
   write(bytes: Uint8Array): boolean {
     this.requireHead();
     if (this.finished) return true;
