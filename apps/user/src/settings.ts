@@ -29,12 +29,10 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
       'http://localhost:8083',
     ),
     TOKEN_AUDIENCE: text('`aud` of access tokens.', 'sluice'),
-    ACCESS_TOKEN_SECONDS: integer(
-      'Lifetime of an access token; up to 5 % less at random. Ended sessions are remembered for as long: after lowering it, rotate the keys and withdraw the old one, ' +
-        'or a gateway that starts later takes older tokens of ended sessions.',
-      900,
-      { min: 5, max: SECONDS_A_DAY },
-    ),
+    ACCESS_TOKEN_SECONDS: integer('Lifetime of an access token; up to 5 % less at random.', 900, {
+      min: 5,
+      max: SECONDS_A_DAY,
+    }),
     REFRESH_GRACE_SECONDS: integer(
       'For how long after a rotation the previous refresh token still gets the current successor.',
       10,
@@ -122,6 +120,13 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
 }
 
 export type UserSettings = SettingsOf<ReturnType<typeof userSettings>>;
+
+/** For how long after a rotation an access token of the session may live: one that is issued at the end of the grace, and a second for rounding. */
+export function tokenReachSeconds(
+  settings: Pick<UserSettings, 'ACCESS_TOKEN_SECONDS' | 'REFRESH_GRACE_SECONDS'>,
+): number {
+  return settings.ACCESS_TOKEN_SECONDS + settings.REFRESH_GRACE_SECONDS + 1;
+}
 
 /** The provider of {@link UserSettings}. */
 export const SETTINGS = Symbol('settings');

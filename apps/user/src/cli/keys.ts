@@ -7,10 +7,9 @@ import {
   endAllSessions,
   endSessions as endLateSessions,
   rotateKeys,
-  VERIFY_SLACK_SECONDS,
   withdrawKey,
 } from '../keys/rotation.js';
-import { masterKey, type UserSettings } from '../settings.js';
+import { masterKey, tokenReachSeconds, type UserSettings } from '../settings.js';
 import { openUserDatabase } from '../user.module.js';
 import { runCommand } from './environment.js';
 
@@ -61,7 +60,7 @@ async function rotate(dataSource: DataSource, settings: UserSettings, option?: s
     const rotation = await rotateKeys(dataSource, {
       masterKey: settings.MASTER_KEY,
       publishSeconds: option === '--now' ? 0 : settings.KEY_PUBLISH_SECONDS,
-      verifySeconds: settings.ACCESS_TOKEN_SECONDS + VERIFY_SLACK_SECONDS,
+      tokenSeconds: tokenReachSeconds(settings),
       auditTenant: settings.DEFAULT_TENANT,
       dueAfterSeconds: 0,
     });

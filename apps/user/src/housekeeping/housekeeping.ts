@@ -3,13 +3,10 @@ import { LOGGER } from '@sluice/service';
 import type { Logger } from '@sluice/telemetry';
 import { DataSource } from 'typeorm';
 import { Keys } from '../keys/keys.js';
-import { rotateKeys, VERIFY_SLACK_SECONDS } from '../keys/rotation.js';
+import { rotateKeys } from '../keys/rotation.js';
 import { UserMetrics } from '../metrics.js';
-import { SETTINGS, type UserSettings } from '../settings.js';
+import { SETTINGS, tokenReachSeconds, type UserSettings } from '../settings.js';
 import { prune } from './prune.js';
-
-/** Ended sessions and expired tokens are kept this much longer than their tokens live. */
-const TOKEN_SLACK_SECONDS = 300;
 
 /** What happens by itself, in every replica: pruning, the rotation of keys that is due, and gauges that need the database. */
 @Injectable()
@@ -59,18 +56,15 @@ export class Housekeeping implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private async prune(): Promise<void> {
-    const times = {
-      tokenSeconds: this.settings.ACCESS_TOKEN_SECONDS + TOKEN_SLACK_SECONDS,
-      auditDays: this.settings.AUDIT_DAYS,
-    };
-    for (const [table, count] of await prune(this.dataSource, times)) this.metrics.pruned.inc({ table }, count);
+    const deleted = await prune(this.dataSource, this.settings.AUDIT_DAYS);
+    for (const [table, count] of deleted) this.metrics.pruned.inc({ table }, count);
   }
 
   private async rotate(): Promise<void> {
     const rotation = await rotateKeys(this.dataSource, {
       masterKey: this.settings.MASTER_KEY,
       publishSeconds: this.settings.KEY_PUBLISH_SECONDS,
-      verifySeconds: this.settings.ACCESS_TOKEN_SECONDS + VERIFY_SLACK_SECONDS,
+      tokenSeconds: tokenReachSeconds(this.settings),
       auditTenant: this.settings.DEFAULT_TENANT,
       dueAfterSeconds: this.settings.KEY_ROTATION_DAYS * 86_400,
     });

@@ -16,7 +16,7 @@ afterAll(async () => {
   await system?.stop();
 });
 
-const times = { tokenSeconds: 1200, auditDays: 90 };
+const AUDIT_DAYS = 90;
 const count = async (table: string) =>
   (await system.sql<{ n: number }>(`select count(*)::int as n from ${table}`))[0]?.n;
 
@@ -40,13 +40,15 @@ test('deletes what has run out, in batches, and nothing else', async () => {
   await system.sql(
     `insert into users (id, tenant, guest, created_at) values (gen_random_uuid(), 'default', true, now() - interval '1 day')`,
   );
-  const deleted = await prune(dataSource, times);
+  const deleted = await prune(dataSource, AUDIT_DAYS);
   expect(Object.fromEntries(deleted)).toMatchObject({ sessions: 1234, throttles: 1, audit_events: 1, users: 1 });
   expect(await count('sessions')).toBe(2);
   expect(await count('users')).toBe(3);
 
-  await system.sql(`update sessions set revoked_at = revoked_at - interval '1201 s' where revoked_at is not null`);
-  expect((await prune(dataSource, times)).get('sessions')).toBe(1);
+  await system.sql(`update sessions set revoked_at = revoked_at - interval '1 day' where revoked_at is not null`);
+  expect((await prune(dataSource, AUDIT_DAYS)).get('sessions')).toBe(0);
+  await system.sql(`update sessions set tokens_until = now() - interval '301 s' where revoked_at is not null`);
+  expect((await prune(dataSource, AUDIT_DAYS)).get('sessions')).toBe(1);
 });
 
 test('leaves rows that somebody holds to the next round', async () => {
@@ -56,8 +58,8 @@ test('leaves rows that somebody holds to the next round', async () => {
   const holder = dataSource.createQueryRunner();
   await holder.startTransaction();
   await holder.query(`select from throttles where key = 'held' for update`);
-  expect((await prune(dataSource, times)).get('throttles')).toBe(0);
+  expect((await prune(dataSource, AUDIT_DAYS)).get('throttles')).toBe(0);
   await holder.rollbackTransaction();
   await holder.release();
-  expect((await prune(dataSource, times)).get('throttles')).toBe(1);
+  expect((await prune(dataSource, AUDIT_DAYS)).get('throttles')).toBe(1);
 });

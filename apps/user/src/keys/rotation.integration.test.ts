@@ -28,7 +28,7 @@ const rotate = (options: { publishSeconds?: number; dueAfterSeconds?: number } =
   rotateKeys(dataSource, {
     masterKey: masterKey(),
     publishSeconds: 0,
-    verifySeconds: 1500,
+    tokenSeconds: 900,
     auditTenant: 'default',
     dueAfterSeconds: 0,
     ...options,
@@ -84,6 +84,18 @@ test('of many rotations at once that are due, one happens', async () => {
   expect(states.map(({ state }) => state).toSorted()).toEqual(['current', 'next']);
 });
 
+test('a key is published until the longest token has expired, whatever the settings were when it was signed', async () => {
+  const raised = await UserSystem.join(system, { ACCESS_TOKEN_SECONDS: '86400' });
+  const { tokens } = await signIn(raised);
+  await raised.stop();
+  expect(await rotate()).toMatchObject({ kind: 'rotated', previous: kidOf(tokens.access_token) });
+  const [key] = await system.sql<{ covered: boolean }>(
+    `select verify_until > now() + interval '1 day' as covered from signing_keys where kid = $1`,
+    [kidOf(tokens.access_token)],
+  );
+  expect(key?.covered).toBe(true);
+});
+
 test('a key whose tokens have expired is published no more', async () => {
   const [gone] = await system.sql<{ kid: string }>(
     `update signing_keys set verify_until = now() where state = 'previous' returning kid`,
@@ -119,7 +131,7 @@ test('with another master key nothing is changed: what two keys have sealed nobo
                 union all select name, sealed from sealed_secrets order by name`);
   const before = await sealed();
   const other = Buffer.alloc(32, 1);
-  const options = { publishSeconds: 0, verifySeconds: 1, auditTenant: 'default', dueAfterSeconds: 0 };
+  const options = { publishSeconds: 0, tokenSeconds: 1, auditTenant: 'default', dueAfterSeconds: 0 };
   await expect(rotateKeys(dataSource, { ...options, masterKey: other })).rejects.toThrow('MASTER_KEY=(secret)');
   await expect(endAllSessions(dataSource, other, 'default')).rejects.toThrow('MASTER_KEY=(secret)');
   await expect(changeMasterKey(dataSource, other, Buffer.alloc(32, 2))).rejects.toThrow('MASTER_KEY=(secret)');

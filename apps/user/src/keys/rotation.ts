@@ -13,8 +13,8 @@ export interface RotationOptions {
   readonly masterKey: Buffer;
   /** The next key must have been published for this long, so that every verifier knows it. */
   readonly publishSeconds: number;
-  /** For how long the previous key is published: until its last token has expired. */
-  readonly verifySeconds: number;
+  /** For how long a token that is signed now may live, by the settings; the previous key is published until the last has expired. */
+  readonly tokenSeconds: number;
   /** Whose administrators read of it. */
   readonly auditTenant: string;
   /** Only when the current key has been in use for this long. */
@@ -22,7 +22,7 @@ export interface RotationOptions {
 }
 
 /** A replica may go on signing with the previous key for as long as it takes to notice, and clocks differ. */
-export const VERIFY_SLACK_SECONDS = 600;
+const VERIFY_SLACK_SECONDS = 600;
 
 async function recordChange(manager: EntityManager, tenant: string, outcome: string): Promise<void> {
   await manager.query(`insert into audit_events (tenant, action, outcome) values ($1, 'keys.rotate', $2)`, [
@@ -53,8 +53,10 @@ export async function rotateKeys(dataSource: DataSource, options: RotationOption
     const waitSeconds = Math.ceil(options.publishSeconds - next.seconds);
     if (waitSeconds > 0) return { kind: 'too-early', waitSeconds };
     await manager.query(
-      `update signing_keys set state = 'previous', verify_until = clock_timestamp() + $2 * interval '1 second' where kid = $1`,
-      [current.kid, options.verifySeconds],
+      `update signing_keys set state = 'previous', verify_until = $3 * interval '1 second' + greatest(
+         (select max(tokens_until) from sessions), clock_timestamp() + $2 * interval '1 second')
+       where kid = $1`,
+      [current.kid, options.tokenSeconds, VERIFY_SLACK_SECONDS],
     );
     await manager.query(`update signing_keys set state = 'current', activated_at = clock_timestamp() where kid = $1`, [
       next.kid,

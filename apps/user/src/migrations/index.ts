@@ -1,6 +1,12 @@
 import { AccountsAndSessions1764000000001 } from './1-accounts-and-sessions.js';
 import { GuestsAndAudit1764000000002 } from './2-guests-and-audit.js';
 import { RefreshRate1764000000003 } from './3-refresh-rate.js';
+import { TokenReach1764000000004 } from './4-token-reach.js';
 
 /** In the order in which they run. */
-export const migrations = [AccountsAndSessions1764000000001, GuestsAndAudit1764000000002, RefreshRate1764000000003];
+export const migrations = [
+  AccountsAndSessions1764000000001,
+  GuestsAndAudit1764000000002,
+  RefreshRate1764000000003,
+  TokenReach1764000000004,
+];

@@ -5,10 +5,29 @@ import pg from 'pg';
 import { Subject } from 'rxjs';
 import { SETTINGS, type UserSettings } from '../settings.js';
 
-/** A session that has ended, by the database's clock in milliseconds since the epoch. */
+/** A session that has ended. Times are those of the database's clock, in milliseconds since the epoch. */
 export interface EndedSession {
   readonly sessionId: string;
   readonly revokedAtMs: number;
+  /** No access token of the session outlives this. */
+  readonly tokensUntilMs: number;
+}
+
+export interface EndedSessionRow {
+  /** Null: a row without a session. */
+  readonly id: string | null;
+  readonly revoked_ms: number;
+  readonly tokens_ms: number;
+}
+
+/** The columns of an {@link EndedSessionRow}, of table `sessions` as `s`. */
+export const endedColumns = `s.id, (extract(epoch from s.revoked_at) * 1000)::float8 as revoked_ms,
+  (extract(epoch from s.tokens_until) * 1000)::float8 as tokens_ms`;
+
+export function endedSessions(rows: readonly EndedSessionRow[]): EndedSession[] {
+  return rows.flatMap(({ id, revoked_ms: revokedAtMs, tokens_ms: tokensUntilMs }) =>
+    id === null ? [] : [{ sessionId: id, revokedAtMs, tokensUntilMs }],
+  );
 }
 
 /** Sessions that ended, possibly none, and the moment up to which all of them are known. */
@@ -86,24 +105,23 @@ export class RevocationFeed implements OnModuleInit, OnModuleDestroy {
   }
 
   private notified(payload: string | undefined): void {
-    const [sessionId, revokedAt] = payload?.split(' ') ?? [];
-    if (sessionId === undefined || revokedAt === undefined) return;
-    this.send([{ sessionId, revokedAtMs: Number(revokedAt) }]);
+    const [sessionId, revokedAt, tokensUntil] = payload?.split(' ') ?? [];
+    if (sessionId === undefined || revokedAt === undefined || tokensUntil === undefined) return;
+    this.send([{ sessionId, revokedAtMs: Number(revokedAt), tokensUntilMs: Number(tokensUntil) }]);
   }
 
   private async beat(): Promise<void> {
     const { client } = this;
     if (!client || this.stopped) return;
     try {
-      const { rows } = await client.query<{ now_ms: number; id: string | null; revoked_ms: number | null }>(
-        `select (extract(epoch from clock.now) * 1000)::float8 as now_ms, s.id,
-           (extract(epoch from s.revoked_at) * 1000)::float8 as revoked_ms
+      const { rows } = await client.query<EndedSessionRow & { now_ms: number }>(
+        `select (extract(epoch from clock.now) * 1000)::float8 as now_ms, ${endedColumns}
          from (select clock_timestamp() as now) clock
          left join sessions s on s.revoked_at > to_timestamp($1::float8 / 1000)`,
         [this.asOfMs === 0 ? Date.now() : this.asOfMs - COMMIT_LAG_MS],
       );
       this.asOfMs = rows[0]?.now_ms ?? this.asOfMs;
-      this.send(rows.flatMap(({ id, revoked_ms }) => (id ? [{ sessionId: id, revokedAtMs: revoked_ms ?? 0 }] : [])));
+      this.send(endedSessions(rows));
       this.forget();
       if (!this.stopped) this.timer = setTimeout(() => void this.beat(), BEAT_MS).unref();
     } catch (error) {

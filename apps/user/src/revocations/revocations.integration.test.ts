@@ -1,7 +1,7 @@
 import type { userV1 } from '@sluice/contract';
 import { createVerifier, RevocationList } from '@sluice/identity';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { failure, signIn, UserSystem } from '../replicas.fixture.js';
+import { failure, type Replica, signIn, UserSystem } from '../replicas.fixture.js';
 
 let system: UserSystem;
 const gateway = { subject: 'gateway', roles: 'gateway' };
@@ -12,8 +12,8 @@ beforeAll(async () => {
 afterAll(() => system?.stop());
 
 /** What a gateway does with the stream. */
-function follow(replica: number, list = new RevocationList()) {
-  const stream = system.replica(replica).watch('RevocationService/WatchRevocations', { cursor: list.cursor }, gateway);
+function follow(replica: Replica, list = new RevocationList()) {
+  const stream = replica.watch('RevocationService/WatchRevocations', { cursor: list.cursor }, gateway);
   stream.on('data', ({ revocations, cursor }: userV1.RevocationBatch) => {
     const entries = revocations.map(({ session_id, until_ms }) => ({
       sessionId: session_id,
@@ -30,7 +30,7 @@ const revoked = (list: RevocationList, sessionId: string) =>
   vi.waitFor(() => expect(list.isRevoked(sessionId, Date.now())).toBe(true), { timeout: 5000, interval: 5 });
 
 test('each logout at one replica reaches the watchers of another', async () => {
-  const { list, stop } = follow(1);
+  const { list, stop } = follow(system.replica(1));
   await current(list);
   for (let round = 0; round < 30; round++) {
     const { tokens, identity } = await signIn(system.first);
@@ -41,7 +41,7 @@ test('each logout at one replica reaches the watchers of another', async () => {
 });
 
 test('a verifier with the list refuses the token of a stolen session', async () => {
-  const { list, stop } = follow(0);
+  const { list, stop } = follow(system.replica(0));
   const verifier = createVerifier({
     issuer: 'http://localhost:8083',
     audience: 'sluice',
@@ -63,22 +63,22 @@ test('a verifier with the list refuses the token of a stolen session', async () 
 });
 
 test('who was away catches up: from its cursor, or with everything that still matters', async () => {
-  const { list, stop } = follow(0);
+  const { list, stop } = follow(system.replica(0));
   await current(list);
   stop();
   const { tokens, identity } = await signIn(system.first);
   await system.first.call('UserService/Logout', {}, identity);
-  const again = follow(1, list);
+  const again = follow(system.replica(1), list);
   await revoked(list, tokens.session_id);
   again.stop();
-  const fresh = follow(1);
+  const fresh = follow(system.replica(1));
   await revoked(fresh.list, tokens.session_id);
   fresh.stop();
 });
 
 test('a revocation outlives every token of its session', async () => {
   const { tokens, identity } = await signIn(system.first);
-  const { list, stop } = follow(0);
+  const { list, stop } = follow(system.replica(0));
   await system.first.call('UserService/Logout', {}, identity);
   await revoked(list, tokens.session_id);
   expect(list.isRevoked(tokens.session_id, Date.now() + 900_000)).toBe(true);
@@ -86,8 +86,55 @@ test('a revocation outlives every token of its session', async () => {
   stop();
 });
 
+/** As if the session had been revoked, and everything read from the feeds, a while ago. */
+const longAgo = (sessionId: string) =>
+  system.sql(`update sessions set revoked_at = revoked_at - interval '10 minutes' where id = $1`, [sessionId]);
+
+test('tokens from before the lifetime was lowered stay revoked, also for a gateway that starts later', async () => {
+  const { tokens, identity } = await signIn(system.first);
+  await system.first.call('UserService/Logout', {}, identity);
+  await longAgo(tokens.session_id);
+  const lowered = await UserSystem.join(system, { ACCESS_TOKEN_SECONDS: '5', PRUNE_SECONDS: '1' });
+  await vi.waitFor(
+    async () => {
+      const metrics = await (await fetch(`http://127.0.0.1:${lowered.adminPort}/metrics`)).text();
+      expect(metrics).toMatch(/pruned\w*\{[^}]*table="sessions"/);
+    },
+    { timeout: 10_000 },
+  );
+  const { list, stop } = follow(lowered);
+  await revoked(list, tokens.session_id);
+  expect(list.isRevoked(tokens.session_id, Date.now() + 850_000)).toBe(true);
+  stop();
+  await lowered.stop();
+});
+
+test('a session with tokens that live longer than those of the replica that ends it', async () => {
+  const raised = await UserSystem.join(system, { ACCESS_TOKEN_SECONDS: '86400' });
+  const { tokens, identity } = await signIn(raised);
+  await raised.stop();
+  const { list, stop } = follow(system.replica(1));
+  await current(list);
+  await system.first.call('UserService/Logout', {}, identity);
+  await revoked(list, tokens.session_id);
+  expect(list.isRevoked(tokens.session_id, Date.now() + 86_400_000)).toBe(true);
+  stop();
+});
+
+test('a repeated refresh makes no token that outlives what the rotation wrote down', async () => {
+  const short = await UserSystem.join(system, { ACCESS_TOKEN_SECONDS: '30' });
+  const { tokens } = await signIn(short);
+  const refresh = (replica: Replica) =>
+    replica.call<userV1.TokenResponse>('UserService/Refresh', { refresh_token: tokens.refresh_token });
+  const [rotated, repeated] = [await refresh(short), await refresh(system.first)];
+  expect(repeated.refresh_token).toBe(rotated.refresh_token);
+  expect(repeated.expires_in).toBeLessThanOrEqual(30 + 10 + 1);
+  expect((await refresh(short)).expires_in).toBeLessThanOrEqual(30);
+  await short.stop();
+});
+
 test('a broken database connection is mended and nothing is missed', async () => {
-  const { list, stop } = follow(0);
+  const { list, stop } = follow(system.replica(0));
   await current(list);
   await system.sql(
     `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sluice-user-revocations'`,

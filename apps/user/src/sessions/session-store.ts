@@ -6,6 +6,8 @@ export interface SessionOwner {
   readonly session_id: string;
   readonly generation: number;
   readonly absolute_until: Date;
+  /** How long an access token that is signed now may live: revocations and keys are kept no longer than that. */
+  readonly tokens_left_seconds: number;
   readonly user_id: string;
   readonly tenant: string;
   readonly roles: string[];
@@ -21,20 +23,22 @@ export interface SessionStanding extends SessionOwner {
   readonly rotation_wait_ms: number;
 }
 
-/** How rotations of one session are bounded, and how long it lives without one. */
+/** How rotations of one session are bounded, and how long it and its access tokens live without one. */
 export interface RotationBounds {
   readonly idleSeconds: number;
+  readonly tokenSeconds: number;
   readonly perMinute: number;
 }
 
-const owner = `s.id as session_id, s.generation, s.absolute_until, s.user_id, s.tenant, u.roles, u.guest`;
+const owner = `s.id as session_id, s.generation, s.absolute_until, s.user_id, s.tenant, u.roles, u.guest,
+  extract(epoch from s.tokens_until - clock_timestamp())::float8 as tokens_left_seconds`;
 const later = (parameter: string) => `clock_timestamp() + ${parameter} * interval '1 second'`;
 
 const insertSession = statement<SessionOwner>(
   'session-insert',
   `with s as (
-     insert into sessions (id, tenant, user_id, device, address, idle_until, absolute_until)
-     select $1, u.tenant, u.id, $3, $4, least(${later('$5')}, ${later('$6')}), ${later('$6')}
+     insert into sessions (id, tenant, user_id, device, address, idle_until, absolute_until, tokens_until)
+     select $1, u.tenant, u.id, $3, $4, least(${later('$5')}, ${later('$6')}), ${later('$6')}, ${later('$7')}
      from users u where u.id = $2 and u.locked_at is null
      returning *
    ) select ${owner} from s join users u on u.id = s.user_id`,
@@ -49,7 +53,8 @@ const rotateSession = statement<SessionOwner>(
   'session-rotate',
   `update sessions s
    set generation = s.generation + 1, rotated_at = clock_timestamp(), idle_until = least(${later('$3')}, s.absolute_until),
-     refresh_due = greatest(s.refresh_due, clock_timestamp()) + ${pace('$4::int')}
+     refresh_due = greatest(s.refresh_due, clock_timestamp()) + ${pace('$4::int')},
+     tokens_until = greatest(s.tokens_until, ${later('$5')})
    from users u
    where s.id = $1 and s.generation = $2 and s.revoked_at is null and s.idle_until > clock_timestamp()
      and s.refresh_due <= clock_timestamp() + ${burst('$4::int')}
@@ -75,7 +80,8 @@ const revokeOne = statement<{ id: string }>(
 const revokeAll = statement<{ id: string }>(
   'session-revoke-all',
   `update sessions set revoked_at = clock_timestamp(), revoked_because = $3
-   where user_id = $1 and tenant = $2 and revoked_at is null and idle_until > clock_timestamp() returning id`,
+   where user_id = $1 and tenant = $2 and revoked_at is null and greatest(idle_until, tokens_until) > clock_timestamp()
+   returning id`,
 );
 
 /** Why a session was ended by force; kept in its row. */
@@ -124,6 +130,8 @@ export interface NewSession {
 export interface SessionSeconds {
   readonly idle: number;
   readonly absolute: number;
+  /** Of its access tokens. */
+  readonly token: number;
 }
 
 const newSessionValues = (session: NewSession, seconds: SessionSeconds) => [
@@ -133,6 +141,7 @@ const newSessionValues = (session: NewSession, seconds: SessionSeconds) => [
   session.address,
   seconds.idle,
   seconds.absolute,
+  seconds.token,
 ];
 
 /** The statements of table `sessions`, one call each. */
@@ -155,7 +164,7 @@ export const sessionStore = {
 
   /** @returns undefined when the session is not alive, or not in this generation, or rotates too often */
   async rotate(dataSource: DataSource, call: Caller, id: string, generation: number, bounds: RotationBounds) {
-    const values = [id, generation, bounds.idleSeconds, bounds.perMinute];
+    const values = [id, generation, bounds.idleSeconds, bounds.perMinute, bounds.tokenSeconds];
     const [row] = await execute(dataSource, call, rotateSession, values);
     return row;
   },

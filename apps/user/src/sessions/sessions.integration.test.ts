@@ -136,6 +136,17 @@ describe('logout', () => {
     expect(await refusal(second.refresh_token)).toBe('INVALID_GRANT');
     await expect(refresh(other.tokens.refresh_token)).resolves.toBeDefined();
   });
+
+  test('everywhere ends a session, too, that was idle for too long but has an access token that lives', async () => {
+    const { email, password, identity, tokens } = await signIn(system.first);
+    await system.sql(`update sessions set idle_until = now() - interval '1 s' where id = $1`, [tokens.session_id]);
+    await system.first.call<userV1.TokenResponse>('UserService/Login', { email, password });
+    await system.first.call('UserService/Logout', { everywhere: true }, identity);
+    const rows = await system.sql(`select 1 from sessions where id = $1 and revoked_at is not null`, [
+      tokens.session_id,
+    ]);
+    expect(rows).toHaveLength(1);
+  });
 });
 
 describe('own sessions', () => {

@@ -7,7 +7,7 @@ import { DataSource, type EntityManager } from 'typeorm';
 import { AuditLog } from '../audit/audit-log.js';
 import { Keys } from '../keys/keys.js';
 import { UserMetrics } from '../metrics.js';
-import { SETTINGS, type UserSettings } from '../settings.js';
+import { SETTINGS, tokenReachSeconds, type UserSettings } from '../settings.js';
 import { TokenIssuer } from '../tokens/token-issuer.js';
 import { parseRefreshToken } from './refresh-token.js';
 import { type NewSession, type SessionRow, sessionStore, type SessionStanding } from './session-store.js';
@@ -55,7 +55,7 @@ export class Sessions {
     if (!token) throw this.refused('refused', 'The refresh token is not one of this service.');
     const { sessionId, generation } = token;
     const { SESSION_IDLE_SECONDS: idleSeconds, REFRESH_PER_MINUTE: perMinute } = this.settings;
-    const bounds = { idleSeconds, perMinute };
+    const bounds = { idleSeconds, perMinute, tokenSeconds: tokenReachSeconds(this.settings) };
     const rotated = await sessionStore.rotate(this.dataSource, call, sessionId, generation, bounds);
     if (rotated) {
       this.metrics.refreshes.inc({ outcome: 'rotated' });
@@ -116,7 +116,8 @@ export class Sessions {
   }
 
   private get seconds() {
-    return { idle: this.settings.SESSION_IDLE_SECONDS, absolute: this.settings.SESSION_ABSOLUTE_SECONDS };
+    const { SESSION_IDLE_SECONDS: idle, SESSION_ABSOLUTE_SECONDS: absolute } = this.settings;
+    return { idle, absolute, token: tokenReachSeconds(this.settings) };
   }
 
   private newSession(call: Call, userId: string, device: string): NewSession {

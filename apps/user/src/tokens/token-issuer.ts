@@ -29,7 +29,8 @@ export class TokenIssuer {
       scope: '',
       ...(owner.guest && { guest: true }),
     };
-    const lifetime = this.settings.ACCESS_TOKEN_SECONDS;
+    const left = Math.max(0, Math.floor(owner.tokens_left_seconds));
+    const lifetime = Math.min(this.settings.ACCESS_TOKEN_SECONDS, left);
     const access = signAccessToken(this.keys.current.current, claims, lifetime, owner.absolute_until.getTime());
     return {
       access_token: access.text,
