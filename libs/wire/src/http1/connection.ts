@@ -7,7 +7,7 @@ import { Timer } from '../timers/wheel.js';
 import { Http1Fault, malformed } from './fault.js';
 import type { Http1Handler, Http1ServerCounters, Http1ServerSettings } from './http1-options.js';
 import { CR, LF } from './octets.js';
-import { HeadReader } from './head-reader.js';
+import { HeadReader, type RequestHead } from './head-reader.js';
 import { Http1Request } from './request.js';
 import { dateField, fieldLines, responseHead } from './response-head.js';
 
@@ -82,6 +82,11 @@ export class Http1Connection extends Timer {
 
   get draining(): boolean {
     return this.owner.draining;
+  }
+
+  /** Octets that have arrived and were not taken yet. */
+  get octetsHere(): number {
+    return this.input.length - this.at;
   }
 
   /** No request is being answered and none has begun to arrive. */
@@ -167,6 +172,11 @@ export class Http1Connection extends Timer {
       this.at += 2;
     }
     const from = this.at;
+    const repeated = this.heads.repeated(input, from);
+    if (repeated !== undefined) {
+      this.onHead(repeated);
+      return true;
+    }
     const end = input.indexOf(HEAD_END, Math.max(from, this.searched - HEAD_END.length + 1), 'latin1');
     const octets = (end === -1 ? input.length : end) - from;
     if (octets > owner.settings.maxHeadBytes) {
@@ -178,15 +188,20 @@ export class Http1Connection extends Timer {
       this.searched = input.length;
       return false;
     }
-    const head = this.heads.read(input, from, end + LINE_END.length);
-    this.at = end + HEAD_END.length;
+    this.onHead(this.heads.read(input, from, end + HEAD_END.length));
+    return true;
+  }
+
+  /** A head was read from where the input is. */
+  private onHead(head: RequestHead): void {
+    const { owner } = this;
+    this.at += this.heads.length;
     this.searched = this.emptyLines = 0;
     owner.counters.requests++;
     this.served = true;
     const request = new Http1Request(this, head);
     this.request = request;
     owner.handler.onRequest(request);
-    return true;
   }
 
   private onEnd(): void {

@@ -10,59 +10,83 @@ export interface RequestHead {
   readonly section: HeadFields;
 }
 
-/** Fields up to this size are remembered. */
-const REMEMBERED_OCTETS_MAX = 2048;
+/** A request line up to this size is remembered, and so are fields up to that. */
+const LINE_OCTETS_MAX = 512;
+const FIELDS_OCTETS_MAX = 2048;
 const LINE_END_OCTETS = 2;
 
 /**
- * Reads the heads of one connection. A client says nearly the same in every request, so the last fields are kept with what
- * they mean, and fields that are the same octet by octet are not read again.
+ * Reads the heads of one connection. A client says nearly the same in every request, so the last head is kept with what it
+ * means: one that is the same octet by octet is not even searched for its end, and fields that are the same are not read again.
  */
 export class HeadReader {
-  /** Large enough for the last fields, whose end is `length`; used again for others. */
+  /** The last head from `start` to `end`: its line up to LINE_OCTETS_MAX, then its fields and the line end after them. */
   private octets: Buffer | undefined;
-  private length = 0;
-  private minorVersion = 1;
-  private section: HeadFields | undefined;
+  private start = 0;
+  private end = 0;
+  private last: RequestHead | undefined;
+  /** Octets of the head that was read last, with the line end after it. */
+  length = 0;
+
+  /** The head that stands at `from` when it is the last one once more. */
+  repeated(bytes: Buffer, from: number): RequestHead | undefined {
+    const { last, start, end } = this;
+    const to = from + end - start;
+    if (last === undefined || to > bytes.length) return undefined;
+    if (this.octets!.compare(bytes, from, to, start, end) !== 0) return undefined;
+    this.length = end - start;
+    return last;
+  }
 
   /**
    * @param start of the request line
-   * @param end after the line end of the last line
+   * @param end after the empty line at the end
    * @throws Http1Fault
    */
   read(bytes: Buffer, start: number, end: number): RequestHead {
+    this.length = end - start;
     const lineEnd = bytes.indexOf(LINE_END, start);
     const line = parseRequestLine(bytes.toString('latin1', start, lineEnd));
-    return { line, section: this.readFields(bytes, lineEnd + LINE_END_OCTETS, end, line.minorVersion) };
+    const from = lineEnd + LINE_END_OCTETS;
+    const { last } = this;
+    const same =
+      last !== undefined &&
+      line.minorVersion === last.line.minorVersion &&
+      this.end - LINE_OCTETS_MAX === end - from &&
+      this.octets!.compare(bytes, from, end, LINE_OCTETS_MAX, this.end) === 0;
+    const head = { line, section: same ? last.section : readFields(bytes, from, end, line.minorVersion) };
+    this.remember(bytes, start, from, same ? from : end, head);
+    return head;
   }
 
   /** Lets go of what was remembered: an idle connection holds nothing. */
   forget(): void {
-    this.octets = this.section = undefined;
+    this.octets = this.last = undefined;
   }
 
-  private readFields(bytes: Buffer, start: number, end: number, minorVersion: 0 | 1): HeadFields {
-    const { octets, section } = this;
-    const length = end - start;
-    if (
-      section !== undefined &&
-      length === this.length &&
-      minorVersion === this.minorVersion &&
-      octets!.compare(bytes, start, end, 0, length) === 0
-    ) {
-      return section;
+  /** Fields that are remembered already are not copied again: `end` is their start. */
+  private remember(bytes: Buffer, start: number, fields: number, end: number, head: RequestHead): void {
+    const line = fields - start;
+    const length = end - fields;
+    if (line > LINE_OCTETS_MAX || length > FIELDS_OCTETS_MAX) {
+      this.last = undefined;
+      return;
     }
-    const fields: Fields = parseFields(bytes.toString('latin1', start, end));
-    const read = { fields, meaning: undefined, ...framing(fields, minorVersion) };
-    if (length <= REMEMBERED_OCTETS_MAX) {
-      if (octets === undefined || octets.length < length) this.octets = Buffer.allocUnsafeSlow(roundUp(length));
-      bytes.copy(this.octets!, 0, start, end);
-      this.length = length;
-      this.minorVersion = minorVersion;
-      this.section = read;
+    if (length > 0) {
+      if (this.octets === undefined || this.octets.length < LINE_OCTETS_MAX + length) {
+        this.octets = Buffer.allocUnsafeSlow(roundUp(LINE_OCTETS_MAX + length));
+      }
+      this.end = LINE_OCTETS_MAX + length;
     }
-    return read;
+    this.start = LINE_OCTETS_MAX - line;
+    bytes.copy(this.octets!, this.start, start, end);
+    this.last = head;
   }
+}
+
+function readFields(bytes: Buffer, start: number, end: number, minorVersion: 0 | 1): HeadFields {
+  const fields: Fields = parseFields(bytes.toString('latin1', start, end - LINE_END_OCTETS));
+  return { fields, meaning: undefined, ...framing(fields, minorVersion) };
 }
 
 /** Fields that differ from request to request differ little in size. */
