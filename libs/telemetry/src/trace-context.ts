@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { randomFillSync } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 
 /** A position in a distributed trace (W3C Trace Context, https://www.w3.org/TR/trace-context/). */
 export interface TraceContext {
@@ -36,21 +36,27 @@ export function formatTraceparent({ traceId, spanId, sampled }: TraceContext): s
   return `00-${traceId}-${spanId}-${sampled ? '01' : '00'}`;
 }
 
-/** Random bytes are drawn for many identifiers at once: one draw each costs more than everything else here. */
-const pool = Buffer.alloc(24 * 1024);
-let drawn = pool.length;
+/** Random digits are drawn for many identifiers at once: one draw each costs more than everything else here. */
+const POOL_BYTES = 8 * 1024;
+let digits = '';
+let used = 0;
 
 /** Begins a trace, or a new span in the trace of `parent`. */
 export function newTraceContext(parent?: TraceContext): TraceContext {
-  if (drawn + 24 > pool.length) {
-    randomFillSync(pool);
-    drawn = 0;
-  }
-  const hex = pool.toString('hex', drawn, drawn + 24);
-  drawn += 24;
   return parent
-    ? { traceId: parent.traceId, spanId: hex.slice(32), sampled: parent.sampled }
-    : { traceId: hex.slice(0, 32), spanId: hex.slice(32), sampled: false };
+    ? { traceId: parent.traceId, spanId: draw(16), sampled: parent.sampled }
+    : { traceId: draw(32), spanId: draw(16), sampled: false };
+}
+
+/** So many random hexadecimal digits. */
+function draw(count: number): string {
+  if (used + count > digits.length) {
+    digits = randomBytes(POOL_BYTES).toString('hex');
+    used = 0;
+  }
+  const from = used;
+  used += count;
+  return digits.slice(from, used);
 }
 
 const current = new AsyncLocalStorage<TraceContext>();
