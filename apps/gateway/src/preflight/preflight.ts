@@ -3,6 +3,7 @@ import type { Field, FieldSection } from '@sluice/wire';
 import { parseTraceparent, type TraceContext } from '@sluice/telemetry';
 import { clientAddress, type TrustedProxies } from './address.js';
 import { absent, type Authorization, duplicate, parseAuthorization } from './authorization.js';
+import type { Routed } from '../route/route.js';
 import type { PreparedCall } from '../upstream/metadata.js';
 import { parseGrpcTimeout, parseRequestTimeout } from './request-timeout.js';
 
@@ -42,6 +43,8 @@ export interface RequestHead {
   readonly trace: TraceContext | undefined;
   /** What was made ready for the next request that says the same, and is routed the same way. */
   prepared?: PreparedCall | 'once';
+  /** Where the last request with this head led. */
+  routed?: Routed;
   /** Fields that may go on to an upstream, names in lower case; which of them do is the upstream's configuration. */
   readonly passable: readonly Field[];
 }

@@ -1,5 +1,5 @@
 import { Problem } from '@sluice/problem';
-import type { Binding, MethodInfo } from '@sluice/transcode';
+import type { Binding, MethodInfo, RouteMatch, RouteTable } from '@sluice/transcode';
 import type { MethodHandle } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import type { LocalMethod } from '../local/local.js';
@@ -48,7 +48,30 @@ export function route(exchange: Exchange): void {
   if (transport.method === 'OPTIONS' && form !== 'rest') throw new Problem('METHOD_NOT_ALLOWED');
 }
 
+/** A request that was routed, and what its path led to. */
+export interface Routed {
+  readonly routes: RouteTable<Route>;
+  readonly method: string;
+  readonly target: string;
+  readonly route: Route;
+  readonly variables: readonly string[];
+}
+
 function restRoute(exchange: Exchange): Route {
+  const { head, runtime, transport } = exchange;
+  const { routes } = runtime;
+  const { method, target } = transport;
+  let { routed } = head;
+  // A client that repeats a head octet by octet mostly means the same path, too.
+  if (routed === undefined || routed.target !== target || routed.method !== method || routed.routes !== routes) {
+    const { payload: route, variables } = foundRoute(exchange);
+    head.routed = routed = { routes, method, target, route, variables };
+  }
+  exchange.variables = routed.variables;
+  return routed.route;
+}
+
+function foundRoute(exchange: Exchange): RouteMatch<Route> & { kind: 'found' } {
   const { runtime, transport } = exchange;
   const found = runtime.routes.match(transport.method, exchange.path);
   const match =
@@ -57,8 +80,7 @@ function restRoute(exchange: Exchange): Route {
       : found;
   switch (match.kind) {
     case 'found':
-      exchange.variables = match.variables;
-      return match.payload;
+      return match;
     case 'method_not_allowed': {
       throwFaultFirst(exchange);
       const allow = match.allow.join(', ');
