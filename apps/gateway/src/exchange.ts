@@ -33,6 +33,8 @@ export interface Transport {
   readonly peerAddress: string;
   /** False when the request certainly has no body. */
   readonly hasBody: boolean;
+  /** All of the body has arrived: `readBody` hands it over in one piece, and `onEnd` follows before those octets are taken back. */
+  readonly bodyHere: boolean;
 
   /** Starts the flow of the body; called at most once. Nothing of the body is read before. */
   readBody(sink: BodySink): void;

@@ -11,6 +11,8 @@ export class Http2Transport implements Transport, RequestEvents {
   readonly section: FieldSection;
   readonly peerAddress: string;
   readonly hasBody: boolean;
+  /** A body comes frame by frame. */
+  readonly bodyHere = false;
   events: TransportEvents | undefined;
   private sink: BodySink | undefined;
 

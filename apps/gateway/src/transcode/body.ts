@@ -33,7 +33,8 @@ export class BodyTime extends Timer {
     protected readonly taker: Pick<BodyTaker, 'onBodyFault'>,
   ) {
     super();
-    const { deadline, runtime } = exchange;
+    const { deadline, runtime, transport } = exchange;
+    if (transport.bodyHere) return;
     exchange.bodyTime = this;
     this.setTimer(Math.min(deadline - Date.now(), runtime.config.timeouts.request));
   }
@@ -51,16 +52,23 @@ class WholeBody extends BodyTime implements BodySink {
   /** What has arrived: `body[0, size)`. */
   private body: Buffer | undefined;
   private size = 0;
+  /** It comes in one piece and is used at once: it need not be copied. */
+  private readonly whole: boolean;
 
   constructor(
     exchange: Exchange,
     protected override readonly taker: BodyTaker,
   ) {
     super(exchange, taker);
+    this.whole = exchange.transport.bodyHere && exchange.head.contentEncoding === undefined;
   }
 
   onData(chunk: Buffer): void {
     if (this.exchange.finished) return;
+    if (this.whole) {
+      this.body = chunk;
+      return;
+    }
     const from = this.size;
     this.size += chunk.length;
     const most = this.exchange.runtime.config.sizes.body;
@@ -87,6 +95,7 @@ class WholeBody extends BodyTime implements BodySink {
   onEnd(): void {
     const { exchange, taker } = this;
     if (exchange.finished) return;
+    if (this.whole) return taker.onBody(this.body);
     this.clearTimer();
     const body = this.body === undefined ? NOTHING : this.body.subarray(0, this.size);
     const coding = exchange.head.contentEncoding?.toLowerCase();

@@ -61,6 +61,12 @@ export class Http1Request {
     if (this.hasBody) this.body = new BodyDecoder(section.bodyLength);
   }
 
+  /** All of the body has arrived: `readBody` hands it over in one piece, and `onEnd` follows before those octets are taken back. */
+  get bodyHere(): boolean {
+    const { bodyLength } = this.head;
+    return bodyLength > 0 && this.connection.octetsHere >= bodyLength;
+  }
+
   /** Octets of the body can be taken now. */
   get reading(): boolean {
     return this.sink !== undefined && !this.paused && this.body !== undefined;
