@@ -1,8 +1,9 @@
+import { performance } from 'node:perf_hooks';
 import type { Caller } from '@sluice/identity';
 import type { Ask } from '@sluice/limit';
 import type { Problem } from '@sluice/problem';
 import type { TraceContext } from '@sluice/telemetry';
-import type { Fields, FieldSection, Timer } from '@sluice/wire';
+import type { Fields, FieldSection, FixedFields, Timer } from '@sluice/wire';
 import type { RequestHead } from './preflight/preflight.js';
 import type { Route } from './route/route.js';
 import type { Runtime } from './runtime.js';
@@ -41,8 +42,9 @@ export interface Transport {
   pauseBody(): void;
   resumeBody(): void;
 
-  respond(status: number, fields: Fields, body: Uint8Array | undefined): void;
-  begin(status: number, fields: Fields): void;
+  /** `fixed` stands before `fields`. */
+  respond(status: number, fields: Fields, body: Uint8Array | undefined, fixed: FixedFields): void;
+  begin(status: number, fields: Fields, fixed: FixedFields): void;
   /** False: the client reads more slowly than we write; `onDrain` follows. */
   write(chunk: Uint8Array): boolean;
   end(trailers?: Fields): void;

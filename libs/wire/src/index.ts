@@ -1,4 +1,5 @@
 export type { Field, Fields, FieldSection } from './fields.js';
+export { FixedFields } from './fixed-fields.js';
 export type {
   Call,
   CallEvents,
@@ -20,10 +21,9 @@ export { Timer } from './timers/wheel.js';
 export { PREFACE } from './http2/frames.js';
 export { Http2Server } from './server/server.js';
 export type { Http2ServerCounters, Http2ServerOptions } from './server/server-options.js';
-export { encodeFields, type EncodedFields, type RequestEvents, type ServerStream } from './server/server-stream.js';
+export type { RequestEvents, ServerStream } from './server/server-stream.js';
 export { joinCookies } from './server/request-rules.js';
 export { GrpcServerCall, type GrpcServerEvents, type GrpcServerOptions } from './server/grpc-server-call.js';
-export { fixedFields } from './http1/response-head.js';
 export { Http1Server } from './http1/server.js';
 export type { Http1Fault } from './http1/fault.js';
 export type { Http1Handler } from './http1/http1-options.js';

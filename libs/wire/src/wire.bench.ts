@@ -16,7 +16,7 @@ import {
   type sendUnaryData,
   type ServerUnaryCall,
 } from '@grpc/grpc-js';
-import { Channel, encodeFields, GrpcServerCall, Http2Server, type CallEvents, type Outcome } from '@sluice/wire';
+import { Channel, FixedFields, GrpcServerCall, Http2Server, type CallEvents, type Outcome } from '@sluice/wire';
 
 const ECHO = '/bench.Bench/Echo';
 const FIXED = '/bench.Bench/Fixed';
@@ -101,7 +101,7 @@ function grpcJsClient(port: number): Contestant {
 
 const servers: Record<string, () => Promise<number>> = {
   async 'sluice wire'() {
-    const fixed = encodeFields([['content-type', 'application/grpc']]);
+    const fixed = new FixedFields([['content-type', 'application/grpc']]);
     const server = new Http2Server((stream) => {
       if (stream.path === FIXED) {
         stream.respond(200, [['grpc-status', '0']], true, fixed);

@@ -1,4 +1,4 @@
-import type { Fields, FieldSection, RequestEvents, ServerStream } from '@sluice/wire';
+import type { Fields, FieldSection, FixedFields, RequestEvents, ServerStream } from '@sluice/wire';
 import type { BodySink, Transport, TransportEvents } from '../exchange.js';
 
 /** One request and its answer on a stream of HTTP/2. */
@@ -46,17 +46,17 @@ export class Http2Transport implements Transport, RequestEvents {
     this.stream.resume();
   }
 
-  respond(status: number, fields: Fields, body: Uint8Array | undefined): void {
+  respond(status: number, fields: Fields, body: Uint8Array | undefined, fixed: FixedFields): void {
     const { stream } = this;
     if (stream.finished) return;
     const length = body?.byteLength ?? 0;
     const all: Fields = status === 204 || status === 304 ? fields : [...fields, ['content-length', String(length)]];
-    if (body === undefined || length === 0 || this.method === 'HEAD') return stream.respond(status, all, true);
-    stream.respondWith(status, all, body);
+    if (body === undefined || length === 0 || this.method === 'HEAD') return stream.respond(status, all, true, fixed);
+    stream.respondWith(status, all, body, fixed);
   }
 
-  begin(status: number, fields: Fields): void {
-    if (!this.stream.finished) this.stream.respond(status, fields, this.method === 'HEAD');
+  begin(status: number, fields: Fields, fixed: FixedFields): void {
+    if (!this.stream.finished) this.stream.respond(status, fields, this.method === 'HEAD', fixed);
   }
 
   write(chunk: Uint8Array): boolean {

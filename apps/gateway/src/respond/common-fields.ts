@@ -1,5 +1,23 @@
-import type { Field } from '@sluice/wire';
+import { type Field, type Fields, FixedFields } from '@sluice/wire';
 
 /** What every answer carries unless an upstream says otherwise: answers of an API belong in no shared cache. */
 export const nosniff: Field = ['x-content-type-options', 'nosniff'];
 export const noStore: Field = ['cache-control', 'no-store'];
+export const jsonType: Field = ['content-type', 'application/json'];
+
+const COMMON = new FixedFields([nosniff, noStore]);
+const CACHED = new FixedFields([nosniff]);
+const JSON_ALONE = new FixedFields([jsonType, nosniff, noStore]);
+
+/**
+ * Splits the fields of an answer.
+ *
+ * @param fields of this answer
+ * @param more of the exchange
+ * @returns those that many answers begin with, and its own
+ */
+export function withCommonFields(fields: Fields, more: Fields): { fixed: FixedFields; own: Fields } {
+  if (fields.length === 1 && fields[0] === jsonType) return { fixed: JSON_ALONE, own: more };
+  const fixed = fields.some(([name]) => name === 'cache-control') ? CACHED : COMMON;
+  return { fixed, own: more.length === 0 ? fields : [...fields, ...more] };
+}

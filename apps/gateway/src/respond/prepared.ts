@@ -1,5 +1,5 @@
 import type { Problem } from '@sluice/problem';
-import { type Fields, fixedFields } from '@sluice/wire';
+import { FixedFields } from '@sluice/wire';
 import type { GatewayConfig } from '../config/schema.js';
 import type { Exchange } from '../exchange.js';
 import { noStore, nosniff } from './common-fields.js';
@@ -8,7 +8,7 @@ import { problemFields, restProblem } from './rest-problem.js';
 /** The answer to a problem that refuses many calls: all of it but for the trace. */
 interface PreparedAnswer {
   readonly config: GatewayConfig;
-  readonly fields: Fields;
+  readonly fields: FixedFields;
   readonly body: Buffer;
   /** Where in the body the trace's id stands; -1: nowhere. */
   readonly traceAt: number;
@@ -39,7 +39,8 @@ export function respondPrepared(exchange: Exchange, problem: Problem): boolean {
   // A body of that size may be compressed, as the client says.
   if (body.length >= runtime.config.sizes.compress_above) return false;
   exchange.status = problem.status;
-  transport.respond(problem.status, fields, traceAt === -1 ? body : withTrace(body, traceAt, exchange.trace.traceId));
+  const own = traceAt === -1 ? body : withTrace(body, traceAt, exchange.trace.traceId);
+  transport.respond(problem.status, [], own, fields);
   exchange.finish();
   return true;
 }
@@ -58,7 +59,7 @@ function prepare(config: GatewayConfig, problem: Problem): PreparedAnswer {
   body.write(text);
   return {
     config,
-    fields: fixedFields([['content-type', contentType], ...problemFields(problem), nosniff, noStore]),
+    fields: new FixedFields([['content-type', contentType], ...problemFields(problem), nosniff, noStore]),
     body,
     traceAt: body.lastIndexOf(NO_TRACE),
   };

@@ -1,8 +1,8 @@
 import { Problem } from '@sluice/problem';
-import { type Field, messageMemory } from '@sluice/wire';
+import { type Field, type Fields, messageMemory } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { answerForm } from '../route/route.js';
-import { noStore, nosniff } from './common-fields.js';
+import { withCommonFields } from './common-fields.js';
 import { compressed } from './compression.js';
 import { grpcTrailers, trailerFrame } from './grpc-trailers.js';
 import { oauthError } from './oauth-error.js';
@@ -11,36 +11,28 @@ import { problemFields, restProblem } from './rest-problem.js';
 
 /** A whole answer. The body is the callee's from now on. */
 export function respond(exchange: Exchange, status: number, fields: Field[], body: Uint8Array | undefined): void {
-  const all = withCommonFields(exchange, fields);
-  const shrinking = compressed(exchange, all, body);
-  if (!shrinking) return send(exchange, status, all, body);
+  const shrinking = compressed(exchange, fields, body);
+  if (!shrinking) return send(exchange, status, fields, body);
   shrinking.then(
-    (smaller) => send(exchange, status, all, smaller),
+    (smaller) => send(exchange, status, fields, smaller),
     (error: unknown) => respondProblem(exchange, new Problem('INTERNAL', '', { cause: error })),
   );
 }
 
-function send(exchange: Exchange, status: number, fields: Field[], body: Uint8Array | undefined): void {
+function send(exchange: Exchange, status: number, fields: Fields, body: Uint8Array | undefined): void {
   if (exchange.finished) return;
+  const { fixed, own } = withCommonFields(fields, exchange.responseFields);
   exchange.status = status;
-  exchange.transport.respond(status, fields, body);
+  exchange.transport.respond(status, own, body, fixed);
   if (body !== undefined) messageMemory.give(body);
   exchange.finish();
 }
 
 /** The beginning of an answer that is sent piece by piece. */
-export function begin(exchange: Exchange, status: number, fields: Field[]): void {
+export function begin(exchange: Exchange, status: number, fields: Fields): void {
+  const { fixed, own } = withCommonFields(fields, exchange.responseFields);
   exchange.status = status;
-  exchange.transport.begin(status, withCommonFields(exchange, fields));
-}
-
-function withCommonFields(exchange: Exchange, fields: Field[]): Field[] {
-  let cached = false;
-  for (const field of fields) cached ||= field[0] === 'cache-control';
-  fields.push(nosniff);
-  for (const field of exchange.responseFields) fields.push(field);
-  if (!cached) fields.push(noStore);
-  return fields;
+  exchange.transport.begin(status, own, fixed);
 }
 
 /** The one place where a refusal or a failure becomes an answer. */

@@ -1,7 +1,8 @@
 import type { Caller } from '@sluice/identity';
-import { formatTraceparent, newTraceContext } from '@sluice/telemetry';
+import { formatTraceparent } from '@sluice/telemetry';
 import type { Call, CallEvents, CallOptions, Field, MethodHandle } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
+import { jsonType } from '../respond/common-fields.js';
 import type { Route, UpstreamPlace } from '../route/route.js';
 import type { Upstream } from './upstream.js';
 
@@ -62,7 +63,7 @@ export function startUnary(
 }
 
 function traceField(exchange: Exchange): Field {
-  return ['traceparent', formatTraceparent(newTraceContext(exchange.trace))];
+  return ['traceparent', formatTraceparent(exchange.trace)];
 }
 
 function repeatedMetadata(exchange: Exchange, upstream: Upstream, secret: string | undefined): Field[] {
@@ -145,11 +146,9 @@ const passed = new Set([
 
 /** The header fields of a REST answer: its type, and of the metadata the usual ones and those the configuration lists. */
 export function responseHeaders(contentType: string, metadata: readonly Field[], upstream: Upstream): Field[] {
-  const fields: Field[] = [contentType === JSON_TYPE[1] ? JSON_TYPE : ['content-type', contentType]];
+  const fields: Field[] = [contentType === jsonType[1] ? jsonType : ['content-type', contentType]];
   if (metadata.length === 0) return fields;
   const listed = upstream.config.response_headers;
   for (const field of metadata) if (passed.has(field[0]) || listed.includes(field[0])) fields.push(field);
   return fields;
 }
-
-const JSON_TYPE: Field = ['content-type', 'application/json'];

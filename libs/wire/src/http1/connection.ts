@@ -1,6 +1,7 @@
 /** The server's end of one connection of HTTP/1.1: requests one after the other, whatever the client sends ahead (RFC 9112 section 9). */
 import type { Socket } from 'node:net';
 import type { Fields } from '../fields.js';
+import { NO_FIXED_FIELDS } from '../fixed-fields.js';
 import { Outbox } from '../http2/outbox.js';
 import { readFrom } from '../sockets/read.js';
 import { Timer } from '../timers/wheel.js';
@@ -9,7 +10,7 @@ import type { Http1Handler, Http1ServerCounters, Http1ServerSettings } from './h
 import { CR, LF } from './octets.js';
 import { HeadReader, type RequestHead } from './head-reader.js';
 import { Http1Request } from './request.js';
-import { dateField, fieldLines, responseHead } from './response-head.js';
+import { After, ending, fieldLines, LENGTH_OCTETS_MAX, writeLength } from './response-head.js';
 
 /** The server, as a connection sees it. */
 export interface Http1ConnectionOwner {
@@ -226,15 +227,41 @@ export class Http1Connection extends Timer {
     if (begun || this.closed) return this.cut();
     const { fields, body } = owner.handler.answerFault(fault);
     const allow = fault.status === 405 ? 'allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n' : '';
-    const ending = `${allow}content-length: ${body.byteLength}\r\n${dateField()}connection: close\r\n\r\n`;
-    this.send(responseHead(fault.status, fields) + ending, body);
+    const head = NO_FIXED_FIELDS.http1Head(fault.status);
+    this.sendHead(head, fieldLines(fields) + allow, body.byteLength, After.CLOSES, body);
     this.linger();
   }
 
   // ---- sending ------------------------------------------------------------------------------------------------------
 
-  /** A head, and a body after it. */
-  send(head: string, body: Uint8Array | undefined): void {
+  /**
+   * The head of a response, and a body after it.
+   * @param lines of fields, after those of `head`
+   * @param length what `Content-Length` says; -1: the field is left out
+   */
+  sendHead(head: Uint8Array, lines: string, length: number, after: number, body: Uint8Array | undefined): void {
+    const { outbox } = this;
+    const small = body !== undefined && body.byteLength <= outbox.joinOctets;
+    const end = ending(after);
+    const room = head.length + lines.length + LENGTH_OCTETS_MAX + end.length;
+    const page = outbox.reserve(room + (small ? body.byteLength : 0));
+    let at = outbox.offset;
+    page.set(head, at);
+    at += head.length;
+    if (lines !== '') at += page.write(lines, at, 'latin1');
+    if (length >= 0) at = writeLength(page, at, length);
+    page.set(end, at);
+    at += end.length;
+    if (small) {
+      page.set(body, at);
+      at += body.byteLength;
+    }
+    outbox.wrote(at);
+    if (body !== undefined && !small) outbox.push(body);
+  }
+
+  /** Text, and a piece of a body after it. */
+  private send(head: string, body: Uint8Array | undefined): void {
     const { outbox } = this;
     const small = body !== undefined && body.byteLength <= outbox.joinOctets;
     const page = outbox.reserve(head.length + (small ? body.byteLength : 0));

@@ -1,8 +1,9 @@
 import type { Fields, FieldSection } from '../fields.js';
+import { NO_FIXED_FIELDS } from '../fixed-fields.js';
 import { BodyDecoder } from './body-decoder.js';
 import type { Http1Connection } from './connection.js';
 import type { HeadFields, RequestHead } from './head-reader.js';
-import { dateField, responseHead } from './response-head.js';
+import { After, fieldLines } from './response-head.js';
 
 /** Takes the body of a request. */
 export interface Http1BodySink {
@@ -122,26 +123,28 @@ export class Http1Request {
     return to;
   }
 
-  respond(status: number, fields: Fields, body: Uint8Array | undefined): void {
+  respond(status: number, fields: Fields, body: Uint8Array | undefined, fixed = NO_FIXED_FIELDS): void {
     if (this.state !== Response.NONE) return;
     const octets = body === undefined ? 0 : body.byteLength;
     const bodiless = status === 204 || status === 304;
-    const length = bodiless ? '' : `content-length: ${octets}\r\n`;
-    const head = responseHead(status, fields) + length + this.closing();
+    const head = fixed.http1Head(status);
+    const lines = fieldLines(fields);
     this.state = Response.ENDED;
-    this.connection.send(head, bodiless || this.method === 'HEAD' ? undefined : body);
+    const sent = bodiless || this.method === 'HEAD' ? undefined : body;
+    this.connection.sendHead(head, lines, bodiless ? -1 : octets, this.after(), sent);
     this.connection.responded(this);
   }
 
-  begin(status: number, fields: Fields): void {
+  begin(status: number, fields: Fields, fixed = NO_FIXED_FIELDS): void {
     if (this.state !== Response.NONE) return;
-    const head = responseHead(status, fields);
+    const head = fixed.http1Head(status);
+    const lines = fieldLines(fields);
     this.state = Response.BEGUN;
     this.chunked = this.minorVersion === 1 && this.method !== 'HEAD';
     // To HTTP/1.0 the end of the connection is the end of the body.
     if (!this.chunked && this.method !== 'HEAD') this.connection.lastResponse = true;
     const coding = this.minorVersion === 1 ? 'transfer-encoding: chunked\r\n' : '';
-    this.connection.send(head + coding + this.closing(), undefined);
+    this.connection.sendHead(head, lines + coding, -1, this.after(), undefined);
   }
 
   /** False: queued; wait for `onDrain`. */
@@ -171,11 +174,11 @@ export class Http1Request {
     this.events?.onGone();
   }
 
-  /** The fields that every response ends with; the connection ends after it when too much of a body stands before the next request. */
-  private closing(): string {
+  /** What becomes of the connection: it ends, too, when too much of a body stands before the next request. */
+  private after(): number {
     const { connection, head } = this;
     if (!head.persistent || this.rest > REST_OCTETS_MAX || connection.draining) connection.lastResponse = true;
-    if (connection.lastResponse) return `${dateField()}connection: close\r\n\r\n`;
-    return this.minorVersion === 0 ? `${dateField()}connection: keep-alive\r\n\r\n` : `${dateField()}\r\n`;
+    if (connection.lastResponse) return After.CLOSES;
+    return this.minorVersion === 0 ? After.PERSISTS_1_0 : After.PERSISTS;
   }
 }

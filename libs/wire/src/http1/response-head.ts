@@ -1,37 +1,15 @@
-/** The head of a response (RFC 9112 sections 4 and 5), as latin1 text. */
+/** The parts of a response's head (RFC 9112 sections 4 and 5). What frames the message is not for the caller to say. */
 import { STATUS_CODES } from 'node:http';
 import type { Fields } from '../fields.js';
 import { isFieldValue, isSendableName } from '../http2/field-rules.js';
+import { CR, LF } from './octets.js';
 
 /**
- * A status line and the fields given, without the empty line at their end. What frames the message is not for the caller to say.
+ * Field lines, as latin1 text.
  *
  * @throws TypeError for a field that would break the message, such as a value with a line end
  */
-export function responseHead(status: number, fields: Fields): string {
-  return (statusLines.get(status) ?? statusLine(status)) + fieldLines(fields);
-}
-
-/** Lists that do not change, as they are sent. */
-const fixed = new WeakMap<Fields, string>();
-
-/**
- * Fields that are sent again and again: checked and joined here, once.
- *
- * @throws TypeError as {@link responseHead} does
- */
-export function fixedFields(fields: Fields): Fields {
-  const frozen = Object.freeze(fields.map((field) => Object.freeze([...field] as const)));
-  fixed.set(frozen, joined(frozen));
-  return frozen;
-}
-
-/** @throws TypeError as {@link responseHead} does */
 export function fieldLines(fields: Fields): string {
-  return fixed.get(fields) ?? joined(fields);
-}
-
-function joined(fields: Fields): string {
   let lines = '';
   for (const [name, value] of fields) {
     if (!isSendableName(name)) throw new TypeError(`wire: ${JSON.stringify(name)} cannot be the name of a field`);
@@ -41,25 +19,63 @@ function joined(fields: Fields): string {
   return lines;
 }
 
-/** The `Date` field, which every response of a server with a clock has (RFC 9110 section 6.6.1). */
-export function dateField(): string {
-  const now = Date.now();
-  if (now >= dateUntil || now < dateUntil - SECOND_MS) {
-    dateUntil = now - (now % SECOND_MS) + SECOND_MS;
-    date = `date: ${new Date(now).toUTCString()}\r\n`;
+/** @throws TypeError when this is no status */
+export function statusLine(status: number): string {
+  if (!Number.isInteger(status) || status < 100 || status > 599) throw new TypeError(`wire: ${status} is not a status`);
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
+}
+
+/** What becomes of the connection after a response. */
+export const After = { PERSISTS: 0, PERSISTS_1_0: 1, CLOSES: 2 } as const;
+
+/**
+ * What every head ends with: the `Date` field, which a server with a clock sends (RFC 9110 section 6.6.1), what becomes of the
+ * connection, and the empty line.
+ */
+export function ending(after: number): Uint8Array {
+  if (endings === undefined) {
+    const now = Date.now();
+    const date = `date: ${new Date(now).toUTCString()}\r\n`;
+    endings = CONNECTION_LINES.map((line) => Buffer.from(`${date}${line}\r\n`, 'latin1'));
+    setTimeout(forget, SECOND_MS - (now % SECOND_MS)).unref();
   }
-  return date;
+  return endings[after]!;
 }
 
 const SECOND_MS = 1000;
-let date = '';
-let dateUntil = 0;
+/** By {@link After}. */
+const CONNECTION_LINES = ['', 'connection: keep-alive\r\n', 'connection: close\r\n'];
+/** Those of this second. */
+let endings: readonly Uint8Array[] | undefined;
 
-const statusLines = new Map<number, string>();
-
-function statusLine(status: number): string {
-  if (!Number.isInteger(status) || status < 100 || status > 599) throw new TypeError(`wire: ${status} is not a status`);
-  const line = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
-  statusLines.set(status, line);
-  return line;
+function forget(): void {
+  endings = undefined;
 }
+
+/** Octets that {@link writeLength} writes at most. */
+export const LENGTH_OCTETS_MAX = 40;
+
+/**
+ * Writes `Content-Length`.
+ * @param length octets of the body
+ * @returns the offset after the line
+ */
+export function writeLength(page: Uint8Array, at: number, length: number): number {
+  page.set(LENGTH_NAME, at);
+  at += LENGTH_NAME.length;
+  let digits = 1;
+  for (let bound = 10; length >= bound; bound *= 10) digits++;
+  let rest = length;
+  for (let digit = at + digits - 1; digit >= at; digit--) {
+    const tenth = Math.floor(rest / 10);
+    page[digit] = ZERO + (rest - tenth * 10);
+    rest = tenth;
+  }
+  at += digits;
+  page[at++] = CR;
+  page[at++] = LF;
+  return at;
+}
+
+const LENGTH_NAME = Buffer.from('content-length: ', 'latin1');
+const ZERO = 0x30;

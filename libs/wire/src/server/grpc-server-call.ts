@@ -15,7 +15,8 @@ import { Status } from '../grpc/status.js';
 import { parseTimeout } from '../grpc/timeout.js';
 import { readUint32 } from '../http2/frames.js';
 import { Timer } from '../timers/wheel.js';
-import { encodeFields, type RequestEvents, type ServerStream } from './server-stream.js';
+import { FixedFields } from '../fixed-fields.js';
+import type { RequestEvents, ServerStream } from './server-stream.js';
 
 /** Takes what happens on a call: a plain object or class instance. */
 export interface GrpcServerEvents {
@@ -36,7 +37,7 @@ export interface GrpcServerOptions {
   readonly compression?: 'gzip' | undefined;
 }
 
-const COMMON = encodeFields([
+const COMMON = new FixedFields([
   ['content-type', 'application/grpc'],
   ['grpc-accept-encoding', 'identity,gzip'],
 ]);

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Fields, FieldSection } from '../fields.js';
-import { FIELD_OCTETS_EXTRA, writeField } from '../hpack/encoder.js';
+import { NO_FIXED_FIELDS } from '../fixed-fields.js';
 import { isFieldValue, isSendableName } from '../http2/field-rules.js';
 import type { HeaderBlock } from '../http2/header-block.js';
 import { ErrorCode, errorCodeName } from '../http2/errors.js';
@@ -18,25 +18,6 @@ export interface RequestEvents {
   onReset(reason: string): void;
   /** After `write()` returned false: what was queued has been sent. */
   onDrain?(): void;
-}
-
-/** Header fields encoded once, to stand at the beginning of many responses. */
-export interface EncodedFields {
-  readonly octets: Uint8Array;
-}
-
-/**
- * Encodes fields once for all the responses that begin with them.
- * @throws TypeError for fields that must not travel in HTTP/2.
- */
-export function encodeFields(fields: Fields): EncodedFields {
-  requireLegal(fields);
-  const target = Buffer.alloc(
-    fields.reduce((sum, [name, value]) => sum + name.length + value.length + FIELD_OCTETS_EXTRA, 0),
-  );
-  let at = 0;
-  for (const [name, value] of fields) at = writeField(target, at, name, value);
-  return { octets: Uint8Array.from(target.subarray(0, at)) };
 }
 
 /** One request and its response. */
@@ -88,16 +69,16 @@ export class ServerStream implements StreamHandler, RequestLine {
   }
 
   /**
-   * Sends the response's header section. A status below 200 is an interim response; others follow. `common` stands before
+   * Sends the response's header section. A status below 200 is an interim response; others follow. `fixed` stands before
    * the fields. Ignored once the stream is gone.
    * @throws TypeError for fields that must not travel in HTTP/2, or for a second final response.
    */
-  respond(status: number, fields: Fields, end = false, common?: EncodedFields): void {
+  respond(status: number, fields: Fields, end = false, fixed = NO_FIXED_FIELDS): void {
     if (this.headSent) throw new TypeError('wire: the response has begun already');
     if (fields.length > 0) requireLegal(fields);
     if (this.stream.closed) return;
     this.headSent = status >= 200;
-    this.stream.sendHead(responseHead(status, common), fields, end);
+    this.stream.sendHead(fixed.http2Head(status), fields, end);
   }
 
   /** Sends body octets. False: queued; wait for `onDrain`. */
@@ -114,8 +95,8 @@ export class ServerStream implements StreamHandler, RequestLine {
   }
 
   /** Sends the whole of a response. @throws TypeError as `respond` does */
-  respondWith(status: number, fields: Fields, body: Uint8Array): void {
-    this.respond(status, fields);
+  respondWith(status: number, fields: Fields, body: Uint8Array, fixed = NO_FIXED_FIELDS): void {
+    this.respond(status, fields, false, fixed);
     if (this.finished || this.stream.writeNow(NOTHING, body, true)) return;
     this.stream.write(body);
     this.stream.end();
@@ -180,35 +161,6 @@ export class ServerStream implements StreamHandler, RequestLine {
 
 const NOTHING = new Uint8Array(0);
 const IGNORE: RequestEvents = { onData() {}, onEnd() {}, onReset() {} };
-
-/** `:status` encoded, with the common fields of a response after it. */
-function responseHead(status: number, common: EncodedFields | undefined): Uint8Array {
-  let byStatus = heads.get(common);
-  if (byStatus === undefined) heads.set(common, (byStatus = new Map()));
-  let head = byStatus.get(status);
-  if (head === undefined) {
-    if (!Number.isInteger(status) || status < 100 || status > 599 || status === 101) {
-      throw new TypeError(`wire: ${status} is not a status that HTTP/2 can carry`);
-    }
-    const octets = common === undefined ? [] : common.octets;
-    const target = Buffer.alloc(16 + octets.length);
-    const at = writeField(target, 0, ':status', String(status));
-    target.set(octets, at);
-    byStatus.set(status, (head = Uint8Array.from(target.subarray(0, at + octets.length))));
-  }
-  return head;
-}
-
-/** A few hundred statuses at most for each set of common fields; sets that nobody holds any more go with their heads. */
-const bare = new Map<number, Uint8Array>();
-const byCommon = new WeakMap<EncodedFields, Map<number, Uint8Array>>();
-const heads = {
-  get: (common: EncodedFields | undefined): Map<number, Uint8Array> | undefined =>
-    common === undefined ? bare : byCommon.get(common),
-  set(common: EncodedFields | undefined, map: Map<number, Uint8Array>): void {
-    if (common !== undefined) byCommon.set(common, map);
-  },
-};
 
 function requireLegal(fields: Fields): void {
   // By index: this is done for every response, and taking pairs apart costs more than looking at them.
