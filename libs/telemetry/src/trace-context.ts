@@ -8,6 +8,8 @@ export interface TraceContext {
   /** 16 hexadecimal digits, not all zero. */
   readonly spanId: string;
   readonly sampled: boolean;
+  /** All of it as text, when that is at hand. */
+  readonly traceparent?: string | undefined;
 }
 
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
@@ -32,31 +34,30 @@ export function parseTraceparent(value: string | undefined): TraceContext | unde
   return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & 1) === 1 };
 }
 
-export function formatTraceparent({ traceId, spanId, sampled }: TraceContext): string {
-  return `00-${traceId}-${spanId}-${sampled ? '01' : '00'}`;
+/** The value of a `traceparent` field (section 3.2). */
+export function formatTraceparent({ traceId, spanId, sampled, traceparent }: TraceContext): string {
+  return traceparent ?? `00-${traceId}-${spanId}-${sampled ? '01' : '00'}`;
 }
 
-/** Random digits are drawn for many identifiers at once: one draw each costs more than everything else here. */
-const POOL_BYTES = 8 * 1024;
-let digits = '';
+/** Traces are drawn many at a time, as text: one draw each costs more than everything else here. */
+const DRAWN = 256;
+const TRACE_BYTES = 24;
+const TEXT_LENGTH = '00-'.length + 32 + '-'.length + 16 + '-00'.length;
+let drawn = '';
 let used = 0;
 
 /** Begins a trace, or a new span in the trace of `parent`. */
 export function newTraceContext(parent?: TraceContext): TraceContext {
-  return parent
-    ? { traceId: parent.traceId, spanId: draw(16), sampled: parent.sampled }
-    : { traceId: draw(32), spanId: draw(16), sampled: false };
-}
-
-/** So many random hexadecimal digits. */
-function draw(count: number): string {
-  if (used + count > digits.length) {
-    digits = randomBytes(POOL_BYTES).toString('hex');
+  if (used === drawn.length) {
+    const digits = randomBytes(DRAWN * TRACE_BYTES).toString('hex');
+    drawn = digits.replace(/(.{32})(.{16})/g, '00-$1-$2-00');
     used = 0;
   }
-  const from = used;
-  used += count;
-  return digits.slice(from, used);
+  const traceparent = drawn.slice(used, (used += TEXT_LENGTH));
+  const spanId = traceparent.slice(36, 52);
+  return parent
+    ? { traceId: parent.traceId, spanId, sampled: parent.sampled, traceparent: undefined }
+    : { traceId: traceparent.slice(3, 35), spanId, sampled: false, traceparent };
 }
 
 const current = new AsyncLocalStorage<TraceContext>();
