@@ -1,6 +1,6 @@
 import { Problem } from '@sluice/problem';
 import { type Logger, Registry } from '@sluice/telemetry';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { beforeEach, expect, it } from 'vitest';
 import type { Exchange } from './exchange.js';
 import { Observer } from './observe.js';
 
@@ -11,15 +11,13 @@ interface Line {
 
 let lines: Line[];
 let observer: Observer;
+let now: number;
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['performance'] });
+  now = 0;
   lines = [];
   const logger = { error: (line: Line) => lines.push(line) } as unknown as Logger;
   const nothing = () => undefined;
-  observer = new Observer(logger, undefined, new Registry(), nothing, nothing);
-});
-afterEach(() => {
-  vi.useRealTimers();
+  observer = new Observer(logger, undefined, new Registry(), nothing, nothing, () => now);
 });
 
 function fail(code: 'UNAVAILABLE' | 'INTERNAL' | 'OVERLOADED', times: number): void {
@@ -31,7 +29,7 @@ it('writes a hundred failures of a kind in a second, and how many it left out wi
   fail('INTERNAL', 1);
   expect(lines.filter(({ problem }) => problem === 'UNAVAILABLE')).toHaveLength(100);
   expect(lines.at(-1)).toMatchObject({ problem: 'INTERNAL', left_out: undefined });
-  vi.advanceTimersByTime(1001);
+  now += 1001;
   fail('UNAVAILABLE', 2);
   expect(lines.slice(-2)).toMatchObject([{ left_out: 150 }, { left_out: undefined }]);
 });

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { Counter, Gauge, type Logger, type Registry } from '@sluice/telemetry';
 import type { Problem, ProblemCode } from '@sluice/problem';
 import type { Decision, RedisStore, Verdict } from '@sluice/limit';
@@ -35,6 +36,8 @@ export class Observer implements CallLog {
     metrics: Registry,
     runtime: () => Runtime | undefined,
     listener: () => Listener | undefined,
+    /** In milliseconds, as `startedAt` of an exchange counts. */
+    private readonly clock = () => performance.now(),
   ) {
     const registers = [metrics];
     this.calls = new CallMetrics(metrics);
@@ -146,7 +149,7 @@ export class Observer implements CallLog {
   failed(exchange: Exchange, problem: Problem): void {
     exchange.problem = problem;
     if (problem.status < 500 || problem.code === 'DEADLINE_EXCEEDED' || problem.code === 'OVERLOADED') return;
-    if (!this.failures.take(problem.code, performance.now())) return;
+    if (!this.failures.take(problem.code, this.clock())) return;
     const leftOut = this.failures.untoldOf(problem.code);
     this.logger.error(
       {
@@ -164,7 +167,7 @@ export class Observer implements CallLog {
   ended(exchange: Exchange): void {
     const rpc = exchange.route?.target.method.path ?? 'none';
     const form = exchange.route?.form ?? 'rest';
-    const now = performance.now();
+    const now = this.clock();
     const ms = now - exchange.startedAt;
     this.calls.count(rpc, form, exchange.status, ms);
     this.accessLog?.ended(exchange, rpc, ms, now);

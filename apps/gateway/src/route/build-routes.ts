@@ -59,7 +59,8 @@ function targetsOf(upstream: Upstream, authenticates: boolean): Map<string, Targ
     servedMethods(upstream).map((method) => {
       const option = methodOption(schema, method, ACCESS_OPTION);
       const access = accessOf(method, config.access, option, authenticates);
-      const place = { kind: 'upstream' as const, upstream, handle: channel.method(method.path) };
+      const idempotent = method.idempotency !== 'unknown';
+      const place = { kind: 'upstream' as const, upstream, handle: channel.method(method.path), idempotent };
       return [method.path, { method, access, timeoutMs: timeoutOf(config, method), place }];
     }),
   );

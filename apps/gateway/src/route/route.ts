@@ -22,6 +22,8 @@ export interface UpstreamPlace {
   readonly kind: 'upstream';
   readonly upstream: Upstream;
   readonly handle: MethodHandle;
+  /** The method may be called again when the answer was lost. */
+  readonly idempotent: boolean;
 }
 
 export interface Route {

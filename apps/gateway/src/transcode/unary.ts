@@ -88,7 +88,7 @@ class UnaryCall implements BodyTaker, CallEvents {
       return respondProblem(exchange, transcodeProblem(error));
     }
     this.request = message;
-    const idempotent = binding.method.idempotency !== 'unknown';
+    const { idempotent } = place;
     exchange.work = startUnary(exchange, place, message, { deadline: exchange.deadline, idempotent }, this);
   }
 

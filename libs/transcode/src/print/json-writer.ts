@@ -1,4 +1,4 @@
-import { isUtf8 } from 'node:buffer';
+import { Buffer, isUtf8 } from 'node:buffer';
 import type { Allocate } from '../wire/allocate.js';
 import { longRun, plainRunEnd } from '../wire/plain-run.js';
 import { invalidMessage } from './wire-message.js';

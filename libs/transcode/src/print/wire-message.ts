@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { TranscodeError } from '../errors.js';
 
 export function invalidMessage(reason: string): never {

@@ -1,4 +1,4 @@
-import { isUtf8 } from 'node:buffer';
+import { Buffer, isUtf8 } from 'node:buffer';
 import { TranscodeError, shorten } from '../errors.js';
 import type { TranscodeErrorCode } from '../errors.js';
 import { firstInvalidUtf8 } from '../wire/utf8.js';

@@ -107,7 +107,7 @@ export class ObjectReader implements MessageReader {
           member.read(s, w);
         } else {
           this.checkOverlay(s, overlay, member, at);
-          const child = overlay.children.get(member.desc.number);
+          const child = overlay.children?.get(member.desc.number);
           if (child) (written ??= new Set()).add(member.desc.number);
           member.read(s, w, child?.overlay);
         }

@@ -24,9 +24,10 @@ interface Leaf {
  */
 export class Overlay {
   readonly leaves: Leaf[] = [];
-  readonly children = new Map<number, { desc: DescField; overlay: Overlay }>();
+  /** By field number; most overlays have none. */
+  children: Map<number, { desc: DescField; overlay: Overlay }> | undefined;
   private readonly set = new Set<DescField>();
-  private readonly oneofs = new Map<string, DescField>();
+  private oneofs: Map<string, DescField> | undefined;
 
   /**
    * @param name of the variable or parameter, for messages
@@ -39,8 +40,9 @@ export class Overlay {
       const desc = field.path[i]!;
       const other = node.claim(desc, true);
       if (other) return other;
-      let child = node.children.get(desc.number);
-      if (!child) node.children.set(desc.number, (child = { desc, overlay: new Overlay() }));
+      const children = (node.children ??= new Map());
+      let child = children.get(desc.number);
+      if (!child) children.set(desc.number, (child = { desc, overlay: new Overlay() }));
       node = child.overlay;
     }
     const leaf = field.path[last]!;
@@ -52,17 +54,17 @@ export class Overlay {
 
   /** The field that keeps `desc` from being set besides, if any. */
   conflict(desc: DescField): DescField | undefined {
-    if (this.set.has(desc) && !this.children.has(desc.number)) return desc;
-    const member = desc.oneof && this.oneofs.get(desc.oneof.name);
+    if (this.set.has(desc) && !this.children?.has(desc.number)) return desc;
+    const member = desc.oneof && this.oneofs?.get(desc.oneof.name);
     return member === desc ? undefined : member;
   }
 
   private claim(desc: DescField, again: boolean): DescField | undefined {
     if (this.set.has(desc) && !again) return desc;
     if (desc.oneof) {
-      const member = this.oneofs.get(desc.oneof.name);
+      const member = this.oneofs?.get(desc.oneof.name);
       if (member && member !== desc) return member;
-      this.oneofs.set(desc.oneof.name, desc);
+      (this.oneofs ??= new Map()).set(desc.oneof.name, desc);
     }
     this.set.add(desc);
     return undefined;
@@ -71,6 +73,7 @@ export class Overlay {
   /** Writes everything. @param except number of a child that the body has written already */
   write(w: ProtoWriter, except: ReadonlySet<number> | undefined): void {
     for (const leaf of this.leaves) writeLeaf(w, leaf);
+    if (this.children === undefined) return;
     for (const [number, { desc, overlay }] of this.children) {
       if (except?.has(number)) continue;
       writeNested(w, desc, () => overlay.write(w, undefined));

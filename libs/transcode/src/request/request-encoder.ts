@@ -141,7 +141,7 @@ export class RequestEncoder {
       return;
     }
     const { desc, reader } = target;
-    const child = overlay?.children.get(desc.number);
+    const child = overlay?.children?.get(desc.number);
     if (reader.readsNull || !scanner.null()) {
       reader.read(scanner, w, child?.overlay);
       overlay?.write(w, new Set([desc.number]));

@@ -1,7 +1,10 @@
+import { Buffer } from 'node:buffer';
 import type { Allocate } from './allocate.js';
 
 /** What a writer keeps between messages; a larger buffer is given back after use. */
 const keptBytesMax = 1 << 20;
+/** Text up to this length is written without leaving JavaScript, when it is ASCII. */
+const SHORT = 48;
 
 /** Writes protobuf wire format into a buffer that is used again for the next message. */
 export class ProtoWriter {
@@ -94,10 +97,26 @@ export class ProtoWriter {
   }
 
   string(text: string): void {
+    if (text.length <= SHORT && this.ascii(text)) return;
     const length = Buffer.byteLength(text);
     this.varint32(length);
     this.ensure(length);
     this.pos += this.buf.write(text, this.pos);
+  }
+
+  /** @returns false when the text has other characters than ASCII: nothing was written */
+  private ascii(text: string): boolean {
+    const { length } = text;
+    this.ensure(1 + length);
+    const { buf, pos } = this;
+    for (let at = 0; at < length; at++) {
+      const code = text.charCodeAt(at);
+      if (code > 0x7f) return false;
+      buf[pos + 1 + at] = code;
+    }
+    buf[pos] = length;
+    this.pos = pos + 1 + length;
+    return true;
   }
 
   /** Begins a value whose length is known at its end. */

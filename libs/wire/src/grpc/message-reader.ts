@@ -3,6 +3,7 @@
  *
  *   Compressed-Flag (8), Message-Length (32), Message
  */
+import { Buffer } from 'node:buffer';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { readUint32, writeUint32 } from '../http2/frames.js';
 import { messageMemory } from '../sockets/page-pool.js';

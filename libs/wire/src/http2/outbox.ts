@@ -134,8 +134,7 @@ export class Outbox {
   private takeBack(): void {
     const { lent, socket } = this;
     if (lent.length === 0 || socket.writableLength > 0 || socket.destroyed) return;
-    for (const page of lent) pages.give(page);
-    lent.length = 0;
+    while (lent.length > 0) pages.give(lent.pop()!);
   }
 
   private touch(): void {

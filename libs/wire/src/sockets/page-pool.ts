@@ -1,3 +1,5 @@
+import { Buffer } from 'node:buffer';
+
 /**
  * Buffers of a few sizes that are used again and again. What the garbage collector has not found yet is as good as held: with a
  * new buffer for each use, a process under load holds tens of megabytes of dead ones, and at times twice that.

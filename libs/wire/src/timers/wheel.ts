@@ -4,6 +4,9 @@
  * never early, and does not keep the process alive: the socket it watches over does.
  */
 
+// A global of Node is looked up anew each time it is used; what is imported is not.
+import { performance } from 'node:perf_hooks';
+
 const TICK_MS = 8;
 const SLOTS = 512;
 
