@@ -49,6 +49,8 @@ export interface RequestHead {
   readonly passable: readonly Field[];
 }
 
+/** The usual type of a body: one text, so that comparing it later compares no characters. */
+const JSON_TYPE = 'application/json';
 /** A field name as RFC 9110 section 5.1 has it, in lower case; HTTP/2 has no other (RFC 9113 section 8.2.1). */
 const LOWER_CASE_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 /** Control characters but HTAB, and DEL: not in any value (RFC 9110 section 5.5). */
@@ -200,7 +202,7 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
     host: agreedHost(request, host),
     scheme: fromProxy && /^https?$/.test(forwardedProto) ? forwardedProto : request.scheme,
     clientAddress: clientAddress(request.peerAddress, forwardedFor, rules.trusted),
-    contentType: once?.['content-type'],
+    contentType: once?.['content-type'] === JSON_TYPE ? JSON_TYPE : once?.['content-type'],
     accept: once?.['accept'],
     acceptEncoding: once?.['accept-encoding'],
     contentEncoding: once?.['content-encoding'],

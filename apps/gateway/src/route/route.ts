@@ -38,18 +38,6 @@ export interface Route {
 /** The routes of every method under the three forms that are found by gRPC path. */
 export type GrpcRoutes = ReadonlyMap<string, Readonly<Record<Exclude<Form, 'rest'>, Route>>>;
 
-/** Pipeline stage: which method is meant. Sets the deadline too, since the route knows its default. */
-export function route(exchange: Exchange): void {
-  const { head, runtime, transport } = exchange;
-  const form = formOf(head.contentType);
-  exchange.route = form === 'rest' ? restRoute(exchange) : grpcRoute(exchange, form);
-  const { timeoutMs } = exchange.route.target;
-  const longest = runtime.config.timeouts.max;
-  const asked = head.timeoutMs === undefined ? timeoutMs : Math.min(head.timeoutMs, longest);
-  exchange.deadline = Date.now() + asked;
-  if (transport.method === 'OPTIONS' && form !== 'rest') throw new Problem('METHOD_NOT_ALLOWED');
-}
-
 /** A request that was routed, and what its path led to. */
 export interface Routed {
   readonly routes: RouteTable<Route>;
@@ -59,21 +47,39 @@ export interface Routed {
   readonly variables: readonly string[];
 }
 
-function restRoute(exchange: Exchange): Route {
-  const { head, runtime, transport } = exchange;
-  const { routes } = runtime;
-  const { method, target } = transport;
-  let { routed } = head;
-  // A client that repeats a head octet by octet mostly means the same path, too.
-  if (routed === undefined || routed.target !== target || routed.method !== method || routed.routes !== routes) {
-    const { payload: route, variables } = foundRoute(exchange);
-    head.routed = routed = { routes, method, target, route, variables };
-  }
+/** Pipeline stage: which method is meant. Sets the deadline too, since the route knows its default. */
+export function route(exchange: Exchange): void {
+  const { head, runtime } = exchange;
+  const routed = routeAgain(exchange) ?? newRoute(exchange);
+  exchange.route = routed.route;
   exchange.variables = routed.variables;
-  return routed.route;
+  const { timeoutMs } = routed.route.target;
+  const longest = runtime.config.timeouts.max;
+  const asked = head.timeoutMs === undefined ? timeoutMs : Math.min(head.timeoutMs, longest);
+  exchange.deadline = Date.now() + asked;
 }
 
-function foundRoute(exchange: Exchange): RouteMatch<Route> & { kind: 'found' } {
+/** What the last request with this head led to, if it had the same path: a client that repeats one mostly repeats the other. */
+function routeAgain({ head, runtime, transport }: Exchange): Routed | undefined {
+  const { routed } = head;
+  return routed !== undefined &&
+    routed.target === transport.target &&
+    routed.method === transport.method &&
+    routed.routes === runtime.routes
+    ? routed
+    : undefined;
+}
+
+function newRoute(exchange: Exchange): Routed {
+  const { head, runtime, transport } = exchange;
+  const { method, target } = transport;
+  const form = formOf(head.contentType);
+  const { payload: route, variables } =
+    form === 'rest' ? restRoute(exchange) : { payload: grpcRoute(exchange, form), variables: [] };
+  return (head.routed = { routes: runtime.routes, method, target, route, variables });
+}
+
+function restRoute(exchange: Exchange): RouteMatch<Route> & { kind: 'found' } {
   const { runtime, transport } = exchange;
   const found = runtime.routes.match(transport.method, exchange.path);
   const match =

@@ -23,7 +23,27 @@ export function readBody(exchange: Exchange, taker: BodyTaker): void {
   if (!exchange.transport.hasBody) taker.onBody(undefined);
   // Refused before it is read: a client that waits for leave to send it never does.
   else if (announced !== undefined && announced > most) taker.onBodyFault(tooLarge(most));
-  else exchange.transport.readBody(new WholeBody(exchange, taker));
+  else if (exchange.transport.bodyHere && exchange.head.contentEncoding === undefined) {
+    exchange.transport.readBody(new BodyHere(exchange, taker));
+  } else exchange.transport.readBody(new WholeBody(exchange, taker));
+}
+
+/** A body that comes in one piece, and is used before its octets are taken back: it is not copied, and cannot be late. */
+class BodyHere implements BodySink {
+  private body: Buffer | undefined;
+
+  constructor(
+    private readonly exchange: Exchange,
+    private readonly taker: BodyTaker,
+  ) {}
+
+  onData(chunk: Buffer): void {
+    this.body = chunk;
+  }
+
+  onEnd(): void {
+    if (!this.exchange.finished) this.taker.onBody(this.body);
+  }
 }
 
 /** Refuses a body that has not ended within `timeouts.request`, or by the call's deadline if that comes first. */
@@ -33,8 +53,7 @@ export class BodyTime extends Timer {
     protected readonly taker: Pick<BodyTaker, 'onBodyFault'>,
   ) {
     super();
-    const { deadline, runtime, transport } = exchange;
-    if (transport.bodyHere) return;
+    const { deadline, runtime } = exchange;
     exchange.bodyTime = this;
     this.setTimer(Math.min(deadline - Date.now(), runtime.config.timeouts.request));
   }
@@ -52,23 +71,16 @@ class WholeBody extends BodyTime implements BodySink {
   /** What has arrived: `body[0, size)`. */
   private body: Buffer | undefined;
   private size = 0;
-  /** It comes in one piece and is used at once: it need not be copied. */
-  private readonly whole: boolean;
 
   constructor(
     exchange: Exchange,
     protected override readonly taker: BodyTaker,
   ) {
     super(exchange, taker);
-    this.whole = exchange.transport.bodyHere && exchange.head.contentEncoding === undefined;
   }
 
   onData(chunk: Buffer): void {
     if (this.exchange.finished) return;
-    if (this.whole) {
-      this.body = chunk;
-      return;
-    }
     const from = this.size;
     this.size += chunk.length;
     const most = this.exchange.runtime.config.sizes.body;
@@ -95,7 +107,6 @@ class WholeBody extends BodyTime implements BodySink {
   onEnd(): void {
     const { exchange, taker } = this;
     if (exchange.finished) return;
-    if (this.whole) return taker.onBody(this.body);
     this.clearTimer();
     const body = this.body === undefined ? NOTHING : this.body.subarray(0, this.size);
     const coding = exchange.head.contentEncoding?.toLowerCase();

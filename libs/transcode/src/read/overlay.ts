@@ -26,7 +26,9 @@ export class Overlay {
   readonly leaves: Leaf[] = [];
   /** By field number; most overlays have none. */
   children: Map<number, { desc: DescField; overlay: Overlay }> | undefined;
-  private readonly set = new Set<DescField>();
+  /** The first field that is set, and the others. */
+  private first: DescField | undefined;
+  private others: Set<DescField> | undefined;
   private oneofs: Map<string, DescField> | undefined;
 
   /**
@@ -54,20 +56,25 @@ export class Overlay {
 
   /** The field that keeps `desc` from being set besides, if any. */
   conflict(desc: DescField): DescField | undefined {
-    if (this.set.has(desc) && !this.children?.has(desc.number)) return desc;
+    if (this.sets(desc) && !this.children?.has(desc.number)) return desc;
     const member = desc.oneof && this.oneofs?.get(desc.oneof.name);
     return member === desc ? undefined : member;
   }
 
   private claim(desc: DescField, again: boolean): DescField | undefined {
-    if (this.set.has(desc) && !again) return desc;
+    if (!again && this.sets(desc)) return desc;
     if (desc.oneof) {
       const member = this.oneofs?.get(desc.oneof.name);
       if (member && member !== desc) return member;
       (this.oneofs ??= new Map()).set(desc.oneof.name, desc);
     }
-    this.set.add(desc);
+    if (this.first === undefined) this.first = desc;
+    else (this.others ??= new Set()).add(desc);
     return undefined;
+  }
+
+  private sets(desc: DescField): boolean {
+    return this.first === desc || this.others?.has(desc) === true;
   }
 
   /** Writes everything. @param except number of a child that the body has written already */

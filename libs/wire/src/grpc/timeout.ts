@@ -6,6 +6,18 @@ const DIGITS_8 = 99_999_999;
 /** Encodes what is left of a deadline, in milliseconds, rounded up to its unit. */
 export function encodeTimeout(ms: number): string {
   const whole = Math.max(1, Math.ceil(ms));
+  if (whole !== encodedMs) {
+    encoded = textOf(whole);
+    encodedMs = whole;
+  }
+  return encoded;
+}
+
+/** The last one, which is mostly the next one too. */
+let encodedMs = 0;
+let encoded = '';
+
+function textOf(whole: number): string {
   if (whole <= DIGITS_8) return `${whole}m`;
   const seconds = Math.ceil(whole / 1000);
   if (seconds <= DIGITS_8) return `${seconds}S`;

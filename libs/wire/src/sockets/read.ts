@@ -11,12 +11,21 @@ const READ_OCTETS = 65_536;
  */
 const shared = Buffer.allocUnsafeSlow(READ_OCTETS);
 
+/** Beginnings of the shared buffer by their length: who takes one has it only until he returns. */
+const beginnings: Buffer[] = [];
+const BEGINNING_OCTETS_MAX = 2048;
+
+function beginning(octets: number): Buffer {
+  if (octets > BEGINNING_OCTETS_MAX) return shared.subarray(0, octets);
+  return (beginnings[octets] ??= shared.subarray(0, octets));
+}
+
 /** The option `onread` for a socket that is to be connected. */
 export function reading(take: OctetsTaker): { buffer: Buffer; callback: (octets: number) => boolean } {
   return {
     buffer: shared,
     callback(octets) {
-      take(shared.subarray(0, octets));
+      take(beginning(octets));
       return true;
     },
   };
