@@ -39,7 +39,7 @@ export class Http1Connection extends Timer {
   lastResponse = false;
 
   private readonly outbox: Outbox;
-  private readonly heads = new HeadReader();
+  private readonly heads: HeadReader;
   private request: Http1Request | undefined;
   /** What was read and not yet taken, from `at` on; up to `searched` it contains no end of a head. */
   private input: Buffer = NOTHING;
@@ -67,6 +67,7 @@ export class Http1Connection extends Timer {
     this.scheme = 'encrypted' in socket ? 'https' : 'http';
     this.peerAddress = socket.remoteAddress ?? '';
     this.outbox = new Outbox(socket, () => this.onRoom());
+    this.heads = new HeadReader(owner.settings.maxHeadBytes);
     owner.counters.connections++;
     owner.counters.open++;
     readFrom(socket, (octets) => this.read(octets));

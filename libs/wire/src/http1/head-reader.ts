@@ -13,11 +13,10 @@ export interface RequestHead {
 /** A request line up to this size is remembered, and so are fields up to that. */
 const LINE_OCTETS_MAX = 512;
 const FIELDS_OCTETS_MAX = 2048;
-const LINE_END_OCTETS = 2;
 
 /**
  * Reads the heads of one connection. A client says nearly the same in every request, so the last head is kept with what it
- * means: one that is the same octet by octet is not even searched for its end, and fields that are the same are not read again.
+ * means: fields that are the same octet by octet are not even searched for their end, and neither is a line that is.
  */
 export class HeadReader {
   /** The last head from `start` to `end`: its line up to LINE_OCTETS_MAX, then its fields and the line end after them. */
@@ -28,17 +27,45 @@ export class HeadReader {
   /** Octets of the head that was read last, with the line end after it. */
   length = 0;
 
-  /** The head that stands at `from` when it is the last one once more. */
+  /** @param octetsMax of a head, without the line ends after its last line */
+  constructor(private readonly octetsMax: number) {}
+
+  /**
+   * The head at `from` when its fields are the last ones once more.
+   *
+   * @throws Http1Fault
+   */
   repeated(bytes: Buffer, from: number): RequestHead | undefined {
-    const { last, start, end } = this;
-    const to = from + end - start;
-    if (last === undefined || to > bytes.length) return undefined;
-    if (this.octets!.compare(bytes, from, to, start, end) !== 0) return undefined;
-    this.length = end - start;
-    return last;
+    const { last, octets, start } = this;
+    if (last === undefined) return undefined;
+    let at = start;
+    while (at < LINE_OCTETS_MAX && bytes[from + at - start] === octets![at]) at++;
+    if (at === LINE_OCTETS_MAX) {
+      if (!this.fieldsRepeat(bytes, from + LINE_OCTETS_MAX - start)) return undefined;
+      this.length = this.end - start;
+      return last;
+    }
+    const lineEnd = bytes.indexOf(LINE_END, from);
+    const fields = lineEnd + LINE_END.length;
+    if (lineEnd === -1 || !this.fieldsRepeat(bytes, fields)) return undefined;
+    const length = fields - from + this.end - LINE_OCTETS_MAX;
+    if (length - HEAD_END_OCTETS > this.octetsMax) return undefined;
+    const line = parseRequestLine(bytes.toString('latin1', from, lineEnd));
+    if (line.minorVersion !== last.line.minorVersion) return undefined;
+    const head = { line, section: last.section };
+    this.length = length;
+    this.remember(bytes, from, fields, fields, head);
+    return head;
+  }
+
+  private fieldsRepeat(bytes: Buffer, from: number): boolean {
+    const to = from + this.end - LINE_OCTETS_MAX;
+    return to <= bytes.length && this.octets!.compare(bytes, from, to, LINE_OCTETS_MAX, this.end) === 0;
   }
 
   /**
+   * Reads a head whose fields are not the last ones.
+   *
    * @param start of the request line
    * @param end after the empty line at the end
    * @throws Http1Fault
@@ -47,15 +74,9 @@ export class HeadReader {
     this.length = end - start;
     const lineEnd = bytes.indexOf(LINE_END, start);
     const line = parseRequestLine(bytes.toString('latin1', start, lineEnd));
-    const from = lineEnd + LINE_END_OCTETS;
-    const { last } = this;
-    const same =
-      last !== undefined &&
-      line.minorVersion === last.line.minorVersion &&
-      this.end - LINE_OCTETS_MAX === end - from &&
-      this.octets!.compare(bytes, from, end, LINE_OCTETS_MAX, this.end) === 0;
-    const head = { line, section: same ? last.section : readFields(bytes, from, end, line.minorVersion) };
-    this.remember(bytes, start, from, same ? from : end, head);
+    const fields = lineEnd + LINE_END.length;
+    const head = { line, section: readFields(bytes, fields, end, line.minorVersion) };
+    this.remember(bytes, start, fields, end, head);
     return head;
   }
 
@@ -85,7 +106,7 @@ export class HeadReader {
 }
 
 function readFields(bytes: Buffer, start: number, end: number, minorVersion: 0 | 1): HeadFields {
-  const fields: Fields = parseFields(bytes.toString('latin1', start, end - LINE_END_OCTETS));
+  const fields: Fields = parseFields(bytes.toString('latin1', start, end - LINE_END.length));
   return { fields, meaning: undefined, ...framing(fields, minorVersion) };
 }
 
@@ -95,3 +116,4 @@ function roundUp(octets: number): number {
 }
 
 const LINE_END = Buffer.from('\r\n');
+const HEAD_END_OCTETS = 2 * LINE_END.length;
