@@ -112,7 +112,7 @@ export async function endAllSessions(dataSource: DataSource, masterKey: Buffer, 
 export async function endSessions(manager: EntityManager): Promise<number> {
   const [, count] = await manager.query<[unknown[], number]>(
     `update sessions set revoked_at = clock_timestamp(), revoked_because = 'compromise'
-     where revoked_at is null and idle_until > clock_timestamp()`,
+     where revoked_at is null and greatest(idle_until, tokens_until) > clock_timestamp()`,
   );
   return count;
 }
