@@ -29,10 +29,15 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
       'http://localhost:8083',
     ),
     TOKEN_AUDIENCE: text('`aud` of access tokens.', 'sluice'),
-    ACCESS_TOKEN_SECONDS: integer('Lifetime of an access token; up to 5 % less at random.', 900, {
+    ACCESS_TOKEN_SECONDS: integer('Lifetime of an access token, less the jitter.', 900, {
       min: 5,
       max: SECONDS_A_DAY,
     }),
+    ACCESS_TOKEN_JITTER_PERCENT: integer(
+      'An access token expires up to this part of its lifetime earlier, at random: what was issued together does not expire together.',
+      5,
+      { min: 0, max: 50 },
+    ),
     REFRESH_GRACE_SECONDS: integer(
       'For how long after a rotation the previous refresh token still gets the current successor.',
       10,

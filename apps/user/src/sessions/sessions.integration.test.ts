@@ -149,6 +149,29 @@ describe('logout', () => {
   });
 });
 
+test.each([
+  ['0', 600, 600],
+  ['50', 300, 600],
+])('with a jitter of %s % a token lives between %i and %i seconds', async (percent, least, most) => {
+  const replica = await UserSystem.join(system, {
+    ACCESS_TOKEN_SECONDS: '600',
+    ACCESS_TOKEN_JITTER_PERCENT: percent,
+    REFRESH_PER_MINUTE: '1000',
+  });
+  let { tokens } = await signIn(replica);
+  const lifetimes = [tokens.expires_in];
+  for (let round = 0; round < 20; round++) {
+    const { refresh_token } = tokens;
+    tokens = await replica.call<userV1.TokenResponse>('UserService/Refresh', { refresh_token });
+    lifetimes.push(tokens.expires_in);
+  }
+  await replica.stop();
+  expect(Math.min(...lifetimes)).toBeGreaterThanOrEqual(least);
+  expect(Math.max(...lifetimes)).toBeLessThanOrEqual(most);
+  // Twenty draws out of 301 that are all alike come once in 10^47.
+  expect(new Set(lifetimes).size > 1).toBe(percent !== '0');
+});
+
 describe('own sessions', () => {
   test('are listed with their device, and one can be ended', async () => {
     const { email, password, identity, tokens } = await signIn(system.first);

@@ -19,24 +19,26 @@ export interface AccessToken {
   readonly expiresInSeconds: number;
 }
 
-/** An access token expires up to this part of its lifetime earlier, so that tokens issued together do not expire together. */
-const JITTER = 0.05;
+/** When a token expires. */
+export interface Expiry {
+  readonly seconds: number;
+  /** Up to this part of the lifetime earlier, at random, so that tokens issued together do not expire together. */
+  readonly jitterPercent: number;
+  /** By then in any case, in milliseconds since the epoch. */
+  readonly notAfterMs: number;
+}
 
 /**
  * Signs a JWT of type `at+jwt` with ES256 (RFC 9068, RFC 7518 section 3.4).
- *
- * @param lifetimeSeconds at most; less the jitter
- * @param notAfterMs the token expires by then in any case, in milliseconds since the epoch
  */
 export function signAccessToken(
   key: { readonly kid: string; readonly privateKey: KeyObject },
   claims: AccessTokenClaims,
-  lifetimeSeconds: number,
-  notAfterMs: number,
+  { seconds, jitterPercent, notAfterMs }: Expiry,
   nowMs = Date.now(),
 ): AccessToken {
   const iat = Math.floor(nowMs / 1000);
-  const jittered = lifetimeSeconds - randomInt(Math.floor(lifetimeSeconds * JITTER) + 1);
+  const jittered = seconds - randomInt(Math.floor((seconds * jitterPercent) / 100) + 1);
   const exp = Math.min(iat + jittered, Math.floor(notAfterMs / 1000));
   const header = encode({ alg: 'ES256', typ: 'at+jwt', kid: key.kid });
   const payload = encode({ ...claims, iat, exp, jti: randomUUID() });

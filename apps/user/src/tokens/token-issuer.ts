@@ -30,8 +30,11 @@ export class TokenIssuer {
       ...(owner.guest && { guest: true }),
     };
     const left = Math.max(0, Math.floor(owner.tokens_left_seconds));
-    const lifetime = Math.min(this.settings.ACCESS_TOKEN_SECONDS, left);
-    const access = signAccessToken(this.keys.current.current, claims, lifetime, owner.absolute_until.getTime());
+    const access = signAccessToken(this.keys.current.current, claims, {
+      seconds: Math.min(this.settings.ACCESS_TOKEN_SECONDS, left),
+      jitterPercent: this.settings.ACCESS_TOKEN_JITTER_PERCENT,
+      notAfterMs: owner.absolute_until.getTime(),
+    });
     return {
       access_token: access.text,
       refresh_token: this.refreshTokenOf(owner.session_id, owner.generation),
