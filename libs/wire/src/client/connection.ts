@@ -10,7 +10,8 @@ import type { HeaderBlock } from '../http2/header-block.js';
 import { Stream, type StreamHandler } from '../http2/stream.js';
 import { mayReceive } from '../http2/stream-state.js';
 import { MESSAGE_PREFIX_OCTETS, writeMessagePrefix } from '../grpc/message-reader.js';
-import { reading, readFrom, type OctetsTaker } from '../sockets/read.js';
+import { reading, readFrom } from '../sockets/read.js';
+import type { OctetsTaker } from '../sockets/turn.js';
 import { Alarm } from '../timers/wheel.js';
 import type { Address } from './address.js';
 

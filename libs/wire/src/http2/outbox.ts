@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { pages } from '../sockets/page-pool.js';
+import { flushAtEnd } from '../sockets/turn.js';
 
 /**
  * What leaves on a socket. Everything is copied into pages, so that whoever pushes octets has them back at once, and all
@@ -140,8 +141,7 @@ export class Outbox {
   private touch(): void {
     if (this.dirty) return;
     this.dirty = true;
-    if (dirtyOutboxes.length === 0) setImmediate(flushAll);
-    dirtyOutboxes.push(this);
+    flushAtEnd(this);
   }
 
   /** The page is full. */
@@ -163,10 +163,3 @@ function queuedOctets(socket: Socket & { readonly _handle?: { readonly writeQueu
 const JOIN_OCTETS = 4_096;
 /** Payload of one connection per turn; the rest follows when the socket has taken it. */
 const TURN_OCTETS = 256 * 1024;
-let dirtyOutboxes: Outbox[] = [];
-
-function flushAll(): void {
-  const outboxes = dirtyOutboxes;
-  dirtyOutboxes = [];
-  for (const outbox of outboxes) outbox.flush();
-}

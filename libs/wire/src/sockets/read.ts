@@ -1,7 +1,5 @@
 import { Socket } from 'node:net';
-
-/** Takes what a socket has read: until it returns, the octets are its own; what it keeps of them it copies. */
-export type OctetsTaker = (octets: Buffer) => void;
+import { takeAtEnd, takeNow, type OctetsTaker } from './turn.js';
 
 const READ_OCTETS = 65_536;
 
@@ -32,17 +30,20 @@ export function reading(take: OctetsTaker): { buffer: Buffer; callback: (octets:
 }
 
 /**
- * Hands over what the socket reads from now on. The socket's events are as with a stream that is read: `end`, `error`, `close`;
+ * Hands over what the socket reads from now on, at the end of the event loop's turn if it is not much. The socket's events are as with a stream that is read: `end`, `error`, `close`;
  * so are `pause()` and `resume()`.
  */
 export function readFrom(socket: Socket, take: OctetsTaker): void {
   const { _handle: handle } = socket as InnerSocket;
+  const atEnd = (octets: Buffer) => takeAtEnd(octets, take);
+  // Nothing comes after the end.
+  socket.on('end', takeNow);
   // TLS is read as a stream: what it deciphers is cut to size already.
   if ('encrypted' in socket || BUFFER === undefined || CALLBACK === undefined || !handle?.useUserBuffer) {
-    socket.on('data', take);
+    socket.on('data', atEnd);
     return;
   }
-  const { buffer, callback } = reading(take);
+  const { buffer, callback } = reading(atEnd);
   const inner = socket as InnerSocket;
   inner[BUFFER] = buffer;
   inner[CALLBACK] = callback;
