@@ -84,6 +84,15 @@ const revokeAll = statement<{ id: string }>(
    returning id`,
 );
 
+/** As a session asks for it ($4), which must not have ended: a token that was logged out may live on, but not decide about others. */
+const revokeEverywhere = statement<{ id: string }>(
+  'session-revoke-everywhere',
+  revokeAll.text.replace(
+    'returning',
+    'and exists (select 1 from sessions asking where asking.id = $4 and asking.revoked_at is null) returning',
+  ),
+);
+
 /** Why a session was ended by force; kept in its row. */
 export type RevocationCause =
   'logout' | 'logout-everywhere' | 'revoked' | 'refresh-reuse' | 'guest-upgrade' | 'account-locked' | 'roles-changed';
@@ -179,13 +188,14 @@ export const sessionStore = {
     return (await execute(dataSource, call, revokeOne, [id, because])).length > 0;
   },
 
-  /** @returns how many sessions ended */
-  async revokeAll(dataSource: DataSource, call: Caller, userId: string, tenant: string, because: RevocationCause) {
-    return (await execute(dataSource, call, revokeAll, [userId, tenant, because])).length;
-  },
-
   async revokeAllWithin(manager: EntityManager, userId: string, tenant: string, because: RevocationCause) {
     await manager.query(revokeAll.text, [userId, tenant, because]);
+  },
+
+  /** @returns how many sessions ended; none when the one that asks has ended before */
+  async revokeEverywhere(dataSource: DataSource, call: Caller, userId: string, tenant: string, sessionId: string) {
+    const values = [userId, tenant, 'logout-everywhere' satisfies RevocationCause, sessionId];
+    return (await execute(dataSource, call, revokeEverywhere, values)).length;
   },
 
   /** The latest 200 that are alive. */

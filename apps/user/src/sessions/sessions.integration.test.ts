@@ -137,6 +137,14 @@ describe('logout', () => {
     await expect(refresh(other.tokens.refresh_token)).resolves.toBeDefined();
   });
 
+  test('everywhere is no longer for the token of a session that has ended', async () => {
+    const { email, password, identity } = await signIn(system.first);
+    await system.first.call('UserService/Logout', {}, identity);
+    const { refresh_token } = await system.first.call<userV1.TokenResponse>('UserService/Login', { email, password });
+    await expect(system.first.call('UserService/Logout', { everywhere: true }, identity)).resolves.toEqual({});
+    await expect(refresh(refresh_token)).resolves.toBeDefined();
+  });
+
   test('everywhere ends a session, too, that was idle for too long but has an access token that lives', async () => {
     const { email, password, identity, tokens } = await signIn(system.first);
     await system.sql(`update sessions set idle_until = now() - interval '1 s' where id = $1`, [tokens.session_id]);

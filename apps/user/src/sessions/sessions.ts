@@ -85,10 +85,11 @@ export class Sessions {
 
   async end(call: Call, caller: Caller, everywhere: boolean): Promise<void> {
     const { subject, tenant, session: sessionId } = caller;
+    if (!UUID.test(sessionId)) return;
     if (everywhere) {
-      const ended = await sessionStore.revokeAll(this.dataSource, call, subject, tenant, 'logout-everywhere');
+      const ended = await sessionStore.revokeEverywhere(this.dataSource, call, subject, tenant, sessionId);
       if (ended > 0) await this.audit.record(call, { tenant, action: 'logout', outcome: 'everywhere', subject });
-    } else if (UUID.test(sessionId) && (await sessionStore.revoke(this.dataSource, call, sessionId, 'logout'))) {
+    } else if (await sessionStore.revoke(this.dataSource, call, sessionId, 'logout')) {
       await this.audit.record(call, { tenant, action: 'logout', outcome: 'success', subject, sessionId });
     }
   }
