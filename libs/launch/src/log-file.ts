@@ -1,4 +1,5 @@
 import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, statSync } from 'node:fs';
+import { copyFile, rm, stat, truncate } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** How much of the end of a log is looked at. */
@@ -11,6 +12,31 @@ export function openLog(path: string): number {
   mkdirSync(dirname(path), { recursive: true });
   if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES_MAX) renameSync(path, `${path}.1`);
   return openSync(path, 'a', 0o640);
+}
+
+/** So much may stand in a log that is being written to before it is set aside. */
+const OPEN_LOG_BYTES_MAX = 100_000_000;
+
+/**
+ * Sets aside, as `.1`, logs that have grown too long while processes append to them, which then go on at their start. What is written between the copy and the cut is lost.
+ *
+ * @returns one line for each that could not be, with the reason
+ */
+export async function boundLogs(paths: readonly string[], bytesMax = OPEN_LOG_BYTES_MAX): Promise<string[]> {
+  const faults: string[] = [];
+  for (const path of paths) {
+    try {
+      const found = await stat(path).catch(() => undefined);
+      if (found === undefined || found.size <= bytesMax) continue;
+      // First the older one: where the disk is full, it makes room.
+      await rm(`${path}.1`, { force: true });
+      await copyFile(path, `${path}.1`);
+      await truncate(path);
+    } catch (error) {
+      faults.push(`${path} is longer than ${bytesMax} bytes and cannot be set aside: ${(error as Error).message}`);
+    }
+  }
+  return faults;
 }
 
 /** The last `count` lines of a file, or a note that there are none. */

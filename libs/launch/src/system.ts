@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startDatabase, type DatabaseProcess } from './database-process.js';
 import { freePort } from './free-port.js';
+import { boundLogs } from './log-file.js';
 import { plan, PlanError, type Environment, type Plan, type PlannedPort } from './plan.js';
 import { sharedBuffers } from './postgres-memory.js';
 import { PROCESSES, type ProcessSpec } from './process-table.js';
@@ -16,6 +17,8 @@ import { describeTakenPorts, type TakenPort } from './taken-ports.js';
  * page. The usual 1 GB is full of such pages after a few seconds of changes that are spread over a large index.
  */
 const MAX_WAL_SIZE = '4GB';
+/** How often the logs are looked at. */
+const WATCH_LOGS_MS = 60_000;
 
 export interface SystemOptions {
   /** The repository: its apps are built, and it is the working folder of every process. */
@@ -78,9 +81,12 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     onGivenUp: options.onGivenUp ?? (() => {}),
   };
 
+  const postgresLog = join(options.logFolder, 'postgres/postgres-service.log');
   let database: DatabaseProcess | undefined;
   let processes: ManagedProcess[] = [];
+  let watchLogs: NodeJS.Timeout | undefined;
   const stop = async () => {
+    clearInterval(watchLogs);
     await stopInOrder(processes);
     await database?.stop();
   };
@@ -89,7 +95,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       options.progress?.('postgres', 'starting');
       database = await startDatabase(embedded, secrets, {
         stateDir: options.stateDir,
-        logFile: join(options.logFolder, 'postgres/postgres-service.log'),
+        logFile: postgresLog,
         port: postgresPort?.port,
         settings: { ...own, ...options.postgresSettings },
         ...supervision,
@@ -117,6 +123,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     await stop();
     throw error;
   }
+  const logs = [...processes.map(({ logFile }) => logFile), ...(database ? [postgresLog] : [])];
+  watchLogs = setInterval(() => void boundLogs(logs).then((faults) => faults.forEach(options.report)), WATCH_LOGS_MS);
+  watchLogs.unref();
   return { plan: planned, processes, database, stop };
 }
 
