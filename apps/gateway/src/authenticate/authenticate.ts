@@ -1,6 +1,7 @@
 import { refusals, type Verdict } from '@sluice/identity';
 import { Problem } from '@sluice/problem';
 import type { Exchange } from '../exchange.js';
+import { duplicate } from '../preflight/authorization.js';
 
 /** Nothing: the call may go on. */
 type Outcome = void | Problem | Promise<void | Problem>;
@@ -13,13 +14,13 @@ const noToken = new Problem('UNAUTHENTICATED', 'Send: Authorization: Bearer <acc
 
 /**
  * Pipeline stage: who is calling, and may such a caller use the method. On a public route whatever `Authorization`
- * says is ignored. A token that was seen before is judged at once; a new one takes a promise.
+ * says is not judged here: at most it goes on. A token that was seen before is judged at once; a new one takes a promise.
  */
 export function authenticate(exchange: Exchange): Outcome {
   const { access } = exchange.route.target;
   const { verifier, limiter } = exchange.runtime;
-  if (access.public || !verifier) return undefined;
   const { authorization } = exchange.head;
+  if (access.public || !verifier) return authorization === duplicate ? ambiguous(exchange) : undefined;
   if (authorization.kind === 'faulty') return authorization.problem;
   if (authorization.kind === 'absent') return noToken;
   const { token } = authorization;
@@ -28,6 +29,12 @@ export function authenticate(exchange: Exchange): Outcome {
   return verdict instanceof Promise
     ? verdict.then((settled) => settle(exchange, settled, token))
     : settle(exchange, verdict, token);
+}
+
+/** Two of them are for nobody to choose from: an upstream that judges them gets none of such calls. */
+function ambiguous({ route: { target } }: Exchange): Problem | undefined {
+  const goesOn = target.place.kind === 'upstream' && target.place.upstream.forwardsAuthorization;
+  return goesOn ? duplicate.problem : undefined;
 }
 
 function settle(exchange: Exchange, verdict: Verdict, token: string): Outcome {

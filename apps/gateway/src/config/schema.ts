@@ -82,7 +82,10 @@ const upstream = z.strictObject({
   timeouts: z.record(z.string(), duration).default({}).describe('by selector'),
   tls: z.union([z.boolean(), upstreamTls]).default(false),
   trusted: z.boolean().default(false).describe('receives the gateway secret with the identity of the caller'),
-  forward_authorization: z.boolean().optional().describe('default: only when `auth.mode` is `none`'),
+  forward_authorization: z
+    .boolean()
+    .optional()
+    .describe('`Authorization` goes on as it came, of any scheme; default: only when `auth.mode` is `none`'),
   request_headers: z.array(fieldName).default([]).describe('passed on as metadata, besides `grpc-metadata-*`'),
   response_headers: z.array(fieldName).default([]).describe('metadata that become response headers'),
   ignore_unknown_query: z.boolean().default(false),

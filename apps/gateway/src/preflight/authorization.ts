@@ -21,7 +21,7 @@ const schemeOnly = malformed('The Authorization header has no token. Send: Autho
 const otherScheme = malformed('Only the scheme Bearer is accepted. Send: Authorization: Bearer <access token>');
 const badToken = malformed('The token has characters that a bearer token cannot have (RFC 6750 section 2.1).');
 
-export const duplicate: Authorization = {
+export const duplicate: Authorization & { kind: 'faulty' } = {
   kind: 'faulty',
   problem: new Problem('AUTHORIZATION_DUPLICATE', 'The request has more than one Authorization header. Send one.', {
     lasting: true,

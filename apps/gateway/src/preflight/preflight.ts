@@ -25,6 +25,8 @@ export interface PreflightRules {
 /** The header fields of a request, understood once. */
 export interface RequestHead {
   readonly authorization: Authorization;
+  /** `Authorization` as it was written, whatever its scheme, for upstreams that judge it themselves; undefined when absent or empty. */
+  readonly authorizationText: string | undefined;
   /** Host and port that the client asked for; empty on HTTP/1.0. */
   readonly host: string;
   /** `http` or `https` as the client sees it. */
@@ -136,6 +138,7 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
     throw new Problem('HEADERS_TOO_LARGE', `The request has more than ${rules.fieldsMax} header fields.`);
   }
   let authorization: Authorization = absent;
+  let authorizationText: string | undefined;
   let host: string | undefined;
   let forwardedFor = '';
   let forwardedProto = '';
@@ -153,6 +156,7 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
     switch (kinds[name]) {
       case 'authorization':
         authorization = authorization === absent ? parseAuthorization(value) : duplicate;
+        authorizationText = value.trim() || authorizationText;
         break;
       case 'host':
         if (host !== undefined) throw new Problem('MALFORMED_REQUEST', 'The request has more than one Host header.');
@@ -199,6 +203,7 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
   const fromProxy = rules.trusted(request.peerAddress);
   return {
     authorization,
+    authorizationText,
     host: agreedHost(request, host),
     scheme: fromProxy && /^https?$/.test(forwardedProto) ? forwardedProto : request.scheme,
     clientAddress: clientAddress(request.peerAddress, forwardedFor, rules.trusted),

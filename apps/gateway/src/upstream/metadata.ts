@@ -26,7 +26,8 @@ const reserved = new Set([
  * - `x-sluice-*`, who is calling; with the gateway's secret when the upstream is trusted;
  * - over REST `Grpc-Metadata-Name: value` as `name`, over gRPC and gRPC-Web all custom metadata;
  * - header fields that the upstream's configuration lists under `request_headers`;
- * - `authorization`, when the upstream is configured to get it and the route is not public.
+ * - `authorization` as the client wrote it, when the upstream is configured to get it. On a route that is not public it is the token
+ *   that was checked; on a public one, and without `auth`, it is for the upstream to judge.
  */
 export function requestMetadata(exchange: Exchange, upstream: Upstream, secret: string | undefined): Field[] {
   return [...repeatedMetadata(exchange, upstream, secret), traceField(exchange)];
@@ -79,9 +80,8 @@ function repeatedMetadata(exchange: Exchange, upstream: Upstream, secret: string
     fields.push(['x-sluice-client-ip', head.clientAddress]);
   }
   if (caller) for (const field of identityOf(caller)) fields.push(field);
-  const { authorization } = head;
-  if (upstream.forwardsAuthorization && authorization.kind === 'bearer' && (caller || !route.target.access.public)) {
-    fields.push(['authorization', `Bearer ${authorization.token}`]);
+  if (upstream.forwardsAuthorization && head.authorizationText !== undefined) {
+    fields.push(['authorization', head.authorizationText]);
   }
   const listed = config.request_headers;
   const asMetadata = route.form !== 'rest';
