@@ -32,7 +32,7 @@ export class UserController implements userV1.UserServiceController {
     if (request.cookie) this.cookie.checkOrigin(metadata);
     const call = currentCall();
     const user = await this.accounts.authenticate(call, request);
-    const tokens = await this.sessions.open(call, user.id, device);
+    const tokens = await this.sessions.open(call, user, device);
     if (request.cookie) return this.cookie.move(grpc, tokens);
     sendHeaders(grpc);
     return tokens;

@@ -8,6 +8,8 @@ export interface UserRow {
   readonly tenant: string;
   readonly email: string | null;
   readonly password_hash: string | null;
+  /** Another one when the password is another one; a new hash of the same password leaves it. */
+  readonly password_version: number;
   readonly display_name: string;
   readonly roles: string[];
   readonly guest: boolean;
@@ -15,13 +17,15 @@ export interface UserRow {
   readonly created_at: Date;
 }
 
-const columns = 'id, tenant, email, password_hash, display_name, roles, guest, locked_at, created_at';
+/** The columns of a {@link UserRow}. */
+export const userColumns =
+  'id, tenant, email, password_hash, password_version, display_name, roles, guest, locked_at, created_at';
 
 const insertUser = statement<UserRow>(
   'user-insert',
   `insert into users (id, tenant, email, email_key, password_hash, display_name)
    select $1, t.id, $3, $4, $5, $6 from tenants t where t.id = $2 and t.open_registration
-   on conflict (tenant, email_key) do nothing returning ${columns}`,
+   on conflict (tenant, email_key) do nothing returning ${userColumns}`,
 );
 const findOpenTenant = statement<{ id: string }>(
   'tenant-find-open',
@@ -29,9 +33,9 @@ const findOpenTenant = statement<{ id: string }>(
 );
 const findByEmail = statement<UserRow>(
   'user-find-by-email',
-  `select ${columns} from users where tenant = $1 and email_key = $2`,
+  `select ${userColumns} from users where tenant = $1 and email_key = $2`,
 );
-const findById = statement<UserRow>('user-find', `select ${columns} from users where tenant = $1 and id = $2`);
+const findById = statement<UserRow>('user-find', `select ${userColumns} from users where tenant = $1 and id = $2`);
 const updateHash = statement(
   'user-update-hash',
   `update users set password_hash = $3 where id = $1 and password_hash = $2`,

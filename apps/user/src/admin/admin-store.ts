@@ -1,12 +1,10 @@
 import { type Caller, execute, statement } from '@sluice/storage';
 import type { DataSource, EntityManager } from 'typeorm';
-import type { UserRow } from '../accounts/account-store.js';
-
-const columns = 'id, tenant, email, password_hash, display_name, roles, guest, locked_at, created_at';
+import { userColumns, type UserRow } from '../accounts/account-store.js';
 
 const listUsers = statement<UserRow>(
   'admin-list-users',
-  `select ${columns} from users where tenant = $1 and id > $2 and ($3 = '' or starts_with(email_key, $3))
+  `select ${userColumns} from users where tenant = $1 and id > $2 and ($3 = '' or starts_with(email_key, $3))
    order by id limit $4`,
 );
 
@@ -65,7 +63,7 @@ export const adminStore = {
     values: readonly unknown[] = [],
   ): Promise<UserRow | undefined> {
     const [rows] = await manager.query<[UserRow[], number]>(
-      `update users set ${change} where tenant = $1 and id = $2 returning ${columns}`,
+      `update users set ${change} where tenant = $1 and id = $2 returning ${userColumns}`,
       [tenant, userId, ...values],
     );
     return rows[0];

@@ -37,6 +37,13 @@ const insertEvent = statement(
    values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, clock_timestamp()))`,
 );
 
+/** The same event about each of these sessions ($6). */
+const insertEvents = statement(
+  'audit-insert-sessions',
+  `insert into audit_events (tenant, action, outcome, actor, subject, session_id, address, trace_id)
+   select $1, $2, $3, $4, $5, session_id, $7, $8 from unnest($6::text[]) session_id`,
+);
+
 /** The append-only record of security events: who, what, from where, with which outcome, in which trace. */
 @Injectable()
 export class AuditLog {
@@ -47,6 +54,14 @@ export class AuditLog {
 
   async record(call: Call, event: AuditEvent): Promise<void> {
     await execute(this.dataSource, call, insertEvent, valuesOf(call, event));
+  }
+
+  /** One event for each of the sessions; none for none. */
+  async recordSessions(call: Call, event: Omit<AuditEvent, 'sessionId'>, sessionIds: readonly string[]): Promise<void> {
+    if (sessionIds.length === 0) return;
+    const [tenant, action, outcome, actor, subject, , address, trace] = valuesOf(call, event);
+    const values = [tenant, action, outcome, actor, subject, sessionIds, address, trace];
+    await execute(this.dataSource, call, insertEvents, values);
   }
 
   /** For what failed inside: recorded now if that works, else when the database answers again, with the time of now. */

@@ -87,7 +87,7 @@ export class Upgrades {
     if (user.email?.toLowerCase() !== email.key) {
       throw new Problem('ALREADY_EXISTS', 'This guest was upgraded with another e-mail address.');
     }
-    await this.accounts.authenticate(call, { email: email.text, password, tenant });
-    return this.sessions.open(call, subject, device);
+    const checked = await this.accounts.authenticate(call, { email: email.text, password, tenant });
+    return this.sessions.open(call, checked, device);
   }
 }

@@ -111,8 +111,12 @@ export async function endAllSessions(dataSource: DataSource, masterKey: Buffer, 
  */
 export async function endSessions(manager: EntityManager): Promise<number> {
   const [, count] = await manager.query<[unknown[], number]>(
-    `update sessions set revoked_at = clock_timestamp(), revoked_because = 'compromise'
-     where revoked_at is null and greatest(idle_until, tokens_until) > clock_timestamp()`,
+    `update sessions s set revoked_at = clock_timestamp(), revoked_because = 'compromise'
+     from (
+       select id from sessions where revoked_at is null and greatest(idle_until, tokens_until) > clock_timestamp()
+       order by id for update
+     ) living
+     where s.id = living.id`,
   );
   return count;
 }

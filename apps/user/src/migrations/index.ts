@@ -2,6 +2,7 @@ import { AccountsAndSessions1764000000001 } from './1-accounts-and-sessions.js';
 import { GuestsAndAudit1764000000002 } from './2-guests-and-audit.js';
 import { RefreshRate1764000000003 } from './3-refresh-rate.js';
 import { TokenReach1764000000004 } from './4-token-reach.js';
+import { PasswordVersion1764000000005 } from './5-password-version.js';
 
 /** In the order in which they run. */
 export const migrations = [
@@ -9,4 +10,5 @@ export const migrations = [
   GuestsAndAudit1764000000002,
   RefreshRate1764000000003,
   TokenReach1764000000004,
+  PasswordVersion1764000000005,
 ];

@@ -44,7 +44,7 @@ export class Grants {
     const device = readText(request.device, 'device', 200);
     const credentials = { email: request.username, password: request.password, tenant: request.tenant };
     const user = await this.accounts.authenticate(call, credentials);
-    return this.sessions.open(call, user.id, device);
+    return this.sessions.open(call, user, device);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { DataSource, EntityManager } from 'typeorm';
-import { type Caller, execute, statement } from '@sluice/storage';
+import { type Caller, execute, statement, transaction } from '@sluice/storage';
 
 /** Who a session belongs to, as the next access token will say it. */
 export interface SessionOwner {
@@ -34,14 +34,21 @@ const owner = `s.id as session_id, s.generation, s.absolute_until, s.user_id, s.
   extract(epoch from s.tokens_until - clock_timestamp())::float8 as tokens_left_seconds`;
 const later = (parameter: string) => `clock_timestamp() + ${parameter} * interval '1 second'`;
 
+/**
+ * Begins a session under a share lock of its user, so that it has one of two places beside whatever ends all sessions of the user:
+ * before it, and then it is among those that end; or after it, and then it sees what changed. The user is read once, as it was
+ * when the lock was given: the snapshot of the statement may be older.
+ */
 const insertSession = statement<SessionOwner>(
   'session-insert',
-  `with s as (
+  `with u as (
+     select id, tenant, roles, guest from users
+     where id = $2 and locked_at is null and password_version = coalesce($8, password_version) for share
+   ), s as (
      insert into sessions (id, tenant, user_id, device, address, idle_until, absolute_until, tokens_until)
-     select $1, u.tenant, u.id, $3, $4, least(${later('$5')}, ${later('$6')}), ${later('$6')}, ${later('$7')}
-     from users u where u.id = $2 and u.locked_at is null
+     select $1, u.tenant, u.id, $3, $4, least(${later('$5')}, ${later('$6')}), ${later('$6')}, ${later('$7')} from u
      returning *
-   ) select ${owner} from s join users u on u.id = s.user_id`,
+   ) select ${owner} from s join u on u.id = s.user_id`,
 );
 
 /** The pace of GCRA, and how far ahead of it a session may be. */
@@ -77,32 +84,42 @@ const revokeOne = statement<{ id: string }>(
    where id = $1 and revoked_at is null returning id`,
 );
 
-const revokeAll = statement<{ id: string }>(
-  'session-revoke-all',
-  `update sessions set revoked_at = clock_timestamp(), revoked_because = $3
-   where user_id = $1 and tenant = $2 and revoked_at is null and greatest(idle_until, tokens_until) > clock_timestamp()
-   returning id`,
-);
+/** Waits for the sessions of the user that are just beginning, and keeps further ones waiting; a statement of its own, so that the next sees them. */
+const LOCK_USER = 'select from users where id = $1 and tenant = $2 for no key update';
 
-/** As a session asks for it ($4), which must not have ended: a token that was logged out may live on, but not decide about others. */
-const revokeEverywhere = statement<{ id: string }>(
-  'session-revoke-everywhere',
-  revokeAll.text.replace(
-    'returning',
-    'and exists (select 1 from sessions asking where asking.id = $4 and asking.revoked_at is null) returning',
-  ),
-);
+/** Rows are locked in the order of their ids, as by everything that ends several sessions. */
+const REVOKE_ALL = `update sessions s set revoked_at = clock_timestamp(), revoked_because = $3
+   from (
+     select id from sessions
+     where user_id = $1 and tenant = $2 and revoked_at is null and greatest(idle_until, tokens_until) > clock_timestamp()
+     order by id for update
+   ) living
+   where s.id = living.id returning s.id`;
+
+/** As a session asks for it: a token that was logged out may live on, but not decide about others. */
+const ASKING_SESSION = 'select from sessions where id = $1 and user_id = $2 and tenant = $3 and revoked_at is null';
 
 /** Why a session was ended by force; kept in its row. */
 export type RevocationCause =
-  'logout' | 'logout-everywhere' | 'revoked' | 'refresh-reuse' | 'guest-upgrade' | 'account-locked' | 'roles-changed';
+  | 'logout'
+  | 'logout-everywhere'
+  | 'revoked'
+  | 'refresh-reuse'
+  | 'guest-upgrade'
+  | 'account-locked'
+  | 'roles-changed'
+  | 'too-many';
 
-const revokeOldest = statement(
+const revokeOldest = statement<{ id: string }>(
   'session-revoke-oldest',
-  `update sessions set revoked_at = clock_timestamp(), revoked_because = 'too-many'
-   where revoked_at is null and id in (
-     select id from sessions where user_id = $1 and revoked_at is null and idle_until > clock_timestamp()
-     order by created_at desc, id offset $2)`,
+  `update sessions s set revoked_at = clock_timestamp(), revoked_because = $3
+   from (
+     select id from sessions where revoked_at is null and id in (
+       select id from sessions where user_id = $1 and revoked_at is null and idle_until > clock_timestamp()
+       order by created_at desc, id offset $2)
+     order by id for update
+   ) oldest
+   where s.id = oldest.id returning s.id`,
 );
 
 /** A session as its user sees it. */
@@ -131,6 +148,8 @@ const belongsTo = statement<{ id: string }>(
 export interface NewSession {
   readonly id: string;
   readonly userId: string;
+  /** Of the password that was shown for it; undefined where none was. A password that has been changed meanwhile opens nothing. */
+  readonly passwordVersion: number | undefined;
   readonly device: string;
   readonly address: string;
 }
@@ -151,11 +170,12 @@ const newSessionValues = (session: NewSession, seconds: SessionSeconds) => [
   seconds.idle,
   seconds.absolute,
   seconds.token,
+  session.passwordVersion,
 ];
 
 /** The statements of table `sessions`, one call each. */
 export const sessionStore = {
-  /** @returns undefined when the user does not exist or is locked */
+  /** @returns undefined when the user does not exist, is locked, or has another password by now */
   async insert(dataSource: DataSource, call: Caller, session: NewSession, seconds: SessionSeconds) {
     const [row] = await execute(dataSource, call, insertSession, newSessionValues(session, seconds));
     return row;
@@ -166,9 +186,10 @@ export const sessionStore = {
     return row;
   },
 
-  /** Ends all of the user's sessions but the latest. */
-  async keepLatest(dataSource: DataSource, call: Caller, userId: string, count: number): Promise<void> {
-    await execute(dataSource, call, revokeOldest, [userId, count]);
+  /** Ends all of the user's sessions but the latest. @returns those that ended */
+  async keepLatest(dataSource: DataSource, call: Caller, userId: string, count: number): Promise<string[]> {
+    const values = [userId, count, 'too-many' satisfies RevocationCause];
+    return (await execute(dataSource, call, revokeOldest, values)).map(({ id }) => id);
   },
 
   /** @returns undefined when the session is not alive, or not in this generation, or rotates too often */
@@ -188,14 +209,24 @@ export const sessionStore = {
     return (await execute(dataSource, call, revokeOne, [id, because])).length > 0;
   },
 
+  /**
+   * Ends every session of the user that begins before the transaction commits. What those that begin later must see (roles, a lock, a
+   * new password) is changed in the same transaction.
+   *
+   * @returns how many sessions ended
+   */
   async revokeAllWithin(manager: EntityManager, userId: string, tenant: string, because: RevocationCause) {
-    await manager.query(revokeAll.text, [userId, tenant, because]);
+    await manager.query(LOCK_USER, [userId, tenant]);
+    const [ended] = await manager.query<[unknown[], number]>(REVOKE_ALL, [userId, tenant, because]);
+    return ended.length;
   },
 
   /** @returns how many sessions ended; none when the one that asks has ended before */
-  async revokeEverywhere(dataSource: DataSource, call: Caller, userId: string, tenant: string, sessionId: string) {
-    const values = [userId, tenant, 'logout-everywhere' satisfies RevocationCause, sessionId];
-    return (await execute(dataSource, call, revokeEverywhere, values)).length;
+  revokeEverywhere(dataSource: DataSource, call: Caller, userId: string, tenant: string, sessionId: string) {
+    return transaction(dataSource, call, async (manager) => {
+      const asking = await manager.query<unknown[]>(ASKING_SESSION, [sessionId, userId, tenant]);
+      return asking.length === 0 ? 0 : sessionStore.revokeAllWithin(manager, userId, tenant, 'logout-everywhere');
+    });
   },
 
   /** The latest 200 that are alive. */

@@ -4,15 +4,25 @@ import type { userV1 } from '@sluice/contract';
 import { Problem } from '@sluice/problem';
 import type { Call, Caller } from '@sluice/service';
 import { DataSource, type EntityManager } from 'typeorm';
+import type { UserRow } from '../accounts/account-store.js';
 import { AuditLog } from '../audit/audit-log.js';
 import { Keys } from '../keys/keys.js';
 import { UserMetrics } from '../metrics.js';
 import { SETTINGS, tokenReachSeconds, type UserSettings } from '../settings.js';
 import { TokenIssuer } from '../tokens/token-issuer.js';
 import { parseRefreshToken } from './refresh-token.js';
-import { type NewSession, type SessionRow, sessionStore, type SessionStanding } from './session-store.js';
+import {
+  type NewSession,
+  type SessionOwner,
+  type SessionRow,
+  sessionStore,
+  type SessionStanding,
+} from './session-store.js';
 
 export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** A user as it was read when the password was checked. */
+type CheckedUser = Pick<UserRow, 'id' | 'password_version'>;
 
 /** Opens, rotates and ends sessions (design §9). */
 @Injectable()
@@ -26,18 +36,24 @@ export class Sessions {
     @Inject(SETTINGS) private readonly settings: UserSettings,
   ) {}
 
-  /** @throws Problem PERMISSION_DENIED when the account is locked */
-  async open(call: Call, userId: string, device: string): Promise<userV1.TokenResponse> {
-    const owner = await sessionStore.insert(this.dataSource, call, this.newSession(call, userId, device), this.seconds);
-    if (!owner) throw new Problem('PERMISSION_DENIED', 'The account is locked.');
-    await sessionStore.keepLatest(this.dataSource, call, userId, this.settings.SESSIONS_PER_USER);
+  /**
+   * For a user whose password was checked.
+   *
+   * @throws Problem PERMISSION_DENIED when the account was locked, or got another password, since it was read
+   */
+  async open(call: Call, user: CheckedUser, device: string): Promise<userV1.TokenResponse> {
+    const session = this.newSession(call, user.id, user.password_version, device);
+    const owner = await sessionStore.insert(this.dataSource, call, session, this.seconds);
+    if (!owner) throw changedMeanwhile();
+    await this.endOldest(call, owner);
     return this.issuer.tokensOf(owner);
   }
 
   /** The same within a transaction that has the user. */
   async openWithin(manager: EntityManager, call: Call, userId: string, device: string): Promise<userV1.TokenResponse> {
-    const owner = await sessionStore.insertWithin(manager, this.newSession(call, userId, device), this.seconds);
-    if (!owner) throw new Problem('PERMISSION_DENIED', 'The account is locked.');
+    const session = this.newSession(call, userId, undefined, device);
+    const owner = await sessionStore.insertWithin(manager, session, this.seconds);
+    if (!owner) throw changedMeanwhile();
     return this.issuer.tokensOf(owner);
   }
 
@@ -121,8 +137,14 @@ export class Sessions {
     return { idle, absolute, token: tokenReachSeconds(this.settings) };
   }
 
-  private newSession(call: Call, userId: string, device: string): NewSession {
-    return { id: randomUUID(), userId, device, address: call.clientAddress };
+  private newSession(call: Call, userId: string, passwordVersion: number | undefined, device: string): NewSession {
+    return { id: randomUUID(), userId, passwordVersion, device, address: call.clientAddress };
+  }
+
+  /** Those beyond SESSIONS_PER_USER. */
+  private async endOldest(call: Call, { user_id: subject, tenant }: SessionOwner): Promise<void> {
+    const ended = await sessionStore.keepLatest(this.dataSource, call, subject, this.settings.SESSIONS_PER_USER);
+    await this.audit.recordSessions(call, { tenant, action: 'session.revoke', outcome: 'too-many', subject }, ended);
   }
 
   private tooOften(waitMs: number): Problem {
@@ -142,4 +164,8 @@ export class Sessions {
     this.metrics.refreshes.inc({ outcome });
     return new Problem('INVALID_GRANT', detail);
   }
+}
+
+function changedMeanwhile(): Problem {
+  return new Problem('PERMISSION_DENIED', 'The account is locked, or its password was changed a moment ago.');
 }
