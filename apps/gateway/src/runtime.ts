@@ -111,7 +111,8 @@ function authentication(
     cacheSize: auth.cache_size,
     claims: auth.claims,
     defaultTenant: auth.default_tenant,
-    keys: observed(keySource(auth, named), parts.observer),
+    keys: keySource(auth, named),
+    onKeysMissed: (error) => parts.observer.keysMissed(error),
   });
   const revocations =
     auth.revocations &&
@@ -136,15 +137,6 @@ function keySource(
   if ('jwks_url' in keys) return httpKeySet(keys.jwks_url);
   const upstream = named('auth.keys.upstream', keys.upstream);
   return () => keysFromUpstream(upstream());
-}
-
-/** A failure is on record, since the callers only see that their tokens cannot be judged. */
-function observed(keys: () => Promise<JsonWebKeySet>, observer: Observer): () => Promise<JsonWebKeySet> {
-  return () =>
-    keys().catch((error: unknown) => {
-      observer.keysMissed(error);
-      throw error;
-    });
 }
 
 /** Finds an upstream as it is configured at the time of asking: a reload replaces channels, not what uses them. */

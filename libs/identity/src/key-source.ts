@@ -1,3 +1,4 @@
+import { createPublicKey } from 'node:crypto';
 import { type CryptoKey, importJWK, type JWK } from 'jose';
 import type { Algorithm } from './token-structure.js';
 
@@ -21,6 +22,8 @@ export interface KeySourceOptions {
   readonly coolDownMs: number;
   /** The set is fetched again in the background when it is older, in milliseconds. */
   readonly maxAgeMs: number;
+  /** A fetch gave no set, or one without a key that can be used: the keys stay as they were. */
+  readonly onFailure?: ((error: unknown) => void) | undefined;
 }
 
 /** How long to wait after a failure while there are no keys at all, in milliseconds. */
@@ -83,8 +86,7 @@ export class KeySource {
    */
   refresh(nowMs: number): Promise<boolean> | undefined {
     if (this.fetching) return this.fetching;
-    const pauseMs = this.isEmpty ? Math.min(EMPTY_RETRY_MS, this.options.coolDownMs) : this.options.coolDownMs;
-    if (nowMs - this.triedAtMs < pauseMs) return undefined;
+    if (!this.mayFetch(nowMs)) return undefined;
     this.triedAtMs = nowMs;
     this.fetching = this.fetch(nowMs).finally(() => {
       this.fetching = undefined;
@@ -92,25 +94,35 @@ export class KeySource {
     return this.fetching;
   }
 
+  /** Whether the cool-down since the last fetch is over. */
+  mayFetch(nowMs: number): boolean {
+    const pauseMs = this.isEmpty ? Math.min(EMPTY_RETRY_MS, this.options.coolDownMs) : this.options.coolDownMs;
+    return this.fetching === undefined && nowMs - this.triedAtMs >= pauseMs;
+  }
+
   private async fetch(nowMs: number): Promise<boolean> {
     this.fetches++;
     try {
       const { keys } = await this.options.fetchKeys();
-      this.replace(keys.slice(0, KEYS_MAX));
+      const usable = keys.slice(0, KEYS_MAX).filter(isVerificationKey).map(publicMembers).filter(isWellFormed);
+      // An issuer that is starting, or a proxy before it, may answer `{"keys":[]}`: that withdraws nothing.
+      if (usable.length === 0)
+        throw new Error(`a key set of ${keys.length} keys, none of which can verify a signature`);
+      this.replace(usable);
       this.fetchedAtMs = nowMs;
       return true;
-    } catch {
+    } catch (error) {
       this.fetchFailures++;
+      this.options.onFailure?.(error);
       return false;
     }
   }
 
   /** Keys that stay the same stay the same objects, so verdicts under them stay valid. */
-  private replace(published: readonly Readonly<Record<string, unknown>>[]): void {
+  private replace(published: readonly JWK[]): void {
     const before = new Map(this.keys.map((key) => [JSON.stringify(key.jwk), key]));
     const countBefore = before.size;
-    this.keys = published.filter(isVerificationKey).map((raw) => {
-      const jwk = publicMembers(raw);
+    this.keys = published.map((jwk) => {
       const text = JSON.stringify(jwk);
       const known = before.get(text);
       before.delete(text);
@@ -133,6 +145,16 @@ function isVerificationKey(jwk: Readonly<Record<string, unknown>>): boolean {
 function publicMembers(jwk: Readonly<Record<string, unknown>>): JWK {
   const { kty, kid, alg, crv, x, y, n, e } = jwk;
   return { kty, kid, alg, crv, x, y, n, e } as JWK;
+}
+
+/** Whether the members make a public key: a set may be cut or mangled on its way. */
+function isWellFormed(jwk: JWK): boolean {
+  try {
+    createPublicKey({ key: jwk as Record<string, unknown>, format: 'jwk' });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function fits(jwk: JWK, alg: Algorithm): boolean {

@@ -171,6 +171,47 @@ test('a key that appears is found at once, also by a token that was refused befo
   expect(await refusal(verifier, other, NOW + 10_002)).toBe('accepted');
 });
 
+test('a token that was refused before its key was published is looked at again when the cool-down is over', async () => {
+  const next = testKey('key-2');
+  let published = keySet(key);
+  const { verifier, keys } = verifierOf({ keys: async () => published, keyCoolDownMs: 10_000 });
+  await verifier.verify(signToken(key, claims), NOW);
+  const token = signToken(next, claims);
+  expect(await refusal(verifier, token, NOW + 20_000)).toBe('TOKEN_INVALID');
+  published = keySet(key, next);
+  expect(await refusal(verifier, token, NOW + 29_999)).toBe('TOKEN_INVALID');
+  expect(keys).toHaveBeenCalledTimes(2);
+  expect(await refusal(verifier, token, NOW + 30_000)).toBe('accepted');
+  expect(keys).toHaveBeenCalledTimes(3);
+});
+
+test.each([
+  ['no key', []],
+  ['a key that lacks a coordinate', [{ ...key.jwk, y: undefined }]],
+  ['a key with a point that is not on its curve', [{ ...key.jwk, x: key.jwk['y'] }]],
+  ['a symmetric key alone', [{ kty: 'oct', k: 'AAAA', kid: 'key-1', alg: 'HS256' }]],
+])('a set of %s withdraws nothing, and the next one is asked for after the cool-down', async (_, broken) => {
+  const next = testKey('key-2');
+  let published = keySet(key);
+  const missed = vi.fn<(error: unknown) => void>();
+  const { verifier, keys } = verifierOf({ keys: async () => published, keyCoolDownMs: 10_000, onKeysMissed: missed });
+  const token = signToken(key, claims);
+  await verifier.verify(token, NOW);
+  published = { keys: broken };
+  for (const [atMs, fetches] of [
+    [60_001, 2],
+    [70_001, 3],
+  ] as const) {
+    expect(await refusal(verifier, token, NOW + atMs)).toBe('accepted');
+    await vi.waitFor(() => expect(missed).toHaveBeenCalledTimes(fetches - 1));
+    expect(await refusal(verifier, token, NOW + atMs + 1)).toBe('accepted');
+    expect(keys).toHaveBeenCalledTimes(fetches);
+  }
+  published = keySet(next);
+  expect(await refusal(verifier, signToken(next, claims), NOW + 80_002)).toBe('accepted');
+  expect(await refusal(verifier, token, NOW + 80_003)).toBe('TOKEN_INVALID');
+});
+
 test('tokens of a withdrawn key stop working within the maximum age of the set', async () => {
   const next = testKey('key-2');
   let published = keySet(key, next);
@@ -268,10 +309,7 @@ test('a token without a key id needs a set with exactly one key that fits', asyn
 
 test('symmetric and encryption keys of a set are never used', async () => {
   const set = {
-    keys: [
-      { kty: 'oct', k: 'AAAA', kid: 'key-1', alg: 'HS256' },
-      { ...key.jwk, use: 'enc' },
-    ],
+    keys: [{ kty: 'oct', k: 'AAAA', kid: 'key-1', alg: 'HS256' }, { ...key.jwk, use: 'enc' }, testKey('key-2').jwk],
   };
   const { verifier } = verifierOf({ keys: async () => set });
   expect(await refusal(verifier, signToken(key, claims))).toBe('TOKEN_INVALID');

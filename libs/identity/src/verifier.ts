@@ -16,6 +16,8 @@ export interface VerifierOptions {
   readonly audience: string | undefined;
   /** Fetches the issuer's key set. Called at most once per cool-down; must end by itself. */
   readonly keys: () => Promise<JsonWebKeySet>;
+  /** Told of each fetch that gave no set, or one without a key that can be used. The keys stay as they were. */
+  readonly onKeysMissed?: (error: unknown) => void;
   /** ES256 unless told otherwise. */
   readonly algorithms?: readonly Algorithm[];
   /** `typ` that tokens must have, for example `at+jwt`; undefined: any. */
@@ -121,7 +123,12 @@ class JwtVerifier implements TokenVerifier {
       clockToleranceMs: options.clockToleranceMs ?? 5000,
     } as const;
     this.revocations = options.revocations ?? new RevocationList();
-    this.keys = new KeySource({ fetchKeys: options.keys, coolDownMs: keyCoolDownMs, maxAgeMs: keyMaxAgeMs });
+    this.keys = new KeySource({
+      fetchKeys: options.keys,
+      coolDownMs: keyCoolDownMs,
+      maxAgeMs: keyMaxAgeMs,
+      onFailure: options.onKeysMissed,
+    });
     this.claimNames = { ...sluiceClaims, ...options.claims };
     this.accepted = new VerdictCache(cacheSize);
     this.refused = new VerdictCache(Math.ceil(cacheSize / 4));
@@ -143,7 +150,7 @@ class JwtVerifier implements TokenVerifier {
       return this.stillValid(known.caller, nowMs, endedSessions);
     }
     const refused = this.refused.get(text);
-    if (refused && refused.keysVersion === this.keys.version) return this.count(refused.problem);
+    if (refused && this.stands(refused, nowMs)) return this.count(refused.problem);
     const verifying = this.underWay.get(text) ?? this.begin(text, nowMs, leave);
     if (verifying instanceof Problem) return verifying;
     return verifying.then(({ caller }) => this.stillValid(caller, nowMs, endedSessions), toProblem);
@@ -169,6 +176,12 @@ class JwtVerifier implements TokenVerifier {
       return this.count(refusals.revoked);
     }
     return caller;
+  }
+
+  /** An unknown key may be published at any time: the cool-down decides when the issuer is asked again. */
+  private stands(refused: Refused, nowMs: number): boolean {
+    if (refused.keysVersion !== this.keys.version) return false;
+    return refused.problem !== refusals.unknownKey || !this.keys.mayFetch(nowMs);
   }
 
   private count(problem: Problem): Problem {

@@ -26,7 +26,8 @@ export function keysFromUpstream(upstream: Upstream): Promise<JsonWebKeySet> {
         onEnd: (outcome) => {
           if (outcome.code !== 0 || !answer) return reject(new Problem('UNAVAILABLE', '', { cause: outcome.message }));
           const { output } = method.desc;
-          resolve(toJson(output, fromBinary(output, answer)) as unknown as JsonWebKeySet);
+          // An empty list is left out of the JSON.
+          resolve({ keys: [], ...(toJson(output, fromBinary(output, answer)) as object) } satisfies JsonWebKeySet);
         },
       },
     );
