@@ -56,6 +56,31 @@ async function expired(client: SluiceClient): Promise<void> {
     .toBe(401);
 }
 
+test('the refresh token in a cookie: refreshed, found again by a page that is loaded anew, and gone after the logout', async () => {
+  let cookie = '';
+  // What a browser does for a page of the issuer's origin.
+  const browser: typeof fetch = async (input, init = {}) => {
+    const headers = new Headers(init.headers);
+    headers.set('origin', 'http://localhost:8083');
+    if (init.credentials === 'include' && cookie !== '') headers.set('cookie', cookie);
+    const response = await fetch(input, { ...init, headers });
+    const set = response.headers.get('set-cookie');
+    if (set !== null) cookie = set.includes('Max-Age=0') ? '' : set.split(';')[0]!;
+    return response;
+  };
+  const page = () => createClient({ baseUrl: apiUrl(), refreshToken: 'cookie', fetch: browser });
+  const client = page();
+  const session = await client.login(await plainClient(system.baseUrl).register());
+  expect(session).not.toHaveProperty('refresh_token');
+  await expired(client);
+  expect((await client.fetch('/me')).status).toBe(200);
+  const loadedAgain = page();
+  expect((await loadedAgain.fetch('/me')).status).toBe(200);
+  await loadedAgain.logout();
+  expect(cookie).toBe('');
+  expect(await page().session()).toBeUndefined();
+});
+
 test('the contract’s calls, their errors, and a refresh when the token has expired', async () => {
   const client = await signedIn();
   const me = await client.call('GET /me', {});

@@ -24,6 +24,12 @@ async function signedIn(options: Partial<ClientOptions> = {}): Promise<SluiceCli
   return client;
 }
 
+/** Never runs the task. */
+const abandoned = (signal: AbortSignal | undefined) =>
+  new Promise<never>((_, reject) => {
+    signal?.addEventListener('abort', () => reject(signal.reason as Error));
+  });
+
 const statuses = (responses: readonly Response[]) => responses.map(({ status }) => status);
 const times = <T>(count: number, make: () => Promise<T>) => Promise.all(Array.from({ length: count }, make));
 
@@ -63,6 +69,47 @@ describe('an expired token', () => {
     expect(gateway.count('POST /auth/refresh')).toBe(1);
   });
 
+  test('that is refused as soon as it was refreshed costs one refresh, not one a call', async () => {
+    const client = await signedIn();
+    gateway.answer('GET /never', (_, response) => problem(response, 401, 'TOKEN_INVALID'));
+    for (let call = 0; call < 5; call++) expect((await client.fetch('/never')).status).toBe(401);
+    expect(gateway.count('POST /auth/refresh')).toBe(1);
+    expect((await client.fetch('/me')).status).toBe(200);
+    gateway.expireAll();
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 60_000 });
+    expect((await client.fetch('/me')).status).toBe(200);
+    expect(gateway.count('POST /auth/refresh')).toBe(2);
+  });
+
+  test.each<[string, (response: Parameters<typeof problem>[0]) => void, number]>([
+    ['a service’s own refusal', (response) => problem(response, 401, 'UNAUTHENTICATED'), 0],
+    ['a wrong password', (response) => problem(response, 401, 'INVALID_CREDENTIALS'), 0],
+    ['a proxy’s page', (response) => void response.writeHead(401, { 'content-type': 'text/html' }).end('<p>'), 0],
+    ['Basic', (response) => void response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end(), 0],
+    [
+      'the challenge of RFC 6750',
+      (response) =>
+        void response.writeHead(401, { 'www-authenticate': 'Bearer realm="x", error="invalid_token"' }).end(),
+      1,
+    ],
+    ['TOKEN_EXPIRED', (response) => problem(response, 401, 'TOKEN_EXPIRED'), 1],
+    ['SESSION_REVOKED', (response) => problem(response, 401, 'SESSION_REVOKED'), 1],
+  ])('%s: refreshed or not by what the 401 is about', async (_, answer, refreshes) => {
+    const client = await signedIn();
+    gateway.answer('GET /never', (__, response) => answer(response));
+    expect((await client.fetch('/never')).status).toBe(401);
+    expect(gateway.count('POST /auth/refresh')).toBe(refreshes);
+    expect(gateway.count('GET /never')).toBe(1 + refreshes);
+  });
+
+  test('a 401 that says nothing means the token once that has expired', async () => {
+    const client = await signedIn();
+    await client.setSession({ ...gateway.open(), expires_at: Date.now() - 1 });
+    gateway.answer('GET /never', (_, response) => void response.writeHead(401).end());
+    await client.fetch('/never');
+    expect(gateway.count('POST /auth/refresh')).toBe(1);
+  });
+
   test('a body is sent again whole; a stream cannot be, so its 401 is handed on with fresh tokens in place', async () => {
     const client = await signedIn();
     gateway.expireAll();
@@ -98,6 +145,96 @@ describe('a refresh', () => {
     expect(await client.session()).toBeUndefined();
     expect((await client.fetch('/me')).status).toBe(401);
     expect(gateway.count('POST /auth/refresh')).toBe(1);
+  });
+
+  const page = (status: number) => (response: Parameters<typeof problem>[0]) =>
+    void response.writeHead(status, { 'content-type': 'text/html' }).end('<h1>Blocked</h1>');
+  test.each([
+    [400, page(400)],
+    [401, page(401)],
+    [403, page(403)],
+    [200, page(200)],
+    [401, (response: Parameters<typeof problem>[0]) => problem(response, 401, 'UNAUTHENTICATED')],
+    [403, (response: Parameters<typeof problem>[0]) => problem(response, 403, 'ORIGIN_REFUSED')],
+    [400, (response: Parameters<typeof problem>[0]) => problem(response, 400, 'INVALID_ARGUMENT')],
+    [200, (response: Parameters<typeof problem>[0]) => json(response, 200, { portal: true })],
+  ])('that somebody else answers with %s, or the server for another reason, is no sign-out', async (_, answer) => {
+    const onSignedOut = vi.fn<(error: SluiceError) => void>();
+    const client = await signedIn({ onSignedOut });
+    gateway.expireAll();
+    gateway.answer('POST /auth/refresh', (__, response) => answer(response));
+    await expect(client.fetch('/me')).rejects.toMatchObject({ code: 'REFRESH_FAILED' });
+    expect(onSignedOut).not.toHaveBeenCalled();
+    expect((await client.session())?.refresh_token).toMatch(/^refresh-/);
+  });
+
+  test.each(['INVALID_GRANT', 'SESSION_REVOKED'])('that the server refuses as %s signs out', async (code) => {
+    const client = await signedIn();
+    gateway.expireAll();
+    gateway.answer('POST /auth/refresh', (_, response) => problem(response, 401, code));
+    expect((await client.fetch('/me')).status).toBe(401);
+    expect(await client.session()).toBeUndefined();
+  });
+
+  test('whose session cannot be stored goes on in memory, and is stored once that works again', async () => {
+    const inner = memoryStore();
+    let full = false;
+    const onStoreError = vi.fn<(error: unknown) => void>();
+    const refuse = () => {
+      if (full) throw new Error('QuotaExceededError');
+    };
+    const store = {
+      ...inner,
+      set: (key: string, value: string) => (refuse(), inner.set(key, value)),
+      delete: (key: string) => (refuse(), inner.delete(key)),
+    };
+    const client = await signedIn({ store, onStoreError });
+    full = true;
+    for (const refreshes of [1, 2]) {
+      gateway.expireAll();
+      expect(statuses(await times(3, () => client.fetch('/me')))).toEqual([200, 200, 200]);
+      expect(gateway.count('POST /auth/refresh')).toBe(refreshes);
+    }
+    expect(onStoreError).toHaveBeenCalledTimes(2);
+    full = false;
+    gateway.expireAll();
+    expect((await client.fetch('/me')).status).toBe(200);
+    expect(JSON.parse((await inner.get('session')) ?? '')).toEqual(await client.session());
+
+    full = true;
+    await client.logout();
+    expect(await client.session()).toBeUndefined();
+    // What somebody else stores counts.
+    inner.set('session', JSON.stringify({ access_token: 'theirs' }));
+    expect(await client.session()).toEqual({ access_token: 'theirs' });
+  });
+
+  test('is not waited for without end when somebody keeps the lock', async () => {
+    const client = await signedIn({ lock: { run: (_, __, signal) => abandoned(signal) }, lockTimeoutMs: 20 }).catch(
+      (error: unknown) => error,
+    );
+    expect(client).toMatchObject({ code: 'LOCK_TIMEOUT' });
+  });
+
+  test('by somebody who was taken for dead undoes nothing', async () => {
+    // A lock that was taken away: both have it.
+    const store = memoryStore();
+    const open = { run: <T>(_: string, task: () => Promise<T>) => task() };
+    const frozen = await signedIn({ store, lock: open });
+    gateway.expireAll();
+    let release = () => {};
+    const held = new Promise<void>((resolve) => (release = resolve));
+    gateway.answer('POST /auth/refresh', async (_, response) => {
+      await held;
+      json(response, 200, gateway.open());
+    });
+    const call = frozen.fetch('/me');
+    await vi.waitFor(() => expect(gateway.count('POST /auth/refresh')).toBe(1));
+    const other = createClient({ baseUrl: gateway.baseUrl, store, lock: open });
+    const session = await other.login({ email: 'a@b.c', password: 'right' });
+    release();
+    expect((await call).status).toBe(200);
+    expect((await frozen.session())?.access_token).toBe(session.access_token);
   });
 
   test.each([
@@ -179,6 +316,68 @@ describe('a refresh', () => {
   });
 });
 
+describe('the refresh token in a cookie', () => {
+  const EXPIRES = { token_type: 'Bearer', expires_in: 900, session_id: 's' };
+  /** A server with one browser, which has the cookie or not. */
+  function browser() {
+    const state = { cookie: false, serial: 0, live: '', asked: [] as string[] };
+    const send = async (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
+      const path = new URL(String(input as URL)).pathname.replace('/api/v1', '');
+      const sent = init.credentials === 'include';
+      state.asked.push(`${path} ${String(init.body)} ${sent}`);
+      const open = () => Response.json({ access_token: (state.live = `access-${++state.serial}`), ...EXPIRES });
+      if (path === '/auth/login') return ((state.cookie = sent && /"cookie":true/.test(String(init.body))), open());
+      if (path === '/auth/refresh') {
+        return state.cookie && sent ? open() : Response.json({ code: 'INVALID_GRANT', status: 401 }, { status: 401 });
+      }
+      if (new Headers(init.headers).get('authorization') !== `Bearer ${state.live}`) {
+        return Response.json({ code: 'TOKEN_EXPIRED', status: 401 }, { status: 401 });
+      }
+      if (path === '/auth/logout') state.cookie = !sent && state.cookie;
+      return Response.json({});
+    };
+    const onSignedOut = vi.fn<(error: SluiceError) => void>();
+    const open = () =>
+      createClient({ baseUrl: 'https://api.example/api/v1', refreshToken: 'cookie', fetch: send, onSignedOut });
+    return { state, open, onSignedOut };
+  }
+
+  test('signs in, refreshes, survives a reload of the page, and signs out', async () => {
+    const { state, open, onSignedOut } = browser();
+    const client = open();
+    const session = await client.login({ email: 'a@b.c', password: 'right' });
+    expect(session).not.toHaveProperty('refresh_token');
+    state.live = '';
+    expect(statuses(await times(5, () => client.fetch('/me')))).toEqual(Array(5).fill(200));
+    expect(state.asked.filter((line) => line.startsWith('/auth/refresh'))).toEqual(['/auth/refresh {} true']);
+
+    const reloaded = open();
+    expect(statuses(await times(3, () => reloaded.fetch('/me')))).toEqual([200, 200, 200]);
+    expect(state.asked.filter((line) => line.startsWith('/auth/refresh'))).toHaveLength(2);
+    const closing = open();
+    expect(await closing.session()).toMatchObject({ access_token: state.live });
+    // A page that has just been loaded signs out, too.
+    await open().logout();
+    expect(state.cookie).toBe(false);
+
+    const later = open();
+    expect(statuses(await times(3, () => later.fetch('/me')))).toEqual([401, 401, 401]);
+    expect(statuses([await later.fetch('/me')])).toEqual([401]);
+    expect(state.asked.filter((line) => line.startsWith('/auth/refresh'))).toHaveLength(5);
+    expect(onSignedOut).not.toHaveBeenCalled();
+  });
+
+  test('that the server refuses signs out', async () => {
+    const { state, open, onSignedOut } = browser();
+    const client = open();
+    await client.login({ email: 'a@b.c', password: 'right' });
+    Object.assign(state, { live: '', cookie: false });
+    expect((await client.fetch('/me')).status).toBe(401);
+    expect(onSignedOut).toHaveBeenCalledOnce();
+    expect(await client.session()).toBeUndefined();
+  });
+});
+
 describe('a 429', () => {
   test('is handed on and never retried; its wait can be read', async () => {
     const client = await signedIn();
@@ -204,6 +403,9 @@ describe('a 429', () => {
     vi.useFakeTimers({ now: Date.UTC(2026, 0, 1) });
     const response = new Response('', { headers: { 'retry-after': 'Thu, 01 Jan 2026 00:00:30 GMT' } });
     expect(retryAfterMs(response)).toBe(30_000);
+    // By the server's clock, when that is known.
+    const headers = { 'retry-after': 'Fri, 01 Jan 2027 00:00:30 GMT', date: 'Fri, 01 Jan 2027 00:00:10 GMT' };
+    expect(retryAfterMs(new Response('', { headers }))).toBe(20_000);
   });
 });
 

@@ -2,8 +2,9 @@ import { errorOf, type SluiceError } from './error.js';
 import type { StreamRoutes, UnaryRoutes, user } from './generated/api.js';
 import { Guests, type GuestAlert, type GuestCause, type GuestPermission, type GuestRecord } from './guest.js';
 import { inProcessLock, type Lock } from './lock.js';
+import { keepRefusedWrites } from './refused-writes.js';
 import { fillRoute } from './route.js';
-import { SessionKeeper, sessionOf, type Session, type TokenAnswer } from './session.js';
+import { isWithin, SessionKeeper, sessionOf, type Session, type TokenAnswer } from './session.js';
 import { memoryStore, type Store } from './store.js';
 import { messagesOf } from './stream.js';
 
@@ -14,14 +15,24 @@ export interface ClientOptions {
   readonly store?: Store;
   /** Must be shared by all who share the store; within this process when absent. */
   readonly lock?: Lock;
+  /**
+   * Where the refresh token is: `stored` with the session (the default), or in a `cookie` that no script can read. Then a
+   * page that is loaded again asks once whether the browser still has one. For browsers, and pages of an origin that the
+   * server allows (COOKIE_ORIGINS); guests keep theirs in the store.
+   */
+  readonly refreshToken?: 'stored' | 'cookie';
   /** Gets a guest token when there is no session; `deviceId` names the device, one is made up and kept when absent. */
   readonly guest?: boolean | { readonly deviceId?: string };
   /** Called when the session has ended without `logout`: its refresh token was refused. */
   readonly onSignedOut?: (error: SluiceError) => void;
   /** Called after each request for a guest token, with the counts that an alert needs. */
   readonly onAcquire?: (alert: GuestAlert) => void;
+  /** The store refused a write (it is full, or forbidden): the session goes on in memory, and the write is tried again later. */
+  readonly onStoreError?: (error: unknown) => void;
   /** How long a refresh or a request for a guest token may take. Default 30 000. */
   readonly tokenTimeoutMs?: number;
+  /** How long to wait for somebody else who has the lock. Default 90 000: longer than it takes a lock of ours to change hands. */
+  readonly lockTimeoutMs?: number;
   /** Sends the requests; the global `fetch` when absent. */
   readonly fetch?: typeof fetch;
 }
@@ -51,10 +62,10 @@ export interface GuestClient {
 export interface SluiceClient {
   /**
    * `fetch` below the base URL with the session's token. A 401 is answered by one refresh for all calls that met it, and
-   * this call is sent once more (not when its body is a stream). Every other answer is handed on, 429 included: nothing
-   * is retried, `retryAfterMs(response)` says how long to wait.
+   * this call is sent once more (not when its body is a stream). Every other answer is handed on, 429 included, and a 401
+   * that is not about the token: nothing is retried, `retryAfterMs(response)` says how long to wait.
    *
-   * @throws SluiceError `REFRESH_FAILED`, `GUEST_NOT_ALLOWED`; what `fetch` throws; the reason of the signal
+   * @throws SluiceError `REFRESH_FAILED`, `LOCK_TIMEOUT`, `GUEST_NOT_ALLOWED`; what `fetch` throws; the reason of the signal
    */
   fetch(path: string | URL, init?: RequestInit): Promise<Response>;
   /** One call of the contract, by method and path. @throws SluiceError for every answer that is not 2xx */
@@ -74,7 +85,7 @@ export interface SluiceClient {
   login(credentials: user.LoginRequest, options?: CallOptions): Promise<Session>;
   /** Ends the session here and at the server. Here it ends in any case. */
   logout(options?: CallOptions & { everywhere?: boolean }): Promise<void>;
-  /** The session that is kept, if any. */
+  /** The session that is kept, if any; with the refresh token in a cookie, also the one that the browser still has. */
   session(): Promise<Session | undefined>;
   /** Keeps a session that came from elsewhere, or forgets the one that is kept. */
   setSession(session: Session | undefined): Promise<void>;
@@ -92,6 +103,11 @@ class Client implements SluiceClient {
   readonly #guests: Guests;
   readonly #wantsGuest: boolean;
   readonly #tokenTimeoutMs: number;
+  readonly #byCookie: boolean;
+  /** Nobody has asked yet whether the browser has a refresh cookie. */
+  #mayHaveCookie: boolean;
+  /** An access token that was refused as soon as it had been refreshed: another refresh would bring the like. */
+  #refusedFresh: { readonly token: string; readonly at: number } | undefined;
   readonly guest: GuestClient;
 
   constructor(options: ClientOptions) {
@@ -101,12 +117,17 @@ class Client implements SluiceClient {
     const send = options.fetch ?? globalThis.fetch;
     this.#send = (input, init) => send(input, init);
     this.#tokenTimeoutMs = options.tokenTimeoutMs ?? 30_000;
-    const store = options.store ?? memoryStore();
+    const store = keepRefusedWrites(options.store ?? memoryStore(), options.onStoreError ?? (() => undefined));
+    this.#byCookie = options.refreshToken === 'cookie';
+    this.#mayHaveCookie = this.#byCookie;
     this.#keeper = new SessionKeeper({
       store,
       lock: options.lock ?? inProcessLock(),
       lockName: `sluice ${this.#base.origin}${this.#base.pathname}`,
-      refresh: (refreshToken) => this.#post('auth/refresh', { refresh_token: refreshToken }),
+      lockTimeoutMs: options.lockTimeoutMs ?? 90_000,
+      byCookie: this.#byCookie,
+      refresh: (refreshToken) =>
+        this.#post('auth/refresh', refreshToken === undefined ? {} : { refresh_token: refreshToken }),
       onSignedOut: options.onSignedOut ?? (() => undefined),
     });
     this.#wantsGuest = Boolean(options.guest);
@@ -136,12 +157,14 @@ class Client implements SluiceClient {
     const response = await this.#sendWith(session?.access_token, url, init, headers);
     if (session === undefined) return response;
     if (response.status === 429) await this.#noteQuota(session, response);
-    if (response.status !== 401) return response;
+    if (response.status !== 401 || !(await this.#wantsRefresh(session, response))) return response;
     const token = await this.#tokenInstead(session, signal);
     if (token === undefined || isStream(init.body)) return response;
     // Read rather than cancelled, so that its connection can take the call again.
     await response.arrayBuffer().catch(() => undefined);
-    return this.#sendWith(token, url, init, headers);
+    const again = await this.#sendWith(token, url, init, headers);
+    if (again.status === 401) this.#refusedFresh = { token, at: Date.now() };
+    return again;
   }
 
   async call<R extends keyof UnaryRoutes>(
@@ -174,17 +197,18 @@ class Client implements SluiceClient {
 
   login(credentials: user.LoginRequest, options?: CallOptions): Promise<Session> {
     return this.#open(async () => {
-      const response = await this.#send(this.#resolve('auth/login'), jsonRequest(credentials, options));
+      const body = this.#byCookie ? { ...credentials, cookie: true } : credentials;
+      const response = await this.#send(this.#resolve('auth/login'), this.#withCookie(jsonRequest(body, options)));
       if (!response.ok) throw await errorOf(response);
       return (await response.json()) as TokenAnswer;
     });
   }
 
   async logout({ everywhere = false, ...options }: CallOptions & { everywhere?: boolean } = {}): Promise<void> {
-    const session = await this.#keeper.load();
+    const session = await this.#kept(options.signal);
     if (session === undefined) return;
     try {
-      const response = await this.fetch('auth/logout', jsonRequest({ everywhere }, options));
+      const response = await this.fetch('auth/logout', this.#withCookie(jsonRequest({ everywhere }, options)));
       // Whoever is refused is signed out already.
       if (!response.ok && response.status !== 401) throw await errorOf(response);
     } finally {
@@ -193,7 +217,7 @@ class Client implements SluiceClient {
   }
 
   session(): Promise<Session | undefined> {
-    return this.#keeper.load();
+    return this.#kept();
   }
 
   setSession(session: Session | undefined): Promise<void> {
@@ -201,8 +225,29 @@ class Client implements SluiceClient {
   }
 
   async #sessionForCall(signal: AbortSignal | null | undefined): Promise<Session | undefined> {
-    const session = await this.#keeper.load();
+    const session = await this.#kept(signal);
     return session === undefined && this.#wantsGuest ? this.#guests.acquire('no_token', signal) : session;
+  }
+
+  async #kept(signal?: AbortSignal | null): Promise<Session | undefined> {
+    const session = await this.#keeper.load();
+    if (session !== undefined || !this.#mayHaveCookie) return session;
+    await this.#keeper.renew(undefined, signal);
+    this.#mayHaveCookie = false;
+    return this.#keeper.load();
+  }
+
+  /** Whether a 401 is about the access token, and another one may help. */
+  async #wantsRefresh(session: Session, response: Response): Promise<boolean> {
+    const fresh = this.#refusedFresh;
+    if (fresh?.token === session.access_token && isWithin(REFUSED_FRESH_MS, fresh.at)) return false;
+    // RFC 6750 section 3.1.
+    if (/\berror="?invalid_token\b/.test(response.headers.get('www-authenticate') ?? '')) return true;
+    const { code } = await errorOf(response.clone());
+    if (TOKEN_REFUSED.includes(code)) return true;
+    // Who does not say what it is about may mean the token, once that has expired.
+    const { expires_at: expiresAt } = session;
+    return UNCLEAR.includes(code) && expiresAt !== undefined && expiresAt <= Date.now();
   }
 
   /** The token to send a refused call again with; undefined: its 401 stands. */
@@ -246,7 +291,12 @@ class Client implements SluiceClient {
   #post(path: string, body: object, signal?: AbortSignal | null): Promise<Response> {
     const timeout = AbortSignal.timeout(this.#tokenTimeoutMs);
     const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
-    return this.#send(this.#resolve(path), jsonRequest(body, { signal: either }));
+    return this.#send(this.#resolve(path), this.#withCookie(jsonRequest(body, { signal: either })));
+  }
+
+  /** Cookies of another origin's answers are kept and sent only when that is asked for. */
+  #withCookie(init: RequestInit): RequestInit {
+    return this.#byCookie ? { ...init, credentials: 'include' } : init;
   }
 
   /** @throws TypeError for another origin: the session's token goes nowhere else */
@@ -258,6 +308,13 @@ class Client implements SluiceClient {
     return url;
   }
 }
+
+/** Codes of a 401 by which the gateway refuses an access token. */
+const TOKEN_REFUSED: readonly string[] = ['TOKEN_EXPIRED', 'TOKEN_INVALID', 'SESSION_REVOKED'];
+/** A service's own refusal, and an answer that is not Sluice's. */
+const UNCLEAR: readonly string[] = ['UNAUTHENTICATED', 'UNEXPECTED_ANSWER'];
+/** A token that was refused at once is not refreshed again for so long, in milliseconds: at most one refresh a minute. */
+const REFUSED_FRESH_MS = 60_000;
 
 function jsonRequest(body: object, options: CallOptions = {}): RequestInit {
   return withBody({ method: 'POST', ...options }, JSON.stringify(body));

@@ -11,6 +11,7 @@ export interface SluiceErrorOptions {
 /**
  * A call that did not succeed. `code` is one of the server's problem codes, or of the client's own:
  * - `REFRESH_FAILED`: the tokens could not be refreshed now (network, overload); the session is kept, try again later;
+ * - `LOCK_TIMEOUT`: somebody who shares the store keeps the lock; the session is kept;
  * - `GUEST_NOT_ALLOWED`: no guest token may be asked for now; `details.reason` says why;
  * - `STREAM_INCOMPLETE`: a stream broke off before its end;
  * - `UNEXPECTED_ANSWER`: the answer is not one of Sluice's.
@@ -89,5 +90,8 @@ export function retryAfterMs(response: Response, document?: ProblemDocument): nu
   if (field === null) return undefined;
   if (/^\d+$/.test(field)) return Number(field) * 1000;
   const date = Date.parse(field);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
+  if (Number.isNaN(date)) return undefined;
+  // By the server's clock, when it says what that shows: this machine's may be wrong.
+  const now = Date.parse(response.headers.get('date') ?? '');
+  return Math.max(0, date - (Number.isNaN(now) ? Date.now() : now));
 }

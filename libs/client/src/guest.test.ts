@@ -93,6 +93,42 @@ describe('limits', () => {
     expect(await client.guest.canAcquire()).toMatchObject({ reason: 'interval', retryAfterMs: MINUTE });
   });
 
+  test.each([HOUR, 365 * 24 * HOUR])(
+    'a clock that was ahead by %s ms locks nobody out once it is right',
+    async (ahead) => {
+      const store = memoryStore();
+      const right = Date.now();
+      vi.setSystemTime(right + ahead);
+      const client = guestClient({ store });
+      await client.fetch('/me');
+      gateway.answer('POST /auth/guest', (_, response) => problem(response, 503, 'OVERLOADED'));
+      await forget(store);
+      later(MINUTE);
+      await expect(client.fetch('/me')).rejects.toMatchObject({ status: 503 });
+      gateway.answer('POST /auth/guest', undefined);
+      vi.setSystemTime(right);
+      expect(await client.guest.canAcquire()).toEqual({ allowed: true });
+      expect((await client.fetch('/me')).status).toBe(200);
+      await forget(store);
+      expect(await client.guest.canAcquire()).toMatchObject({
+        allowed: false,
+        reason: 'interval',
+        retryAfterMs: MINUTE,
+      });
+    },
+  );
+
+  test('an answer that is no session counts as a failure', async () => {
+    const client = guestClient();
+    gateway.answer(
+      'POST /auth/guest',
+      (_, response) => void response.writeHead(200).end('<h1>Sign in to the hotel</h1>'),
+    );
+    await expect(client.guest.acquire()).rejects.toThrow(SyntaxError);
+    expect(await client.guest.records()).toMatchObject([{ outcome: 'failed' }]);
+    expect(await client.guest.canAcquire()).toMatchObject({ allowed: false, reason: 'back_off' });
+  });
+
   test('a wait that the server told counts, also after a restart', async () => {
     const store = memoryStore();
     gateway.answer('POST /auth/guest', (_, response) =>

@@ -66,6 +66,8 @@ const DAY_MAX = 50;
 const BACK_OFF_MS = 5_000;
 const BACK_OFF_MS_MAX = HOUR_MS;
 const RECORDS_MAX = 200;
+/** A record from farther in the future was made while this machine's clock was wrong, and says nothing about now. */
+const CLOCK_TOLERANCE_MS = 60_000;
 
 /** Asks for guest tokens, as seldom as the server allows, and remembers each request. */
 export class Guests {
@@ -103,20 +105,22 @@ export class Guests {
     const { ask, keeper } = this.options;
     const at = Date.now();
     let response: Response;
+    let session: Session | undefined;
     try {
       response = await ask({ device_id: ledger.device_id, cause }, signal);
+      // What a captive portal answers with 200 is no session either.
+      if (response.ok) session = { ...sessionOf((await response.json()) as TokenAnswer), guest: true };
     } catch (error) {
       await this.#record(ledger, { at, cause, outcome: 'failed' });
       throw error;
     }
-    if (!response.ok) {
+    if (session === undefined) {
       const error = await errorOf(response);
       const { retryAfterMs } = error;
       const wait = retryAfterMs === undefined ? {} : { retry_after_ms: retryAfterMs };
       await this.#record(ledger, { at, cause, outcome: 'refused', status: response.status, ...wait });
       throw error;
     }
-    const session = { ...sessionOf((await response.json()) as TokenAnswer), guest: true };
     await keeper.put(session);
     await this.#record(ledger, { at, cause, outcome: 'issued', status: response.status });
     return session;
@@ -131,10 +135,11 @@ export class Guests {
     } catch {
       // What cannot be read is no record.
     }
-    const since = Date.now() - DAY_MS;
+    const now = Date.now();
+    const isOfLastDay = ({ at }: GuestRecord) => at > now - DAY_MS && at <= now + CLOCK_TOLERANCE_MS;
     return {
       device_id: deviceId ?? kept.device_id ?? crypto.randomUUID(),
-      records: (Array.isArray(kept.records) ? kept.records : []).filter(({ at }) => at > since),
+      records: (Array.isArray(kept.records) ? kept.records : []).filter(isOfLastDay),
     };
   }
 

@@ -50,21 +50,28 @@ export interface SessionKeeperOptions {
   readonly store: Store;
   readonly lock: Lock;
   readonly lockName: string;
-  /** Sends the refresh token. */
-  readonly refresh: (refreshToken: string) => Promise<Response>;
+  /** How long to wait for the lock, in milliseconds. */
+  readonly lockTimeoutMs: number;
+  /** A session without a refresh token is renewed by the browser's cookie. */
+  readonly byCookie: boolean;
+  /** Sends the refresh token; undefined: the browser sends its cookie. */
+  readonly refresh: (refreshToken: string | undefined) => Promise<Response>;
   readonly onSignedOut: (error: SluiceError) => void;
 }
 
 const KEY = 'session';
 /** Those who fail with the old token within this time get the failure of the attempt before. */
 const FAILURE_KEPT_MS = 1_000;
-/** Statuses by which a server says that a refresh token is no good; anything else is trouble that may pass. */
-const REFUSALS: readonly number[] = [400, 401, 403];
+/**
+ * Codes by which the server says that a refresh token is no good. Anything else is trouble that may pass, whatever its
+ * status: a firewall answers 403 with a page, a proxy 401, a gateway that is being set up 400.
+ */
+const ENDED: readonly string[] = ['INVALID_GRANT', 'SESSION_REVOKED'];
 
 /** Keeps one session and renews it: once, however many calls find its access token expired. */
 export class SessionKeeper {
-  #flight: { readonly used: string; readonly renewal: Promise<Renewal> } | undefined;
-  #failure: { readonly used: string; readonly at: number; readonly error: unknown } | undefined;
+  #flight: { readonly used: string | undefined; readonly renewal: Promise<Renewal> } | undefined;
+  #failure: { readonly used: string | undefined; readonly at: number; readonly error: unknown } | undefined;
 
   constructor(private readonly options: SessionKeeperOptions) {}
 
@@ -86,14 +93,28 @@ export class SessionKeeper {
     else await this.options.store.set(KEY, JSON.stringify(session));
   }
 
-  /** Runs alone among all who share the lock: nobody else changes the session meanwhile. */
-  exclusively<T>(task: () => Promise<T>, signal?: AbortSignal | null): Promise<T> {
-    const { lock, lockName, store } = this.options;
+  /**
+   * Runs alone among all who share the lock: nobody else changes the session meanwhile.
+   *
+   * @throws SluiceError `LOCK_TIMEOUT` when somebody keeps the lock for too long
+   */
+  async exclusively<T>(task: () => Promise<T>, signal?: AbortSignal | null): Promise<T> {
+    const { lock, lockName, lockTimeoutMs, store } = this.options;
+    const waiting = new AbortController();
+    const timer = setTimeout(() => {
+      const text = `the lock "${lockName}" was not given back within ${lockTimeoutMs} ms by whoever shares the store`;
+      waiting.abort(new SluiceError('LOCK_TIMEOUT', text));
+    }, lockTimeoutMs);
     const caughtUp = async () => {
+      clearTimeout(timer);
       await store.catchUp?.();
       return task();
     };
-    return lock.run(lockName, caughtUp, signal ?? undefined);
+    try {
+      return await lock.run(lockName, caughtUp, signal ? AbortSignal.any([signal, waiting.signal]) : waiting.signal);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /**
@@ -101,61 +122,75 @@ export class SessionKeeper {
    *
    * @throws SluiceError `REFRESH_FAILED`; the session is kept
    */
-  renew(used: string, signal?: AbortSignal | null): Promise<Renewal> {
-    if (this.#failure?.used === used && Date.now() - this.#failure.at < FAILURE_KEPT_MS) {
-      return Promise.reject(this.#failure.error as Error);
+  renew(used: string | undefined, signal?: AbortSignal | null): Promise<Renewal> {
+    const failure = this.#failure;
+    if (failure && failure.used === used && isWithin(FAILURE_KEPT_MS, failure.at)) {
+      return Promise.reject(failure.error as Error);
     }
-    if (this.#flight?.used !== used) {
+    let flight = this.#flight;
+    if (flight === undefined || flight.used !== used) {
       // Without the caller's signal: others wait for the same attempt.
       const renewal = this.#renew(used);
-      const flight = { used, renewal };
-      this.#flight = flight;
+      const own = (flight = { used, renewal });
+      this.#flight = own;
       const land = () => {
-        if (this.#flight === flight) this.#flight = undefined;
+        if (this.#flight === own) this.#flight = undefined;
       };
       renewal.then(land, (error: unknown) => {
         land();
         this.#failure = { used, at: Date.now(), error };
       });
     }
-    return abandonable(this.#flight.renewal, signal);
+    return abandonable(flight.renewal, signal);
   }
 
-  async #renew(used: string): Promise<Renewal> {
+  async #renew(used: string | undefined): Promise<Renewal> {
+    const { byCookie } = this.options;
     // Somebody else may have been faster, also in another process: then there is nothing to wait for.
-    const known = outcomeFor(await this.load(), used);
+    const known = outcomeFor(await this.load(), used, byCookie);
     if (known !== undefined) return known;
     return this.exclusively(async () => {
       const session = await this.load();
-      const outcome = outcomeFor(session, used);
-      if (outcome !== undefined || session?.refresh_token === undefined) return outcome ?? { kind: 'signed_out' };
-      const answer = await this.#ask(session.refresh_token);
-      if (answer === undefined) {
+      const outcome = outcomeFor(session, used, byCookie);
+      if (outcome !== undefined) return outcome;
+      const renewed = await this.#ask(session?.refresh_token);
+      if (renewed instanceof SluiceError) {
         await this.put(undefined);
+        // Without a session it was only asked whether the browser has a cookie.
+        if (session !== undefined) this.options.onSignedOut(renewed);
         return { kind: 'signed_out' };
       }
-      const renewed = sessionOf(answer);
+      // Who was taken for dead, such as a tab that was frozen, has lost the lock meanwhile, and must not undo what came after.
+      const current = await this.load();
+      if (current?.access_token !== session?.access_token)
+        return outcomeFor(current, used, byCookie) ?? { kind: 'signed_out' };
       // A server that does not rotate sends no new refresh token.
-      const kept = { refresh_token: session.refresh_token, session_id: session.session_id, guest: session.guest };
-      await this.put({ ...kept, ...renewed });
+      const { refresh_token, session_id, guest } = session ?? {};
+      await this.put({
+        ...(refresh_token !== undefined && { refresh_token }),
+        ...(session_id !== undefined && { session_id }),
+        ...(guest !== undefined && { guest }),
+        ...renewed,
+      });
       return { kind: 'renewed', token: renewed.access_token };
     });
   }
 
-  /** The server's answer; undefined when it refuses the refresh token. */
-  async #ask(refreshToken: string): Promise<TokenAnswer | undefined> {
+  /**
+   * The session that the server answers, or its word that this one has ended.
+   *
+   * @throws SluiceError `REFRESH_FAILED` for everything else
+   */
+  async #ask(refreshToken: string | undefined): Promise<Session | SluiceError> {
     let response: Response;
     try {
       response = await this.options.refresh(refreshToken);
-      if (response.ok) return (await response.json()) as TokenAnswer;
+      if (response.ok) return sessionOf((await response.json()) as TokenAnswer);
     } catch (cause) {
       throw new SluiceError('REFRESH_FAILED', 'the server did not answer the refresh', { cause });
     }
     const error = await errorOf(response);
-    if (REFUSALS.includes(response.status)) {
-      this.options.onSignedOut(error);
-      return undefined;
-    }
+    if (ENDED.includes(error.code)) return error;
     throw new SluiceError('REFRESH_FAILED', `the refresh was not answered: ${error.message}`, {
       status: response.status,
       details: error.details,
@@ -167,8 +202,14 @@ export class SessionKeeper {
 }
 
 /** What is known without asking: undefined when the refused token is still the session's and can be renewed. */
-function outcomeFor(session: Session | undefined, used: string): Renewal | undefined {
-  if (session === undefined) return { kind: 'signed_out' };
+function outcomeFor(session: Session | undefined, used: string | undefined, byCookie: boolean): Renewal | undefined {
+  if (session === undefined) return used === undefined && byCookie ? undefined : { kind: 'signed_out' };
   if (session.access_token !== used) return { kind: 'renewed', token: session.access_token };
-  return session.refresh_token === undefined ? { kind: 'not_renewable' } : undefined;
+  return session.refresh_token === undefined && !byCookie ? { kind: 'not_renewable' } : undefined;
+}
+
+/** Whether less than `ms` have passed since then; a clock that was set back has not stood still since. */
+export function isWithin(ms: number, since: number): boolean {
+  const age = Date.now() - since;
+  return age >= 0 && age < ms;
 }

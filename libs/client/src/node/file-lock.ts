@@ -36,9 +36,10 @@ async function acquire(folder: string, path: string, signal: AbortSignal | undef
   const fs = fileSystem();
   const holder = `${nodeProcess().pid} ${hostName()} ${crypto.randomUUID()}`;
   await fs.mkdir(folder, { recursive: true, mode: 0o700 });
+  const watch = { holder: untouched(path), breaker: untouched(`${path}.break`) };
   while (!(await create(path, holder))) {
     signal?.throwIfAborted();
-    await breakIfAbandoned(path);
+    await breakIfAbandoned(path, watch);
     // A little apart, so that those who wait do not ask in step.
     await abandonable(new Promise((resolve) => setTimeout(resolve, POLL_MS * (1 + Math.random()))), signal);
   }
@@ -63,37 +64,52 @@ async function create(path: string, holder: string): Promise<boolean> {
   }
 }
 
-async function breakIfAbandoned(path: string): Promise<void> {
-  if (!(await isAbandoned(path))) return;
+interface Watch {
+  readonly holder: () => Promise<boolean>;
+  readonly breaker: () => Promise<boolean>;
+}
+
+async function breakIfAbandoned(path: string, watch: Watch): Promise<void> {
+  if (!(await isAbandoned(path, watch))) return;
   const fs = fileSystem();
   // Of those who see a dead holder one removes its file. The others, coming later, would remove a new holder's.
   const breaker = `${path}.break`;
   if (!(await create(breaker, String(nodeProcess().pid)))) {
-    if (await isUntouched(breaker)) await fs.rm(breaker, { force: true });
+    if (await watch.breaker()) await fs.rm(breaker, { force: true });
     return;
   }
   try {
-    if (await isAbandoned(path)) await fs.rm(path, { force: true });
+    if (await isAbandoned(path, watch)) await fs.rm(path, { force: true });
   } finally {
     await fs.rm(breaker, { force: true });
   }
 }
 
-async function isAbandoned(path: string): Promise<boolean> {
+async function isAbandoned(path: string, watch: Watch): Promise<boolean> {
   const holder = await readHolder(path);
   if (holder === undefined) return false;
   const [pid, host] = holder.split(' ');
   // A file that was just created may not have its text yet.
   if (host === hostName() && !isAlive(Number(pid))) return true;
-  return isUntouched(path);
+  return watch.holder();
 }
 
-async function isUntouched(path: string): Promise<boolean> {
-  try {
-    return Date.now() - (await fileSystem().stat(path)).mtimeMs > STALE_MS;
-  } catch {
-    return false;
-  }
+/**
+ * Whether nobody has touched the file for STALE_MS: by its own time, or, since that may lie in the future by this machine's
+ * clock, by how long it has been watched without a change.
+ */
+function untouched(path: string): () => Promise<boolean> {
+  let seen: { readonly mtimeMs: number; readonly since: number } | undefined;
+  return async () => {
+    try {
+      const { mtimeMs } = await fileSystem().stat(path);
+      if (Date.now() - mtimeMs > STALE_MS) return true;
+      if (seen?.mtimeMs !== mtimeMs) seen = { mtimeMs, since: performance.now() };
+      return performance.now() - seen.since > STALE_MS;
+    } catch {
+      return false;
+    }
+  };
 }
 
 async function readHolder(path: string): Promise<string | undefined> {
