@@ -7,6 +7,7 @@ import type { Fields, FieldSection, FixedFields, Timer } from '@sluice/wire';
 import type { RequestHead } from './preflight/preflight.js';
 import type { Route } from './route/route.js';
 import type { Runtime } from './runtime.js';
+import type { OpenStream } from './streams/open-stream.js';
 
 /** What the listener hands the body of a request to. */
 export interface BodySink {
@@ -95,6 +96,8 @@ export class Exchange implements TransportEvents {
   bodyTime: Timer | undefined;
   /** The call to an upstream, once there is one; ends with the exchange. */
   work: Work | undefined;
+  /** The stream's place, when the call is one; given back when the exchange ends. */
+  stream: OpenStream | undefined;
   /** The token's unit of the guard against guesses, while it is not known to be none. */
   guess: readonly Ask[] | undefined;
   /** Why the call was refused or failed, when it was. */
@@ -122,6 +125,7 @@ export class Exchange implements TransportEvents {
     if (this.over) return;
     this.over = true;
     this.bodyTime?.clearTimer();
+    this.stream?.close();
     const { runtime } = this;
     runtime.inFlight.calls -= 1;
     runtime.limiter.ended(this);

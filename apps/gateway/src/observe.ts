@@ -9,6 +9,7 @@ import { LineBudget } from './line-budget.js';
 import { limitHits } from './listener/options.js';
 import type { Exchange } from './exchange.js';
 import type { Runtime } from './runtime.js';
+import { streamMetrics } from './streams/stream-metrics.js';
 
 /** What the gateway writes down about calls. */
 export interface CallLog {
@@ -71,6 +72,7 @@ export class Observer implements CallLog {
     // An alert on a series that is not there yet would miss its first increase.
     for (const outcome of ['taken', 'refused'] as const) this.reloads.inc({ outcome }, 0);
     upstreamGauges(registers, runtime);
+    streamMetrics(registers, runtime);
     authenticationMetrics(registers, runtime);
     keyFetchMetrics(registers, runtime);
     listenerMetrics(registers, listener);

@@ -8,6 +8,7 @@ import { cors } from './respond/cors.js';
 import { respondProblem } from './respond/respond.js';
 import { type Form, route } from './route/route.js';
 import type { Runtime } from './runtime.js';
+import { admitStream } from './streams/admit-stream.js';
 import { forwardRelay } from './transcode/relay.js';
 import { forwardStream } from './transcode/stream.js';
 import { forwardUnary } from './transcode/unary.js';
@@ -25,6 +26,7 @@ const stages: readonly Stage[] = [
   route, //         which method is meant               404, 405, 415
   authenticate, //  who is calling                      401, 403
   limit, //         may they call now                   429
+  admitStream, //   is there room for a stream          429, 503
   forward, //       transcode, call, transcode, answer  400, gRPC status → HTTP
 ];
 

@@ -68,7 +68,10 @@ function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
   const names = config.upstreams.map((upstream) => upstream.name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw new ConfigurationError([`upstreams: ${twice}: expected names that differ`]);
-  const upstreams = config.upstreams.map((upstream) => createUpstream(upstream, parts.configFile, authenticates));
+  const before = new Map(parts.current()?.upstreams.map((upstream) => [upstream.name, upstream]));
+  const upstreams = config.upstreams.map((upstream) =>
+    createUpstream(upstream, parts.configFile, authenticates, before.get(upstream.name)),
+  );
   const health = healthChecks(() => upstreams.map((upstream) => [upstream.name, upstream.channel] as const));
   const local = { GetHealth: healthMethod(health), GetMyLimits: myLimits };
   const routes = buildRoutes(upstreams, local, authenticates);

@@ -1,4 +1,4 @@
-import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
+import { createServer, type Http2Server, type ServerHttp2Stream, type Settings } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 
 /** A message of gRPC with its prefix. */
@@ -22,9 +22,9 @@ export interface ScriptedUpstream {
 }
 
 /** An HTTP/2 server that behaves as the test says. */
-export async function startScriptedUpstream(port = 0): Promise<ScriptedUpstream> {
+export async function startScriptedUpstream(port = 0, settings: Settings = {}): Promise<ScriptedUpstream> {
   const sockets = new Set<Socket>();
-  const server: Http2Server = createServer();
+  const server: Http2Server = createServer({ settings });
   const upstream: ScriptedUpstream = {
     address: '',
     script: (stream) => stream.close(),

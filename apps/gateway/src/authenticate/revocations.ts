@@ -61,7 +61,7 @@ export class RevocationWatch {
     this.call = from.channel.start(
       from.channel.method(WATCH),
       this.metadata(),
-      {},
+      { unlimited: true },
       {
         onHeaders: () => undefined,
         onMessage: (bytes) => {

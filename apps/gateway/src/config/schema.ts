@@ -105,8 +105,15 @@ const upstream = z.strictObject({
       'selectors of methods that behave as RFC 6749 says: refusals (section 5.2), unknown parameters (section 3.2)',
     ),
   max_message: size.default(4 * 1024 ** 2),
-  connections: z.number().int().min(1).max(64).default(2).describe('to each address'),
+  connections: z.number().int().min(1).max(64).default(16).describe('to each address at most; as many as are needed'),
   max_concurrent: z.number().int().min(1).default(1000).describe('calls in flight at once'),
+  streams: z
+    .strictObject({
+      max: z.number().int().min(1).default(1000).describe('open at once; they take no place of `max_concurrent`'),
+      max_per_caller: z.number().int().min(1).default(32),
+      max_per_address: z.number().int().min(1).default(256),
+    })
+    .prefault({}),
   max_queued: z.number().int().min(0).default(10_000).describe('calls that wait for one in flight to end'),
 });
 

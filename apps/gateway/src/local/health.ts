@@ -30,7 +30,7 @@ function ask(channel: Channel): Promise<string> {
       channel.method('/grpc.health.v1.Health/Check'),
       [],
       new Uint8Array(0),
-      { deadline: Date.now() + PATIENCE_MS },
+      { deadline: Date.now() + PATIENCE_MS, unlimited: true },
       {
         onHeaders: () => undefined,
         onMessage: (message) => (serving = message.equals(SERVING)),

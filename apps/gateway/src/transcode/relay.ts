@@ -59,10 +59,11 @@ class RelayCall implements RelayEvents {
       ...encodings(exchange),
       ...requestMetadata(exchange, upstream, exchange.runtime.secret),
     ];
-    this.relay = upstream.channel.openStream(handle, fields, { deadline: exchange.deadline }, this);
+    const { kind } = exchange.route.target.method;
+    const options = { deadline: exchange.deadline, unlimited: kind !== 'unary' };
+    this.relay = upstream.channel.openStream(handle, fields, options, this);
     exchange.work = this.relay;
     if (!transport.hasBody) return this.relay.end();
-    const { kind } = exchange.route.target.method;
     const oneMessage = kind === 'unary' || kind === 'server_stream';
     if (oneMessage) new BodyTime(exchange, this);
     transport.readBody({

@@ -91,7 +91,7 @@ class StreamCall implements CallEvents {
     const { exchange, upstream } = this;
     if (this.streamsResponses) this.responses = this.binding.openResponseStream(exchange.head.accept);
     const metadata = requestMetadata(exchange, upstream, exchange.runtime.secret);
-    this.call = upstream.channel.start(handle, metadata, { deadline: exchange.deadline }, this);
+    this.call = upstream.channel.start(handle, metadata, { deadline: exchange.deadline, unlimited: true }, this);
     exchange.work = this.call;
   }
 

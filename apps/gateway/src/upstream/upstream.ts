@@ -5,6 +5,7 @@ import { loadSchema, type MethodInfo, type Schema } from '@sluice/transcode';
 import { Channel, type ChannelOptions, type MethodHandle } from '@sluice/wire';
 import type { UpstreamConfig } from '../config/schema.js';
 import { bySelector } from '../route/access.js';
+import { StreamShare } from '../streams/stream-share.js';
 
 /** A gRPC service behind the gateway. */
 export interface Upstream {
@@ -12,6 +13,8 @@ export interface Upstream {
   readonly config: UpstreamConfig;
   readonly schema: Schema;
   readonly channel: Channel;
+  /** The streams that are open to it. */
+  readonly streams: StreamShare;
   /** Whether the client's `Authorization` goes on to it. */
   readonly forwardsAuthorization: boolean;
 }
@@ -20,9 +23,15 @@ export interface Upstream {
  * Reads the descriptor set and makes the channel; nothing is connected before the first call.
  *
  * @param configFile what `descriptor_set` and PEM files are relative to
+ * @param before the upstream of this name in the configuration that this one replaces, whose streams go on
  * @throws ConfigurationError when a file cannot be used
  */
-export function createUpstream(config: UpstreamConfig, configFile: string, authenticates: boolean): Upstream {
+export function createUpstream(
+  config: UpstreamConfig,
+  configFile: string,
+  authenticates: boolean,
+  before: Upstream | undefined,
+): Upstream {
   const file = resolve(dirname(configFile), config.descriptor_set);
   const schema = loadSchema(readBytes(config, 'descriptor_set', file), file);
   const unknown = config.services?.filter((service) => !schema.registry.getService(service)) ?? [];
@@ -36,6 +45,7 @@ export function createUpstream(config: UpstreamConfig, configFile: string, authe
     config,
     schema,
     channel: new Channel(config.address, channelOptions(config, configFile)),
+    streams: before?.streams ?? new StreamShare(),
     forwardsAuthorization: config.forward_authorization ?? !authenticates,
   };
 }
@@ -50,7 +60,7 @@ function channelOptions(config: UpstreamConfig, configFile: string): ChannelOpti
         ? tls
         : { ca: pem('ca', tls.ca), cert: pem('cert', tls.cert), key: pem('key', tls.key), servername: tls.servername },
     connectionsPerAddress: config.connections,
-    maxStreamsPerConnection: Math.ceil(config.max_concurrent / config.connections),
+    maxConcurrent: config.max_concurrent,
     maxQueued: config.max_queued,
     maxMessageBytes: config.max_message,
   };

@@ -39,6 +39,8 @@ export interface CallOptions {
   maxMessageBytes?: number;
   /** Compress messages to the peer. Default: none. */
   compression?: 'gzip';
+  /** Takes no place among the calls in flight: for streams, which last as long as somebody listens, and for checks of health. */
+  unlimited?: boolean;
 }
 
 /** A call in progress. Every method is a no-op once the call has ended. */
@@ -75,6 +77,8 @@ export interface RelayEnd {
 export interface RelayOptions {
   /** Absolute, in milliseconds as `Date.now()` counts. Travels as `grpc-timeout`, so the fields must not contain one. */
   deadline?: number;
+  /** As in `CallOptions`. */
+  unlimited?: boolean;
 }
 
 /** A relayed stream in progress. Every method is a no-op once it has ended. */

@@ -7,8 +7,12 @@ export interface ChannelOptions {
   tls?: boolean | Pick<TlsOptions, 'ca' | 'cert' | 'key' | 'servername' | 'rejectUnauthorized' | 'minVersion'>;
   /** `:authority` of the calls. Default: the target's host and port. */
   authority?: string;
-  /** Connections kept to each address at most. */
+  /** Connections to each address at most: one at first, more when those there are full, fewer again when they stay idle. */
   connectionsPerAddress?: number;
+  /** Connections to an address that were not needed for so long are closed, one at a time but for the last, in milliseconds. */
+  shrinkMs?: number;
+  /** Calls in flight at most, over the whole channel, besides those that are `unlimited`. Default: as many as fit the connections. */
+  maxConcurrent?: number;
   /** Calls waiting for a free stream at most, over the whole channel; further ones end with UNAVAILABLE and `overloaded`. */
   maxQueued?: number;
   /** Streams per connection at most; the peer's SETTINGS_MAX_CONCURRENT_STREAMS may lower it. */
@@ -47,8 +51,9 @@ export interface ChannelStats {
   addresses: number;
   ejected: number;
   connections: number;
-  /** Streams in flight and calls waiting for one. */
+  /** Streams in flight; of these, calls with a place among `maxConcurrent`; and calls waiting to be sent. */
   streams: number;
+  inFlight: number;
   queued: number;
   /** Totals since the channel was made. */
   calls: number;
@@ -71,7 +76,9 @@ const HELD_BYTES_MAX = 4 * 1024 * 1024;
 /** Every option with its default. */
 export function withDefaults(options: ChannelOptions): Required<Omit<ChannelOptions, 'tls' | 'authority'>> {
   return {
-    connectionsPerAddress: 4,
+    connectionsPerAddress: 16,
+    shrinkMs: 10_000,
+    maxConcurrent: Infinity,
     maxQueued: 1_000,
     maxStreamsPerConnection: 1_000,
     maxMessageBytes: 4 * 1024 * 1024,

@@ -143,6 +143,65 @@ describe('the queue', () => {
     expect(await waiting[1]!.outcome).toMatchObject({ code: Status.OK });
   });
 
+  it('grows by as many connections as are needed, and lets go of those that are not', async () => {
+    const channel = open({ connectionsPerAddress: 4, shrinkMs: 50 });
+    const peers: PeerConnection[] = [];
+    const greet = () =>
+      void servers[0]!.next().then((peer) => {
+        peers.push(peer);
+        peer.send(f.settings([3, 10]));
+        greet();
+      });
+    greet();
+    call(channel);
+    await expect.poll(() => peers.length).toBe(1);
+    await peers[0]!.see(({ type, flags }) => type === FrameType.SETTINGS && (flags & Flag.ACK) !== 0);
+    expect(channel.room).toBe(40);
+    const started = Array.from({ length: 44 }, () =>
+      channel.unary(channel.method('/a.B/C'), [], Buffer.from('hello'), {}, new Recorder()),
+    );
+    await expect.poll(() => channel.stats.connections).toBe(4);
+    for (const each of started) each.cancel();
+    await expect.poll(() => channel.stats.connections).toBe(1);
+    expect(channel.stats.connects).toBe(4);
+  });
+
+  it('keeps the first connections when the peer takes no more', async () => {
+    const channel = open({ connectionsPerAddress: 4 });
+    call(channel);
+    const peer = await servers[0]!.next();
+    peer.send(f.settings([3, 1]));
+    await peer.see(({ type, flags }) => type === FrameType.SETTINGS && (flags & Flag.ACK) !== 0);
+    servers[0]!.stopListening();
+    for (let index = 0; index < 20; index++) call(channel);
+    await expect.poll(() => channel.stats.connectFailures).toBe(3);
+    for (let index = 0; index < 20; index++) call(channel);
+    expect(channel.stats).toMatchObject({ connections: 1, streams: 1, queued: 40, connects: 4 });
+  });
+
+  it('counts calls in flight over all connections, and not those that are unlimited', async () => {
+    const channel = open({ maxConcurrent: 2 });
+    const calls = Array.from({ length: 3 }, () => call(channel));
+    const listening = new Recorder();
+    channel.start(channel.method('/a.B/Listen'), [], { unlimited: true }, listening);
+    const relayed = new RelayRecorder();
+    channel.openStream(
+      channel.method('/a.B/Listen'),
+      [['content-type', 'application/grpc']],
+      { unlimited: true },
+      relayed,
+    );
+    const peer = await servers[0]!.next();
+    peer.send(f.settings());
+    await peer.seeType(FrameType.HEADERS, 7);
+    expect(channel.stats).toMatchObject({ streams: 4, inFlight: 2, queued: 1 });
+    // What takes no place has waited for the connection alone, and went first.
+    peer.send(...ok(5));
+    await calls[0]!.outcome;
+    await peer.seeType(FrameType.HEADERS, 9);
+    expect(channel.stats).toMatchObject({ streams: 4, inFlight: 2, queued: 0 });
+  });
+
   it('opens further connections when one is full', async () => {
     const channel = open({ maxStreamsPerConnection: 2, connectionsPerAddress: 3 });
     answerAll(servers[0]!, () => []);

@@ -3,6 +3,7 @@ import type { Fields } from '../fields.js';
 import { failure } from '../grpc/outcome.js';
 import { Status } from '../grpc/status.js';
 import type { Address } from './address.js';
+import { Admission } from './admission/admission.js';
 import type { Call, CallEvents, CallOptions, Outcome, Relay, RelayEvents, RelayOptions } from './call.js';
 import {
   clientLimits,
@@ -32,13 +33,16 @@ export class Channel implements CallOwner, EndpointOwner {
   private readonly endpointOptions: EndpointOptions;
   private readonly resolver: Resolver;
   private readonly budget: RetryBudget;
-  private readonly queue = new Set<ClientCall>();
+  /** Calls that take a place: how many are in flight, and those that wait for one or for a connection with room. */
+  private readonly admission: Admission;
+  /** Calls without a place of their own to wait for, which wait for a connection with room. */
+  private readonly unlimited = new Set<ClientCall>();
+  private draining = false;
   private readonly waiting = new Map<ClientCall, NodeJS.Timeout>();
   /** Addresses in use, and removed ones whose last streams are still running. */
   private endpoints: Endpoint[] = [];
   private readonly leaving = new Set<Endpoint>();
   private active = false;
-  private draining = false;
   private readonly totals = { calls: 0, retries: 0, retriesRefused: 0, shed: 0 };
   private readonly gone = { connects: 0, connectFailures: 0, bytesRead: 0, bytesWritten: 0 };
   private closed: { promise: Promise<void>; resolve: () => void } | undefined;
@@ -57,6 +61,7 @@ export class Channel implements CallOwner, EndpointOwner {
     this.resolver = new Resolver(target, this.options.resolveMs, (addresses) => this.onAddresses(addresses));
     this.authority = options.authority ?? defaultAuthority(target);
     this.budget = new RetryBudget(this.options.retryShare);
+    this.admission = new Admission(this.options);
     const host = this.authority.replace(/:\d+$/, '');
     this.endpointOptions = {
       ...this.options,
@@ -97,7 +102,7 @@ export class Channel implements CallOwner, EndpointOwner {
 
   /** A stream relayed as it is. `fields` hold `content-type` and whatever of `grpc-encoding`, `grpc-accept-encoding` applies. */
   openStream(method: MethodHandle, fields: Fields, options: RelayOptions, events: RelayEvents): Relay {
-    const call = new RelayCall(this, (method as EncodedMethod).relayHead, fields, options.deadline, events);
+    const call = new RelayCall(this, (method as EncodedMethod).relayHead, fields, options, events);
     this.launch(call, metadataFault(fields, true));
     return call;
   }
@@ -116,7 +121,8 @@ export class Channel implements CallOwner, EndpointOwner {
       ejected: 0,
       connections: 0,
       streams: 0,
-      queued: this.queue.size + this.waiting.size,
+      inFlight: this.admission.inFlight,
+      queued: this.queued + this.waiting.size,
       ...this.totals,
       ...this.gone,
     };
@@ -127,6 +133,11 @@ export class Channel implements CallOwner, EndpointOwner {
       addTotals(stats, endpoint);
     }
     return stats;
+  }
+
+  /** Streams that the connections can carry at once when all of them are open, as far as the addresses have said. */
+  get room(): number {
+    return this.endpoints.reduce((sum, endpoint) => sum + endpoint.room, 0) || this.options.maxStreamsPerConnection;
   }
 
   /** Refuses new calls, lets running ones finish for `graceMs`, then cancels them. Resolves when every socket is closed. */
@@ -170,19 +181,41 @@ export class Channel implements CallOwner, EndpointOwner {
 
   /** Sends a call now, or lets it wait, or refuses it. */
   private dispatch(call: ClientCall): void {
-    if (this.queue.size === 0) {
+    const open = call.unlimited ? this.unlimited.size === 0 : this.admission.open;
+    if (open) {
       const endpoint = this.pick(call.endpoint);
-      if (endpoint !== undefined) return call.begin(endpoint.best()!, endpoint);
+      if (endpoint !== undefined) return this.send(call, endpoint);
     }
-    if (!this.active) this.activate();
-    else for (const endpoint of this.endpoints) endpoint.grow();
     if (this.failing) return call.finishLater(this.unreachable());
-    if (this.queue.size >= this.options.maxQueued) {
+    if (!this.enqueue(call)) {
       this.totals.shed++;
       const full = failure(Status.UNAVAILABLE, 'too many calls are waiting for the upstream', true);
-      return call.finishLater({ ...full, overloaded: true, retryAfterMs: RETRY_AFTER_FULL_MS });
+      call.finishLater({ ...full, overloaded: true, retryAfterMs: RETRY_AFTER_FULL_MS });
     }
-    this.queue.add(call);
+    if (!this.active) this.activate();
+    else if (call.unlimited || !this.admission.full) this.grow();
+  }
+
+  private send(call: ClientCall, endpoint: Endpoint): void {
+    if (!call.unlimited) this.admission.sent(call, Date.now());
+    call.begin(endpoint.best()!, endpoint);
+  }
+
+  private enqueue(call: ClientCall): boolean {
+    if (!call.unlimited) return this.admission.wait(call, Date.now());
+    if (this.unlimited.size >= this.options.maxQueued) return false;
+    this.unlimited.add(call);
+    return true;
+  }
+
+  private get queued(): number {
+    return this.unlimited.size + this.admission.waiting.size;
+  }
+
+  /** There is no room for calls that could be sent: as many connections more as they need. */
+  private grow(): void {
+    const needed = Math.ceil(this.queued / Math.max(1, this.endpoints.length));
+    for (const endpoint of this.endpoints) endpoint.grow(needed);
   }
 
   /** Of two addresses with room, taken at random, the one with fewer streams; not where the call has just failed, if possible. */
@@ -202,11 +235,16 @@ export class Channel implements CallOwner, EndpointOwner {
   }
 
   leaveQueue(call: ClientCall): void {
-    this.queue.delete(call);
+    if (!this.unlimited.delete(call)) this.admission.waiting.delete(call);
     const timer = this.waiting.get(call);
     if (timer === undefined) return;
     clearTimeout(timer);
     this.waiting.delete(call);
+  }
+
+  giveBack(call: ClientCall): void {
+    this.admission.gaveBack(call);
+    if (this.admission.waiting.size > 0) this.onCapacity();
   }
 
   retry(call: ClientCall, outcome: Outcome): boolean {
@@ -255,16 +293,21 @@ export class Channel implements CallOwner, EndpointOwner {
   }
 
   onCapacity(): void {
-    for (const call of this.queue) {
-      const endpoint = this.pick(call.endpoint);
-      if (endpoint === undefined) {
-        for (const full of this.endpoints) full.grow();
-        return;
-      }
-      this.queue.delete(call);
-      call.begin(endpoint.best()!, endpoint);
+    while (this.queued > 0) {
+      if (this.pick(undefined) === undefined) return this.grow();
+      const call = this.next();
+      if (call === undefined) break;
+      this.send(call, this.pick(call.endpoint)!);
     }
     if (this.draining) this.finishClosing();
+  }
+
+  private next(): ClientCall | undefined {
+    for (const call of this.unlimited) {
+      this.unlimited.delete(call);
+      return call;
+    }
+    return this.admission.next();
   }
 
   onTrouble(): void {
@@ -304,14 +347,14 @@ export class Channel implements CallOwner, EndpointOwner {
 
   private failQueue(): void {
     const outcome = this.unreachable();
-    for (const call of [...this.queue]) call.finish(outcome);
+    for (const call of [...this.unlimited, ...this.admission.waiting]) call.finish(outcome);
   }
 
   // ---- closing ----------------------------------------------------------------------------------------------------------
 
   /** Lets go of the addresses once nothing waits; their connections close as their streams end. */
   private finishClosing(): void {
-    if (this.queue.size + this.waiting.size > 0 && this.endpoints.length > 0) return;
+    if (this.queued + this.waiting.size > 0 && this.endpoints.length > 0) return;
     this.resolver.stop();
     const { endpoints } = this;
     this.endpoints = [];
@@ -322,7 +365,7 @@ export class Channel implements CallOwner, EndpointOwner {
 
   private abandon(): void {
     const outcome = failure(Status.CANCELLED, 'the channel was closed');
-    for (const call of [...this.queue, ...this.waiting.keys()]) call.finish(outcome);
+    for (const call of [...this.unlimited, ...this.admission.waiting, ...this.waiting.keys()]) call.finish(outcome);
     this.finishClosing();
     for (const endpoint of [...this.leaving]) endpoint.abandon();
   }

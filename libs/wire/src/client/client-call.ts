@@ -18,6 +18,8 @@ import type { Endpoint } from './endpoint.js';
 export interface CallOwner {
   /** The call left the queue or ended while waiting in it. */
   leaveQueue(call: ClientCall): void;
+  /** One sending of a call with a place among those in flight is over, by whatever side ended it. */
+  giveBack(call: ClientCall, outcome: Outcome): void;
   /** @returns true when the call will be sent again. */
   retry(call: ClientCall, outcome: Outcome): boolean;
 }
@@ -30,6 +32,8 @@ export abstract class ClientCall extends Timer implements StreamHandler {
   /** Part of the response was handed on, or the request is no longer kept: the call cannot be sent again. */
   committed = false;
   attempts = 0;
+  /** When it was sent, while it has a place among the calls in flight, as `Date.now()` counts; 0: it has none. */
+  sentAt = 0;
   /** Where it was sent last. */
   endpoint: Endpoint | undefined;
 
@@ -48,6 +52,8 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     private readonly metadata: Fields,
     readonly deadline: number | undefined,
     readonly idempotent: boolean,
+    /** It takes no place among the calls in flight. */
+    readonly unlimited: boolean,
     /** The only message, which leaves with the headers. */
     private readonly onlyMessage: Uint8Array | undefined,
   ) {
@@ -155,6 +161,7 @@ export abstract class ClientCall extends Timer implements StreamHandler {
   protected settle(outcome: Outcome): void {
     if (this.ended) return;
     this.report(outcome);
+    if (this.sentAt !== 0) this.owner.giveBack(this, outcome);
     if (!this.committed && this.owner.retry(this, outcome)) {
       this.stream = undefined;
       this.connection = undefined;
@@ -174,6 +181,7 @@ export abstract class ClientCall extends Timer implements StreamHandler {
       stream.reset(ErrorCode.CANCEL);
       this.stream = undefined;
     }
+    if (this.sentAt !== 0) this.owner.giveBack(this, outcome);
     this.connection = undefined;
     this.replay = undefined;
     this.deliverEnd(outcome);

@@ -11,6 +11,7 @@ import { ClientConnection, type ConnectionOptions, type ConnectionOwner } from '
 export interface EndpointOptions {
   readonly connection: ConnectionOptions;
   readonly connectionsMax: number;
+  readonly shrinkMs: number;
   readonly ejectAfter: number;
   readonly ejectMs: number;
   readonly ejectMsMax: number;
@@ -35,6 +36,10 @@ const BACKOFF_GROWTH = 1.6;
 /** A peer that ends so many connections in a row so soon is not asked again at once. */
 const SHORT_LIFE_MS = 1_000;
 const SHORT_LIVES_MAX = 2;
+/** After a further connection could not be made, none is tried for so long: the peer may take no more than it has. */
+const GROW_PAUSE_MS = 1_000;
+/** Streams of a connection whose peer has not said how many it takes: it should take 100 at least (RFC 9113 §6.5.2). */
+const STREAMS_UNTIL_TOLD = 100;
 /** The share of picks that an address gets when it begins to return. */
 const RETURN_SHARE_FIRST = 0.1;
 
@@ -61,6 +66,11 @@ export class Endpoint implements ConnectionOwner {
   /** Sockets whose connection is over but which are not closed yet. */
   private socketsClosing = 0;
   private readonly reconnectAlarm = new Alarm(() => this.connect());
+  private growAt = 0;
+  private shrinking = false;
+  /** All were full since the last look at what is idle. */
+  private grew = false;
+  private readonly shrinkAlarm = new Alarm(() => this.shrink());
 
   constructor(
     readonly address: Address,
@@ -143,12 +153,56 @@ export class Endpoint implements ConnectionOwner {
     if (this.connections.length === 0 && Date.now() >= this.retryAt) this.connect();
   }
 
-  /** Adds a connection, as all are full. */
-  grow(): void {
-    if (this.removed || this.connections.length >= this.options.connectionsMax) return;
+  /** Streams that a connection takes. */
+  private get streamsEach(): number {
+    for (const { established, draining, capacity, streams } of this.connections) {
+      if (established && !draining) return Math.max(1, capacity + streams.size);
+    }
+    return Math.min(this.options.connection.streamsMax, STREAMS_UNTIL_TOLD);
+  }
+
+  /** Streams that all its connections could carry. */
+  get room(): number {
+    return this.options.connectionsMax * this.streamsEach;
+  }
+
+  /** All are full and `needed` calls wait: adds connections for them, once the first has shown that the peer can be reached. */
+  grow(needed: number): void {
+    if (this.removed) return;
     if (this.connections.length === 0) return this.wake();
-    for (const connection of this.connections) if (!connection.ready) return;
-    this.connect();
+    let open = 0;
+    let connecting = 0;
+    for (const { draining, ready } of this.connections) {
+      if (draining) continue;
+      open++;
+      if (!ready) connecting++;
+    }
+    this.grew = true;
+    if (connecting === open && open > 0) return;
+    const each = this.streamsEach;
+    while (open < this.options.connectionsMax && connecting * each < needed && Date.now() >= this.growAt) {
+      this.connect();
+      open++;
+      connecting++;
+    }
+    if (open > 1 && !this.shrinking) this.shrinkLater();
+  }
+
+  private shrinkLater(): void {
+    this.shrinking = true;
+    this.grew = false;
+    this.shrinkAlarm.setTimer(this.options.shrinkMs);
+  }
+
+  /** Lets go of the connection with the fewest streams when half of the others' room would do. */
+  private shrink(): void {
+    this.shrinking = false;
+    const open = this.connections.filter(({ ready, draining }) => ready && !draining);
+    if (open.length < 2) return;
+    if (!this.grew && this.load <= ((open.length - 1) * this.streamsEach) / 2) {
+      open.reduce((least, each) => (each.streams.size < least.streams.size ? each : least)).drain();
+    }
+    this.shrinkLater();
   }
 
   succeeded(): void {
@@ -170,6 +224,7 @@ export class Endpoint implements ConnectionOwner {
   remove(): void {
     this.removed = true;
     this.reconnectAlarm.clearTimer();
+    this.shrinkAlarm.clearTimer();
     for (const connection of [...this.connections]) {
       if (connection.ready) connection.drain();
       else connection.lose('the address was removed');
@@ -217,6 +272,7 @@ export class Endpoint implements ConnectionOwner {
       if (this.connections.length === 0 && !this.owner.closing) this.connect();
     } else {
       this.connectFailures++;
+      this.growAt = Date.now() + GROW_PAUSE_MS;
       this.backOff(`${this.address.key}: ${reason}`);
     }
     if (!connection.drained || !ready) this.owner.onTrouble(this);

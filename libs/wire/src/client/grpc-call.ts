@@ -40,6 +40,7 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
       compressed ? [...metadata, ['grpc-encoding', 'gzip']] : metadata,
       options.deadline,
       options.idempotent === true,
+      options.unlimited === true,
       onlyMessage,
     );
     this.outgoing = compressed ? 'gzip' : 'identity';

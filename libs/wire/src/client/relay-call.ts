@@ -1,7 +1,7 @@
 import type { Fields } from '../fields.js';
 import { Status } from '../grpc/status.js';
 import type { HeaderBlock } from '../http2/header-block.js';
-import type { Outcome, Relay, RelayEnd, RelayEvents } from './call.js';
+import type { Outcome, Relay, RelayEnd, RelayEvents, RelayOptions } from './call.js';
 import { ClientCall, type CallOwner } from './client-call.js';
 
 /** A stream relayed as it is: DATA and fields are handed on without a look inside. */
@@ -12,10 +12,10 @@ export class RelayCall extends ClientCall implements Relay {
     owner: CallOwner,
     head: Uint8Array,
     fields: Fields,
-    deadline: number | undefined,
+    options: RelayOptions,
     private readonly events: RelayEvents,
   ) {
-    super(owner, head, fields, deadline, false, undefined);
+    super(owner, head, fields, options.deadline, false, options.unlimited === true, undefined);
   }
 
   write(bytes: Uint8Array): boolean {

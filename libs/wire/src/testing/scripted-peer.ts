@@ -108,9 +108,15 @@ export class ScriptedServer {
     return new Promise((resolve) => this.wanted.push(resolve));
   }
 
+  /** Takes no further connection; those that are open stay. */
+  stopListening(): void {
+    this.server.close();
+  }
+
   async close(): Promise<void> {
+    const closed = this.server.listening ? once(this.server, 'close') : undefined;
     for (const { socket } of this.connections) socket.destroy();
     this.server.close();
-    await once(this.server, 'close');
+    await closed;
   }
 }
