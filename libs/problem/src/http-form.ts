@@ -1,5 +1,5 @@
 import { grpcCodes } from './grpc-code.js';
-import { problems, type Problem, type ProblemCode, type ProblemDetails } from './problems.js';
+import { problems, type Json, type Problem, type ProblemCode, type ProblemDetails } from './problems.js';
 
 /** `application/problem+json` (RFC 9457 section 3.1) with the members `code`, `grpc_status`, `details` and `trace_id`. */
 export interface ProblemDocument {
@@ -20,6 +20,8 @@ const types = Object.fromEntries(
 ) as Readonly<Record<ProblemCode, string>>;
 
 export function toProblemDocument(problem: Problem, traceId?: string): ProblemDocument {
+  const { errors } = problem;
+  const details = errors.length > 0 ? { ...problem.details, errors } : problem.details;
   return {
     type: types[problem.code],
     title: problems[problem.code].title,
@@ -27,14 +29,26 @@ export function toProblemDocument(problem: Problem, traceId?: string): ProblemDo
     code: problem.code,
     ...(problem.message && { detail: problem.message }),
     grpc_status: problem.grpc,
-    ...(Object.keys(problem.details).length > 0 && { details: problem.details }),
+    ...(Object.keys(details).length > 0 && { details }),
     ...(traceId && { trace_id: traceId }),
   };
 }
 
-/** The `google.rpc.Status` JSON that other gateways answer with (`errors.format: status`). */
+/**
+ * The `google.rpc.Status` JSON that other gateways answer with (`errors.format: status`). What the service said stands as it said
+ * it; only what comes without details gets an ErrorInfo of ours.
+ */
 export function toStatusDocument(problem: Problem): object {
-  const info = {
+  return {
+    code: grpcCodes[problem.grpc].number,
+    message: problem.message || problems[problem.code].title,
+    details: problem.errors.length > 0 ? problem.errors : [errorInfo(problem)],
+  };
+}
+
+/** A problem's code and details as the JSON of a `google.rpc.ErrorInfo`. */
+export function errorInfo(problem: Pick<Problem, 'code' | 'details'>): Json {
+  return {
     '@type': 'type.googleapis.com/google.rpc.ErrorInfo',
     reason: problem.code,
     domain: 'sluice.dev',
@@ -43,10 +57,5 @@ export function toStatusDocument(problem: Problem): object {
         .filter(([, value]) => typeof value !== 'object')
         .map(([key, value]) => [key, String(value)]),
     ),
-  };
-  return {
-    code: grpcCodes[problem.grpc].number,
-    message: problem.message || problems[problem.code].title,
-    details: [info],
   };
 }

@@ -8,6 +8,15 @@ export {
   type Json,
   type ProblemCode,
   type ProblemDetails,
+  type ProblemHeaders,
 } from './problems.js';
 export { problemContentType, toProblemDocument, toStatusDocument, type ProblemDocument } from './http-form.js';
-export { decodeStatusDetails, encodeStatusDetails, problemFromStatus, type StatusDetails } from './status-details.js';
+export {
+  decodeStatusDetails,
+  encodeStatusDetails,
+  isOfInside,
+  problemFromStatus,
+  type Expose,
+  type StatusDetail,
+  type StatusDetails,
+} from './status-details.js';

@@ -81,13 +81,19 @@ export type BlockedBy = 'user' | 'ip' | 'endpoint' | 'tenant' | 'global' | 'budg
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 export type ProblemDetails = { readonly [key: string]: Json };
 
+export type ProblemHeaders = Readonly<Record<string, string | readonly string[]>>;
+
 interface ProblemOptions {
   /** Members of `details` in the answer. Never secrets, never internals. */
   readonly details?: ProblemDetails;
   /** Logged, never sent. */
   readonly cause?: unknown;
-  /** Header fields of the HTTP answer, for example `Allow` or `WWW-Authenticate`; names in lower case. */
-  readonly headers?: Readonly<Record<string, string>>;
+  /** What the service behind us said besides, each a `google.protobuf.Any` as JSON: `details.errors` of the answer. */
+  readonly errors?: readonly Json[] | undefined;
+  /** Header fields of the HTTP answer, for example `Allow` or `WWW-Authenticate`; names in lower case, a list for a field that comes several times. */
+  readonly headers?: ProblemHeaders | undefined;
+  /** The HTTP status, where it is not the code's: 400 to 599. */
+  readonly status?: number | undefined;
   /** This one object stands for many refusals: what answers it may be kept with it. */
   readonly lasting?: boolean;
 }
@@ -100,7 +106,10 @@ export class Problem extends Error {
   override readonly name = 'Problem';
   readonly code: ProblemCode;
   readonly details: ProblemDetails;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly errors: readonly Json[];
+  readonly headers: ProblemHeaders;
+  /** The HTTP status. */
+  readonly status: number;
   readonly lasting: boolean;
   /** For whoever answers a lasting problem: what it made ready for the next time. */
   prepared: unknown;
@@ -114,19 +123,19 @@ export class Problem extends Error {
     Error.stackTraceLimit = stackTraceLimit;
     this.code = code;
     this.details = options.details ?? {};
+    this.errors = options.errors ?? NO_ERRORS;
     this.headers = options.headers ?? {};
+    this.status = options.status ?? problems[code].status;
     this.lasting = options.lasting ?? false;
     this.prepared = undefined;
-  }
-
-  get status(): number {
-    return problems[this.code].status;
   }
 
   get grpc(): GrpcCodeName {
     return problems[this.code].grpc;
   }
 }
+
+const NO_ERRORS: readonly Json[] = [];
 
 /** Any thrown value as a problem: a problem stays what it is, everything else is INTERNAL with the value as its cause. */
 export function toProblem(thrown: unknown): Problem {

@@ -1,3 +1,4 @@
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { describe, expect, it } from 'vitest';
 import {
   decodeStatusDetails,
@@ -6,6 +7,7 @@ import {
   problemFromStatus,
   problems,
   toProblemDocument,
+  toStatusDocument,
 } from './index.js';
 
 describe('a problem through gRPC', () => {
@@ -40,6 +42,53 @@ describe('a problem through gRPC', () => {
   it('maps numbers outside the list, and OK, to UNKNOWN', () => {
     expect(problemFromStatus(99, '').code).toBe('UNKNOWN');
     expect(problemFromStatus(0, '').code).toBe('UNKNOWN');
+  });
+});
+
+/** A `google.rpc.Status` whose only parts are details. */
+function statusWith(...details: readonly (readonly [string, readonly number[]])[]): Uint8Array {
+  const writer = new BinaryWriter();
+  for (const [type, value] of details) {
+    const any = new BinaryWriter();
+    any.tag(1, WireType.LengthDelimited).string(`type.googleapis.com/google.rpc.${type}`);
+    any.tag(2, WireType.LengthDelimited).bytes(Uint8Array.from(value));
+    writer.tag(3, WireType.LengthDelimited).bytes(any.finish());
+  }
+  return writer.finish();
+}
+
+describe('details that are not ours', () => {
+  const printDetail = ({ typeUrl }: { typeUrl: string }) => typeUrl;
+  const names = (problem: Problem) => problem.errors.map((one) => String(one).replace(/.*\./, ''));
+
+  it('are errors of the problem, but for what speaks of the inside', () => {
+    const details = statusWith(['Help', []], ['DebugInfo', []]);
+    expect(names(problemFromStatus(3, '', details, { printDetail }))).toEqual(['Help']);
+    expect(names(problemFromStatus(13, '', details, { printDetail }))).toEqual([]);
+    expect(names(problemFromStatus(13, '', details, { printDetail, expose: 'text' }))).toEqual([]);
+    expect(names(problemFromStatus(13, '', details, { printDetail, expose: 'all' }))).toEqual(['Help', 'DebugInfo']);
+  });
+
+  it('stand beside a code of ours that came with them', () => {
+    const ours = encodeStatusDetails(new Problem('BUDGET_EXHAUSTED', 'none'));
+    const both = problemFromStatus(8, 'none', Buffer.concat([ours, statusWith(['Help', []])]), { printDetail });
+    expect(both.code).toBe('BUDGET_EXHAUSTED');
+    expect(toStatusDocument(both)).toMatchObject({ details: [{ reason: 'BUDGET_EXHAUSTED' }, expect.any(String)] });
+  });
+
+  it.each([
+    ['two and a half seconds', [10, 8, 8, 2, 16, 128, 202, 181, 238, 1], 2500],
+    ['nothing', [], undefined],
+    ['an empty duration', [10, 0], undefined],
+    ['a negative one', [10, 11, 8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], undefined],
+    ['garbage', [10, 200], undefined],
+  ])('RetryInfo with %s', (_, value, wait) => {
+    expect(problemFromStatus(14, '', statusWith(['RetryInfo', value])).details['retry_after_ms']).toBe(wait);
+  });
+
+  it('an ErrorInfo that cannot be read spoils no other', () => {
+    const details = statusWith(['ErrorInfo', [10, 200]], ['Help', []]);
+    expect(names(problemFromStatus(3, '', details, { printDetail }))).toEqual(['ErrorInfo', 'Help']);
   });
 });
 

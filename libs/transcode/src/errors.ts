@@ -20,7 +20,7 @@ export type TranscodeErrorCode =
   | 'UNSUPPORTED_MEDIA_TYPE'
   /** No form that the client accepts can be produced. 406. */
   | 'NOT_ACCEPTABLE'
-  /** The upstream's message cannot be read as its type, or has no JSON form. 502. */
+  /** The upstream's message cannot be read as its type, or has no JSON form. 500, as INTERNAL over gRPC. */
   | 'INVALID_MESSAGE';
 
 /** Where in a request body a fault is: `offset` in bytes from 0, `line` and `column` (in characters) from 1. */
@@ -42,7 +42,7 @@ export const transcodeErrorStatus: Readonly<Record<TranscodeErrorCode, number>> 
   ITEM_TOO_LARGE: 413,
   UNSUPPORTED_MEDIA_TYPE: 415,
   NOT_ACCEPTABLE: 406,
-  INVALID_MESSAGE: 502,
+  INVALID_MESSAGE: 500,
 };
 
 /**

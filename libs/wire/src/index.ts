@@ -13,7 +13,7 @@ export type {
 export type { ChannelOptions, ChannelState, ChannelStats } from './client/channel-options.js';
 export { Channel } from './client/channel.js';
 export type { MethodHandle } from './client/method.js';
-export { encodeMessage as encodeGrpcMessage } from './grpc/outcome.js';
+export { encodeMessage as encodeGrpcMessage, outcomeOfTrailers } from './grpc/outcome.js';
 export { Status } from './grpc/status.js';
 export { ErrorCode } from './http2/errors.js';
 export { messageMemory } from './sockets/page-pool.js';

@@ -1,5 +1,6 @@
 import { algorithms } from '@sluice/identity';
 import { z } from 'zod';
+import { gatewaysOwn } from '../upstream/answer-fields.js';
 
 /**
  * The shape of config/gateway.yaml. `gateway.schema.json` beside the file is printed from here.
@@ -87,7 +88,20 @@ const upstream = z.strictObject({
     .optional()
     .describe('`Authorization` goes on as it came, of any scheme; default: only when `auth.mode` is `none`'),
   request_headers: z.array(fieldName).default([]).describe('passed on as metadata, besides `grpc-metadata-*`'),
-  response_headers: z.array(fieldName).default([]).describe('metadata that become response headers'),
+  response_headers: z
+    .array(
+      fieldName.refine((field) => !gatewaysOwn.has(field), 'expected a field that does not frame or type the answer'),
+    )
+    .default([])
+    .describe('metadata that become response headers'),
+  errors: z
+    .strictObject({
+      expose: z
+        .enum(['codes', 'text', 'all'])
+        .optional()
+        .describe('of UNKNOWN, INTERNAL, UNAVAILABLE and DATA_LOSS; default: `codes` over REST, `all` over gRPC'),
+    })
+    .prefault({}),
   ignore_unknown_query: z.boolean().default(false),
   json: z
     .strictObject({

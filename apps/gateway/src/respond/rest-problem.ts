@@ -2,13 +2,19 @@ import { type Problem, problemContentType, toProblemDocument, toStatusDocument }
 import type { Field } from '@sluice/wire';
 import type { GatewayConfig } from '../config/schema.js';
 
+/** What a 401 has to say (RFC 9110 section 15.5.2) when nobody said better; no browser asks its user for it, as it would for Basic. */
+const CHALLENGE: Field = ['www-authenticate', 'Bearer realm="sluice"'];
+
 /** The fields that a problem brings along, in every form of answer. */
-export function problemFields({ headers, details }: Problem): Field[] {
-  const fields: Field[] = Object.entries(headers);
+export function problemFields({ headers, details, status }: Problem): Field[] {
+  const fields = Object.entries(headers).flatMap(([name, values]): Field[] =>
+    typeof values === 'string' ? [[name, values]] : values.map((value): Field => [name, value]),
+  );
   const retryAfterMs = details['retry_after_ms'];
   if (typeof retryAfterMs === 'number' && !('retry-after' in headers)) {
     fields.push(['retry-after', String(Math.max(1, Math.ceil(retryAfterMs / 1000)))]);
   }
+  if (status === 401 && !('www-authenticate' in headers)) fields.push(CHALLENGE);
   return fields;
 }
 

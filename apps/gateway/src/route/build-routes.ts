@@ -5,7 +5,7 @@ import { messageMemory } from '@sluice/wire';
 import { compileBindings, loadSchema, methodOption, type MethodInfo, RouteTable, SchemaError } from '@sluice/transcode';
 import type { UpstreamConfig } from '../config/schema.js';
 import type { LocalMethod } from '../local/local.js';
-import { servedMethods, timeoutOf, type Upstream } from '../upstream/upstream.js';
+import { jsonOptionsOf, servedMethods, timeoutOf, type Upstream } from '../upstream/upstream.js';
 import { accessOf, selectorRank } from './access.js';
 import type { GrpcRoutes, Route, Target } from './route.js';
 
@@ -103,10 +103,6 @@ export function compileOptions(config: UpstreamConfig): Parameters<typeof compil
     unannotated: config.unannotated,
     services: config.services,
     allocate: (octets) => messageMemory.take(octets),
-    json: {
-      printDefaults: config.json.print_defaults,
-      enumNumbers: config.json.enum_numbers,
-      protoNames: config.json.proto_names,
-    },
+    json: jsonOptionsOf(config),
   };
 }

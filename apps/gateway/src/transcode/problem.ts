@@ -1,6 +1,8 @@
 import { Problem, problemFromStatus, type ProblemCode, type ProblemDetails, toProblem } from '@sluice/problem';
 import { TranscodeError, type TranscodeErrorCode } from '@sluice/transcode';
-import type { Outcome } from '@sluice/wire';
+import type { Fields, Outcome } from '@sluice/wire';
+import { failureHeaders, failureStatus } from '../upstream/answer-fields.js';
+import type { Upstream } from '../upstream/upstream.js';
 
 /** Our code for each fault that transcoding can find. */
 const codes: Readonly<Record<TranscodeErrorCode, ProblemCode>> = {
@@ -29,8 +31,26 @@ export function transcodeProblem(thrown: unknown): Problem {
 
 const RESOURCE_EXHAUSTED = 8;
 
-/** How an upstream's call ended, as a problem. */
-export function outcomeProblem(outcome: Outcome): Problem {
+/**
+ * How an upstream's call ended, as the problem that a REST client is told.
+ *
+ * @param metadata of the answer's beginning
+ */
+export function outcomeProblem(outcome: Outcome, metadata: Fields, upstream: Upstream): Problem {
+  const { code, message, details, trailers } = outcome;
+  return (
+    ownFailure(outcome) ??
+    problemFromStatus(code, message, details, {
+      expose: upstream.expose.rest,
+      printDetail: upstream.printDetail,
+      headers: failureHeaders(metadata, trailers, upstream),
+      status: failureStatus(metadata, trailers),
+    })
+  );
+}
+
+/** What failed on this side of the call, where that is told otherwise than as its code says. */
+export function ownFailure(outcome: Outcome): Problem | undefined {
   if (outcome.overloaded) {
     return new Problem('OVERLOADED', 'The service behind this path has no room for more calls.', {
       details: { retry_after_ms: Math.max(1, Math.ceil(outcome.retryAfterMs ?? 1000)) },
@@ -41,5 +61,5 @@ export function outcomeProblem(outcome: Outcome): Problem {
   if (outcome.code === RESOURCE_EXHAUSTED && outcome.trailers.length === 0) {
     return new Problem('INTERNAL', '', { cause: outcome.message });
   }
-  return problemFromStatus(outcome.code, outcome.message, outcome.details);
+  return undefined;
 }

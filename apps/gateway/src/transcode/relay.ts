@@ -1,5 +1,5 @@
-import { Problem, type ProblemCode, problemFromStatus } from '@sluice/problem';
-import type { Field, Fields, Relay, RelayEnd, RelayEvents } from '@sluice/wire';
+import { isOfInside, Problem, type ProblemCode, problemFromStatus } from '@sluice/problem';
+import { type Field, type Fields, outcomeOfTrailers, type Relay, type RelayEnd, type RelayEvents } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { begin, respondProblem } from '../respond/respond.js';
 import { grpcTrailers, trailerFrame } from '../respond/grpc-trailers.js';
@@ -8,7 +8,7 @@ import { requestMetadata } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
 import { Base64Decoder, Base64Encoder } from './base64.js';
 import { BodyTime } from './body.js';
-import { outcomeProblem } from './problem.js';
+import { ownFailure } from './problem.js';
 
 /** gRPC and gRPC-Web: message frames go through as they are, in both directions; only fields are looked at. */
 export function forwardRelay(exchange: Exchange): void {
@@ -27,6 +27,10 @@ const dropped = new Set([
   'transfer-encoding',
   'keep-alive',
   'upgrade',
+  'proxy-connection',
+  'http2-settings',
+  'te',
+  'trailer',
   'server',
   'date',
 ]);
@@ -111,17 +115,31 @@ class RelayCall implements RelayEvents {
   onEnd(end: RelayEnd): void {
     const { exchange } = this;
     if (exchange.finished) return;
-    if (end.failure) return this.refuse(outcomeProblem(end.failure));
+    const { failure } = end;
+    if (failure) return this.refuse(ownFailure(failure) ?? problemFromStatus(failure.code, failure.message));
     const trailers = end.trailers ?? this.trailersOnly;
-    const outcome = trailers && outcomeOf(trailers);
-    if (!outcome) {
+    const status = trailers && statusOf(trailers);
+    if (status === undefined) {
       return this.refuse(new Problem('INTERNAL', '', { cause: 'the upstream ended the stream without grpc-status' }));
     }
-    if (speaksOfInside.has(outcome.code)) {
-      return this.refuse(problemFromStatus(outcome.code, outcome.message, outcome.details));
-    }
+    if (Number.isNaN(status)) return this.refuse(new Problem('UNKNOWN', '', { cause: 'grpc-status is not a number' }));
+    if (isOfInside(status)) return this.endByInside(trailers!);
     this.beginOnce([]);
-    this.finish(trailers.filter(([name]) => !dropped.has(name)));
+    this.finish(trailers!.filter(([name]) => !dropped.has(name)));
+  }
+
+  /** A status whose text may speak of the upstream's inside: the log has it, and the client as much of it as the configuration says. */
+  private endByInside(trailers: Fields): void {
+    const { exchange, upstream } = this;
+    const expose = upstream.expose.grpc;
+    const { code, message } = outcomeOfTrailers(trailers);
+    const problem = problemFromStatus(code, message, undefined, { expose });
+    if (expose === 'codes') return this.refuse(problem);
+    exchange.runtime.log.failed(exchange, problem);
+    this.beginOnce([]);
+    const kept =
+      expose === 'all' ? () => true : (name: string) => ofText.has(name) || upstream.passed.ofFailures.has(name);
+    this.finish(trailers.filter(([name]) => !dropped.has(name) && kept(name)));
   }
 
   /** Before the answer has begun a refusal is an answer of its own; after it, it is in the trailers. */
@@ -159,20 +177,14 @@ class RelayCall implements RelayEvents {
 
 const CUT_SHORT = 'The base64 text of the body is cut short.';
 
-/** Codes whose messages tell of the upstream's inside; a client gets the code alone, and the message goes to the log. */
-const speaksOfInside: ReadonlySet<number> = new Set([2, 13, 14, 15]);
+/** Trailers that say how a call ended, and no more than in words. */
+const ofText = new Set(['grpc-status', 'grpc-message', 'grpc-retry-pushback-ms']);
 
-/** How the upstream says that the call ended; undefined without `grpc-status`. */
-function outcomeOf(trailers: Fields): { code: number; message: string; details: Buffer | undefined } | undefined {
-  let code: number | undefined;
-  let message = '';
-  let details: Buffer | undefined;
-  for (const [name, value] of trailers) {
-    if (name === 'grpc-status') code = /^\d{1,2}$/.test(value) ? Number(value) : 2;
-    else if (name === 'grpc-message') message = value;
-    else if (name === 'grpc-status-details-bin') details = Buffer.from(value, 'base64');
-  }
-  return code === undefined ? undefined : { code, message, details };
+/** How the upstream says that the call ended; undefined without `grpc-status`, NaN when it is not a code. */
+function statusOf(trailers: Fields): number | undefined {
+  for (const [name, value] of trailers)
+    if (name === 'grpc-status') return /^\d{1,2}$/.test(value) ? Number(value) : NaN;
+  return undefined;
 }
 
 /** https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md */

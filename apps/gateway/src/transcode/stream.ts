@@ -2,11 +2,12 @@ import { Problem, toProblemDocument } from '@sluice/problem';
 import type { Binding, RequestStream, ResponseStream } from '@sluice/transcode';
 import type { Call, CallEvents, Fields, Outcome } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
-import { begin, respond, respondProblem } from '../respond/respond.js';
-import { requestMetadata, responseHeaders } from '../upstream/metadata.js';
+import { begin, respondProblem } from '../respond/respond.js';
+import { answerStatus, isBodiless, responseHeaders } from '../upstream/answer-fields.js';
+import { requestMetadata } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
 import { readBody } from './body.js';
-import { encodeRequest, requireAcceptable } from './unary.js';
+import { answerOnce, encodeRequest, requireAcceptable } from './unary.js';
 import { transcodeProblem, outcomeProblem } from './problem.js';
 
 /** REST to a method that streams, on either side or both. */
@@ -120,7 +121,7 @@ class StreamCall implements CallEvents {
   onEnd(outcome: Outcome): void {
     const { exchange } = this;
     if (exchange.finished) return;
-    if (outcome.code !== 0) return this.refuse(outcomeProblem(outcome));
+    if (outcome.code !== 0) return this.refuse(outcomeProblem(outcome, this.metadata, this.upstream));
     if (this.responses) {
       this.beginOnce();
       const rest = this.responses.end();
@@ -129,20 +130,17 @@ class StreamCall implements CallEvents {
       return exchange.finish();
     }
     if (!this.lone) return this.refuse(new Problem('INTERNAL', '', { cause: 'OK without a message' }));
-    const lone = this.lone;
-    this.guarded(() => {
-      const { body, contentType } = this.binding.decodeResponse(lone);
-      respond(exchange, 200, responseHeaders(contentType, this.metadata, this.upstream), body);
-    });
+    answerOnce(exchange, this.binding, this.upstream, this.lone, this.metadata, outcome.trailers);
   }
 
   private beginOnce(): void {
     if (this.begun) return;
     this.begun = true;
     const contentType = this.responses!.contentType ?? 'application/octet-stream';
-    const fields = responseHeaders(contentType, this.metadata, this.upstream);
+    const fields = responseHeaders(contentType, this.metadata, NONE, this.upstream);
     fields.push(['x-accel-buffering', 'no']);
-    begin(this.exchange, 200, fields);
+    const status = answerStatus(this.metadata, NONE);
+    begin(this.exchange, isBodiless(status) ? 200 : status, fields);
   }
 
   private guarded(work: () => void): void {
@@ -172,3 +170,5 @@ class StreamCall implements CallEvents {
     this.call?.cancel();
   }
 }
+
+const NONE: Fields = [];

