@@ -27,6 +27,8 @@ export interface Transport {
   /** Path and query as they arrived. */
   readonly target: string;
   readonly scheme: 'http' | 'https';
+  /** `:scheme` of HTTP/2, as it was written. */
+  readonly writtenScheme?: string;
   /** `:authority` of HTTP/2; undefined on HTTP/1.1 and when absent. */
   readonly authority: string | undefined;
   /** The fields that arrived, in order and as they were written, without pseudo-headers. */

@@ -6,6 +6,7 @@ import { limit } from './limit/limit.js';
 import { preflight as readHead } from './preflight/preflight.js';
 import { cors } from './respond/cors.js';
 import { respondProblem } from './respond/respond.js';
+import { options } from './route/options.js';
 import { type Form, route } from './route/route.js';
 import type { Runtime } from './runtime.js';
 import { admitStream } from './streams/admit-stream.js';
@@ -23,6 +24,7 @@ type Stage = (exchange: Exchange) => void | Problem | Promise<void | Problem>;
 const stages: readonly Stage[] = [
   preflight, //     what arrived, understood once       400, 431
   cors, //          may a page of that origin ask       204
+  options, //       what a path takes                   204
   route, //         which method is meant               404, 405, 415
   authenticate, //  who is calling                      401, 403
   limit, //         may they call now                   429

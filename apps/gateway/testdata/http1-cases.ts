@@ -121,7 +121,7 @@ export const http1Sections: readonly Http1Section[] = [
       refused('absolute form with a user', requestLine(`GET http://root:pw@localhost${PATH} HTTP/1.1`)),
       refused('absolute form of another scheme', requestLine(`GET ftp://localhost${PATH} HTTP/1.1`), [400, 404, 421]),
       refused('absolute form without Host', `GET http://localhost${PATH} HTTP/1.1\r\n\r\n`),
-      refused('asterisk form', requestLine('OPTIONS * HTTP/1.1'), [200, 204, 404, 405]),
+      refused('asterisk form', requestLine('OPTIONS * HTTP/1.1'), [204]),
       refused('asterisk form of another method', requestLine('GET * HTTP/1.1'), [400, 404]),
       fatal('authority form of CONNECT', requestLine('CONNECT localhost:80 HTTP/1.1'), [400, 405, 501]),
       refused('authority form of another method', requestLine('GET localhost:80 HTTP/1.1')),
@@ -273,6 +273,11 @@ export const http1Sections: readonly Http1Section[] = [
       refused('whitespace around an extension', chunked(`10 ; a = b\r\n${HELLO}\r\n${END}`), [200, 400]),
       refused('an extension of a kilobyte', chunked(`10;a=${KILO}\r\n${HELLO}\r\n${END}`), [200, 400, 413]),
       fatal('an extension of a megabyte', chunked(`10;a=${MEGA}\r\n${HELLO}\r\n${END}`), [400, 413, 431]),
+      reads('several extensions', chunked(`10;a;b=c ; d = "\\"e;"\r\n${HELLO}\r\n${END}`)),
+      ...[';', ';;a', ';=b', ';a=', ';a b', ';a="b', ';a="b"c', ';a,b', ';a=b=c', '; ', ';a;', ';@', ';a=\xe4'].map(
+        (extension) =>
+          fatal(`an extension without a name or value: ${extension}`, chunked(`10${extension}\r\n${HELLO}\r\n${END}`)),
+      ),
       fatal('LF in an extension', chunked(`10;a=b\nc\r\n${HELLO}\r\n${END}`)),
       fatal('CR in an extension', chunked(`10;a=b\rc\r\n${HELLO}\r\n${END}`)),
       fatal('NUL in an extension', chunked(`10;a=b\0c\r\n${HELLO}\r\n${END}`)),

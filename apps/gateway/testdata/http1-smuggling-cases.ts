@@ -122,7 +122,7 @@ export const http1SmugglingSections: readonly Http1Section[] = [
       refused(
         'a request as the body of an OPTIONS',
         `OPTIONS ${PATH} HTTP/1.1\r\n${HOST}Content-Length: ${SMUGGLED.length}\r\n\r\n${SMUGGLED}`,
-        [405],
+        [204],
       ),
     ],
   },

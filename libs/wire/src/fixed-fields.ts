@@ -1,3 +1,4 @@
+import { httpDate } from './date.js';
 import type { Fields } from './fields.js';
 import { FIELD_OCTETS_EXTRA, writeField } from './hpack/encoder.js';
 import { fieldLines, statusLine } from './http1/response-head.js';
@@ -7,10 +8,21 @@ export class FixedFields {
   private readonly http1 = new Map<number, Uint8Array>();
   private readonly http2 = new Map<number, Uint8Array>();
   private readonly lines: string;
+  private readonly dated: boolean;
+  /** What `http2` was made with. */
+  private date = '';
 
-  /** @throws TypeError for fields that must not travel, such as one with a line end in its value */
-  constructor(readonly fields: Fields) {
+  /**
+   * @param options `dated`: over HTTP/2 `Date` stands among them, as a server with a clock says it (RFC 9110 section 6.6.1).
+   *   Over HTTP/1.1 every head ends with it.
+   * @throws TypeError for fields that must not travel, such as one with a line end in its value
+   */
+  constructor(
+    readonly fields: Fields,
+    { dated = false } = {},
+  ) {
     this.lines = fieldLines(fields);
+    this.dated = dated;
   }
 
   /**
@@ -28,9 +40,17 @@ export class FixedFields {
    * @throws TypeError when this is no status that HTTP/2 can carry
    */
   http2Head(status: number): Uint8Array {
+    if (this.dated && this.date !== httpDate()) {
+      this.date = httpDate();
+      this.http2.clear();
+    }
     let head = this.http2.get(status);
-    if (head === undefined) this.http2.set(status, (head = headerBlock(status, this.fields)));
+    if (head === undefined) this.http2.set(status, (head = headerBlock(status, this.ownFields())));
     return head;
+  }
+
+  private ownFields(): Fields {
+    return this.dated ? [...this.fields, ['date', this.date]] : this.fields;
   }
 }
 

@@ -209,10 +209,53 @@ describe('RFC 9112 §2.2 segments', () => {
 });
 
 describe('RFC 9112 §9.6 the end of a connection', () => {
-  it('a client that closes its side has left: what it waits for is cancelled', async () => {
-    client.socket.end(get('/v1/hang') + echoOf('b'));
+  it('a client that closes its side gets the answers to all that it has asked', async () => {
+    client.socket.end(echoOf('a') + `POST /v1/echo/b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}` + echoOf('c'));
     expect(await client.ended()).toBe(true);
-    expect(client.answers()).toEqual([]);
+    expect(client.answers().map(({ body }) => nameOf(body))).toEqual(['a', 'b', 'c']);
+  });
+
+  it('also one that comes late, and piece by piece', async () => {
+    const late = await startScriptedUpstream();
+    const slow = await startTestGateway(late.address);
+    late.script = (stream) => {
+      // Longer than the gateway waits before it asks whether the client is still there.
+      setTimeout(() => {
+        stream.respond(GRPC, { waitForTrailers: true });
+        stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+        stream.end(ECHO);
+      }, 400);
+    };
+    const peer = converse(slow.port);
+    peer.socket.end(echoOf('a'));
+    expect(await peer.ended()).toBe(true);
+    expect(peer.answers()).toMatchObject([{ status: 200, complete: true }]);
+    const streaming = converse(slow.port);
+    streaming.socket.end(get('/v1/count/1'));
+    expect(await streaming.ended()).toBe(true);
+    expect(streaming.answers()).toMatchObject([{ status: 200, complete: true }]);
+    await slow.stop();
+    await late.stop();
+  });
+
+  it.each(['end', 'destroy'] as const)(
+    'a client that leaves by %s is found out, and what it waits for is cancelled',
+    async (how) => {
+      client.send(get('/v1/hang') + echoOf('b'));
+      await expect.poll(() => echo.hanging()).toBe(1);
+      client.socket[how]();
+      // Closed on both sides: what is sent to it from now on is refused.
+      if (how === 'end') client.socket.destroySoon();
+      await expect.poll(() => echo.hanging()).toBe(0);
+      expect(client.answers()).toEqual([]);
+    },
+  );
+
+  it('a client that closes its side in the middle of an answer in pieces has left', async () => {
+    client.send(get('/v1/count/1000000?size=1000'));
+    await expect.poll(() => client.rest().length).toBeGreaterThan(0);
+    client.socket.end();
+    expect(await client.ended()).toBe(true);
   });
 
   it.each([

@@ -7,6 +7,7 @@ export class Http2Transport implements Transport, RequestEvents {
   readonly method: string;
   readonly target: string;
   readonly scheme: 'http' | 'https';
+  readonly writtenScheme: string;
   readonly authority: string | undefined;
   readonly section: FieldSection;
   readonly peerAddress: string;
@@ -21,6 +22,7 @@ export class Http2Transport implements Transport, RequestEvents {
     this.method = stream.method;
     this.target = stream.path;
     this.scheme = 'encrypted' in socket ? 'https' : 'http';
+    this.writtenScheme = stream.scheme;
     this.authority = authority === '' ? undefined : authority;
     this.section = section;
     this.peerAddress = socket.remoteAddress ?? '';

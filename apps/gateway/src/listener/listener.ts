@@ -65,10 +65,12 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
       // Nothing of this moment is kept for as long as the connection lives.
       clearTimeout(timer);
       socket.off('data', onData);
+      socket.off('end', onEarlyEnd);
       socket.off('close', onClose);
       (isHttp2 ? http2 : http1).accept(socket, seen);
     };
     const onClose = () => clearTimeout(timer);
+    socket.on('end', onEarlyEnd);
     socket.on('data', onData);
     socket.on('close', onClose);
   };
@@ -78,7 +80,8 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
     (socket.alpnProtocol === 'h2' ? http2 : http1).accept(socket, NOTHING);
   };
 
-  const tcp = createTcpServer({ noDelay: true }, byPreface);
+  // A client may close its side before it has its answer (RFC 9112 section 9.6).
+  const tcp = createTcpServer({ noDelay: true, allowHalfOpen: true }, byPreface);
   const tls =
     options.tls && createTlsServer({ ...certificate(options.tls), ...tlsOptions(options.limits.timeouts) }, byAlpn);
   // The socket under TLS, so that one whose handshake never ends is known too.
@@ -121,7 +124,12 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
 }
 
 function tlsOptions(timeouts: { readonly headers: number }): TlsOptions {
-  return { ALPNProtocols: ['h2', 'http/1.1'], minVersion: 'TLSv1.2', handshakeTimeout: timeouts.headers };
+  return {
+    allowHalfOpen: true,
+    ALPNProtocols: ['h2', 'http/1.1'],
+    minVersion: 'TLSv1.2',
+    handshakeTimeout: timeouts.headers,
+  };
 }
 
 function certificate({ certFile, keyFile }: { certFile: string; keyFile: string }): TlsOptions {
@@ -135,6 +143,11 @@ function certificate({ certFile, keyFile }: { certFile: string; keyFile: string 
 }
 
 function onSocketError(this: Socket) {
+  this.destroy();
+}
+
+/** The client has closed its side before it said anything. */
+function onEarlyEnd(this: Socket) {
   this.destroy();
 }
 

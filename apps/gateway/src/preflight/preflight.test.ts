@@ -110,3 +110,17 @@ it('reads timeouts', () => {
     ...[undefined, undefined, undefined, undefined, undefined],
   ]);
 });
+
+describe('what was asked for', () => {
+  const over: Partial<RawRequest> = { protocol: 'HTTP/2', writtenScheme: 'http', authority: 'a' };
+  it.each<[string, string[], Partial<RawRequest>, string]>([
+    ['a host', [], over, 'none'],
+    ['https behind a proxy that ended TLS', [], { ...over, writtenScheme: 'HTTPS' }, 'none'],
+    ['Host instead of :authority', ['host', 'a'], { ...over, authority: undefined }, 'none'],
+    ['no authority at all', [], { ...over, authority: undefined }, 'MALFORMED_REQUEST'],
+    ['an empty Host alone', ['host', ''], { ...over, authority: undefined }, 'MALFORMED_REQUEST'],
+    ['the scheme ftp', [], { ...over, writtenScheme: 'ftp' }, 'MALFORMED_REQUEST'],
+    ['the scheme httpsx', [], { ...over, writtenScheme: 'httpsx' }, 'MALFORMED_REQUEST'],
+    ['no host over HTTP/1.0', [], {}, 'none'],
+  ])('%s', (_, fields, request, code) => expect(codeOf(() => read(fields, request))).toBe(code));
+});

@@ -11,6 +11,7 @@ import { parseGrpcTimeout, parseRequestTimeout } from './request-timeout.js';
 export interface RawRequest {
   readonly protocol: 'HTTP/1.1' | 'HTTP/2';
   readonly scheme: 'http' | 'https';
+  readonly writtenScheme?: string;
   readonly authority: string | undefined;
   readonly section: FieldSection;
   readonly peerAddress: string;
@@ -134,6 +135,10 @@ interface Understood {
 
 function understand(request: RawRequest, rules: PreflightRules): RequestHead {
   const { fields } = request.section;
+  // Another scheme would ask for a translation that the gateway does not make (RFC 9113 section 8.3.1).
+  if (request.writtenScheme !== undefined && !/^https?$/i.test(request.writtenScheme)) {
+    throw new Problem('MALFORMED_REQUEST', 'The :scheme is neither http nor https.');
+  }
   if (fields.length > rules.fieldsMax) {
     throw new Problem('HEADERS_TOO_LARGE', `The request has more than ${rules.fieldsMax} header fields.`);
   }
@@ -232,7 +237,12 @@ function agreedHost(request: RawRequest, host: string | undefined): string {
   if (host !== undefined && !HOST.test(host)) {
     throw new Problem('MALFORMED_REQUEST', 'The Host header is not a host with an optional port.');
   }
-  if (authority === undefined) return host ?? '';
+  if (authority === undefined) {
+    if (request.protocol === 'HTTP/2' && !host) {
+      throw new Problem('MALFORMED_REQUEST', 'The request names no host. Send :authority or Host.');
+    }
+    return host ?? '';
+  }
   if (authority === '' || !HOST.test(authority)) {
     throw new Problem('MALFORMED_REQUEST', 'The request target does not name a host with an optional port.');
   }

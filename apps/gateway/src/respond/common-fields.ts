@@ -5,9 +5,9 @@ export const nosniff: Field = ['x-content-type-options', 'nosniff'];
 export const noStore: Field = ['cache-control', 'no-store'];
 export const jsonType: Field = ['content-type', 'application/json'];
 
-const COMMON = new FixedFields([nosniff, noStore]);
-const CACHED = new FixedFields([nosniff]);
-const JSON_ALONE = new FixedFields([jsonType, nosniff, noStore]);
+const COMMON = new FixedFields([nosniff, noStore], { dated: true });
+const CACHED = new FixedFields([nosniff], { dated: true });
+const JSON_ALONE = new FixedFields([jsonType, nosniff, noStore], { dated: true });
 
 /**
  * Splits the fields of an answer.

@@ -1,6 +1,6 @@
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
-import type { Field } from '@sluice/wire';
+import type { Field, Fields } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 
 const compressors = {
@@ -28,11 +28,25 @@ export function compressed(
   const type = fields.find(([name]) => name === 'content-type')?.[1];
   if (type === undefined || !COMPRESSIBLE.test(type) || fields.some(([name]) => name === 'content-encoding'))
     return undefined;
+  if (forbidsTransform(fields) || forbidsTransform(exchange.head?.passable ?? [])) return undefined;
   fields.push(['vary', 'accept-encoding']);
   const coding = preferredCoding(exchange.head?.acceptEncoding);
   if (!coding) return undefined;
   fields.push(['content-encoding', coding]);
+  weakenTags(fields);
   return compressors[coding](body);
+}
+
+/** `Cache-Control: no-transform` of an answer or a request (RFC 9110 section 7.7, RFC 9111 sections 5.2.1.6 and 5.2.2.6). */
+function forbidsTransform(fields: Fields): boolean {
+  return fields.some(([name, value]) => name === 'cache-control' && /(?:^|[,\s])no-transform(?:$|[,\s])/i.test(value));
+}
+
+/** A strong tag names these very octets, which are others now (RFC 9110 section 8.8.3.3). */
+function weakenTags(fields: Field[]): void {
+  for (const [index, [name, value]] of fields.entries()) {
+    if (name === 'etag' && !value.startsWith('W/')) fields[index] = [name, `W/${value}`];
+  }
 }
 
 /** The coding with the highest weight; `br` before `gzip` when alike, none when it is refused or not named (RFC 9110 section 12.5.3). */

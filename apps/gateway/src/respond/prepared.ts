@@ -59,7 +59,9 @@ function prepare(config: GatewayConfig, problem: Problem): PreparedAnswer {
   body.write(text);
   return {
     config,
-    fields: new FixedFields([['content-type', contentType], ...problemFields(problem), nosniff, noStore]),
+    fields: new FixedFields([['content-type', contentType], ...problemFields(problem), nosniff, noStore], {
+      dated: true,
+    }),
     body,
     traceAt: body.lastIndexOf(NO_TRACE),
   };

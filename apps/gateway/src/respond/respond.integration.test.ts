@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ask, protocols } from '../../testdata/client.js';
 import { type EchoServer, startEchoServer } from '../../testdata/echo-server.js';
 import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
+import { ECHO, GRPC, type ScriptedUpstream, startScriptedUpstream } from '../../testdata/scripted-upstream.js';
 
 let echo: EchoServer;
 let gateway: TestGateway;
@@ -52,6 +53,70 @@ describe.each(protocols)('compression over %s', (protocol) => {
 
   it('leaves small answers as they are', async () => {
     expect((await read('gzip', '{}')).fields).not.toHaveProperty('content-encoding');
+  });
+});
+
+describe.each(protocols)('a compressed answer over %s', (protocol) => {
+  let upstream: ScriptedUpstream;
+  let scripted: TestGateway;
+  beforeAll(async () => {
+    upstream = await startScriptedUpstream();
+    scripted = await startTestGateway(upstream.address, { sizes: { compress_above: 1 } });
+  });
+  afterAll(async () => {
+    await scripted?.stop();
+    await upstream?.stop();
+  });
+  const read = (metadata: Record<string, string>, fields: Record<string, string> = {}) => {
+    upstream.script = (stream) => {
+      stream.respond({ ...GRPC, ...metadata }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+      stream.end(ECHO);
+    };
+    return ask(scripted.port, protocol, { path: '/v1/echo/a', fields: { 'accept-encoding': 'gzip', ...fields } });
+  };
+
+  it.each([
+    ['"abc"', 'W/"abc"'],
+    ['W/"abc"', 'W/"abc"'],
+  ])('has a weak tag: %s becomes %s (RFC 9110 section 8.8.3.3)', async (etag, weak) => {
+    const answer = await read({ etag });
+    expect(answer.fields).toMatchObject({ 'content-encoding': 'gzip', etag: weak });
+    expect((await read({ etag }, { 'accept-encoding': 'identity' })).fields['etag']).toBe(etag);
+  });
+
+  it.each(['no-transform', 'private, No-Transform', 'max-age=5,no-transform'])(
+    'is not made under Cache-Control: %s (RFC 9110 section 7.7)',
+    async (value) => {
+      const answer = await read({ 'cache-control': value, etag: '"abc"' });
+      expect(answer.fields).toMatchObject({ 'cache-control': value, etag: '"abc"' });
+      expect(answer.fields).not.toHaveProperty('content-encoding');
+      expect((await read({}, { 'cache-control': value })).fields).not.toHaveProperty('content-encoding');
+    },
+  );
+});
+
+describe.each(protocols)('over %s', (protocol) => {
+  it('every answer has a date (RFC 9110 section 6.6.1)', async () => {
+    const began = Math.floor(Date.now() / 1000) * 1000;
+    for (const path of ['/v1/echo/a', '/v1/count/2', '/nowhere', '/v1/hang']) {
+      const { fields } = await ask(gateway.port, protocol, { path, fields: { 'x-request-timeout': '50ms' } });
+      const date = Date.parse(fields['date'] as string);
+      expect(date, path).toBeGreaterThanOrEqual(began);
+      expect(date).toBeLessThanOrEqual(Date.now());
+    }
+  });
+
+  it.each([
+    ['*', 'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT'],
+    ['/v1/echo/a', 'GET, HEAD, OPTIONS, POST'],
+    ['/v1/collect', 'OPTIONS, POST'],
+  ])('OPTIONS %s says what is allowed (RFC 9110 section 9.3.7), as a refusal does', async (path, allow) => {
+    const answer = await ask(gateway.port, protocol, { method: 'OPTIONS', path });
+    expect(answer).toMatchObject({ status: 204, fields: { allow } });
+    if (path === '*') return;
+    const refused = await ask(gateway.port, protocol, { method: 'DELETE', path });
+    expect(refused).toMatchObject({ status: 405, fields: { allow } });
   });
 });
 

@@ -5,6 +5,7 @@ import type { Exchange } from '../exchange.js';
 import type { LocalMethod } from '../local/local.js';
 import type { Upstream } from '../upstream/upstream.js';
 import type { Access } from './access.js';
+import { allowed } from './options.js';
 
 /** How the client speaks to the method. */
 export type Form = 'rest' | 'grpc' | 'grpc-web' | 'grpc-web-text';
@@ -91,7 +92,7 @@ function restRoute(exchange: Exchange): RouteMatch<Route> & { kind: 'found' } {
       return match;
     case 'method_not_allowed': {
       throwFaultFirst(exchange);
-      const allow = match.allow.join(', ');
+      const allow = allowed(match.allow);
       throw new Problem('METHOD_NOT_ALLOWED', `This path takes ${allow}.`, { headers: { allow } });
     }
     case 'not_found':

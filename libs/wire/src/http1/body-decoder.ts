@@ -135,15 +135,24 @@ export class BodyDecoder {
   }
 }
 
-/** A chunk's size from its line; the extension after `;` is passed over (section 7.1.1). White space may stand before the `;` alone. */
+/**
+ * `*( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )`, a value being a token or a quoted string (section 7.1.1).
+ * White space is not taken at the end of the line.
+ */
+const EXTENSIONS = /^(?:[ \t]*;[ \t]*[\w!#$%&'*+.^`|~-]+(?:[ \t]*=[ \t]*(?:[\w!#$%&'*+.^`|~-]+|"(?:[^"\\]|\\.)*"))?)*$/;
+
+/** A chunk's size from its line; extensions are passed over, when they are some. */
 function sizeOf(line: string): number {
   const end = line.length - LINE_END.length;
   for (let at = 0; at < end; at++) {
     if (VALUE[line.charCodeAt(at)] !== 1) throw malformed('The line of a chunk has a character that cannot be in it.');
   }
-  const match = /^0*([0-9A-Fa-f]*)(?:[ \t]*;.*)?$/.exec(line.slice(0, end));
-  if (!match || !/^[0-9A-Fa-f]/.test(line)) throw malformed('The size of a chunk is not a hexadecimal number.');
-  const digits = match[1]!;
+  const [size = '', zeros = ''] = /^(0*)[0-9A-Fa-f]*/.exec(line) ?? [];
+  const after = line.slice(size.length, end);
+  if (size === '' || !/^(?:[ \t]*;.*)?$/.test(after))
+    throw malformed('The size of a chunk is not a hexadecimal number.');
+  if (!EXTENSIONS.test(after)) throw malformed('The extension of a chunk is not a name with an optional value.');
+  const digits = size.slice(zeros.length);
   if (digits.length > SIZE_DIGITS_MAX) throw new Http1Fault(413, 'A chunk is larger than any that could be taken.');
   return digits === '' ? 0 : Number.parseInt(digits, 16);
 }

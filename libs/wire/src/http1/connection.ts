@@ -4,7 +4,7 @@ import type { Fields } from '../fields.js';
 import { NO_FIXED_FIELDS } from '../fixed-fields.js';
 import { Outbox } from '../http2/outbox.js';
 import { readFrom } from '../sockets/read.js';
-import { Timer } from '../timers/wheel.js';
+import { Alarm, Timer } from '../timers/wheel.js';
 import { Http1Fault, malformed } from './fault.js';
 import type { Http1Handler, Http1ServerCounters, Http1ServerSettings } from './http1-options.js';
 import { CR, LF } from './octets.js';
@@ -25,6 +25,13 @@ export interface Http1ConnectionOwner {
 
 /** How long a client may go on sending after the last response, in milliseconds. */
 const LINGER_MS = 2_000;
+/**
+ * A client that has closed its side may wait for its answer or have left: only what is sent to it tells. It is asked first
+ * after so long, and then again and again, in milliseconds.
+ */
+const PROBE_MS = [250, 1_000] as const;
+/** Says nothing to a client that waits for the final answer (RFC 9110 section 15.2.1), and breaks the socket of one that has left. */
+const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
 /** Empty lines that may stand before a request. */
 const EMPTY_LINES_MAX = 8;
 /** What a client sends ahead of its turn is read up to here. */
@@ -51,6 +58,9 @@ export class Http1Connection extends Timer {
   private lingering = false;
   /** The last response has left, and so has the end of our side. */
   private finished = false;
+  /** The client has closed its side: nothing more will arrive. */
+  private inputEnded = false;
+  private readonly probeAlarm = new Alarm(() => this.probe());
   private emptyLines = 0;
   private closed = false;
   private stopped = false;
@@ -141,6 +151,15 @@ export class Http1Connection extends Timer {
       this.advancing = false;
     }
     this.settleInput();
+    if (this.inputEnded) this.advanceToEnd();
+  }
+
+  /** Nothing more will arrive: what has not come whole never will. */
+  private advanceToEnd(): void {
+    if (this.over) return;
+    const { request } = this;
+    if (request?.reading && this.at === this.input.length) this.cut();
+    else if (request === undefined && !this.outbox.full) this.linger();
   }
 
   private passOver(): void {
@@ -206,14 +225,27 @@ export class Http1Connection extends Timer {
     owner.handler.onRequest(request);
   }
 
+  /**
+   * A client may close its side and still wait for the answers to what it has sent (section 9.6). One that takes an answer
+   * piece by piece closes its side only when it leaves.
+   */
   private onEnd(): void {
-    // A client that closes its side while it waits for an answer has left: what it asked for is cancelled.
-    if (this.lingering || !this.idle) this.cut();
-    else this.linger();
+    if (this.lingering || this.request?.begun) return this.cut();
+    this.inputEnded = true;
+    this.advance();
+    if (!this.over) this.probeAlarm.setTimer(PROBE_MS[0]);
+  }
+
+  /** Finds out whether a client that has closed its side is still there. */
+  private probe(): void {
+    if (this.over) return;
+    if (this.request?.waits) this.send(CONTINUE, undefined);
+    this.probeAlarm.setTimer(PROBE_MS[1]);
   }
 
   private onClose(): void {
     this.clearTimer();
+    this.probeAlarm.clearTimer();
     if (!this.closed) this.leave();
     this.owner.onSocketClosed(this);
   }
@@ -293,7 +325,7 @@ export class Http1Connection extends Timer {
   /** Leave to send the body, unless it is on its way already (RFC 9110 section 10.1.1). */
   sendContinue(): void {
     if (this.at < this.input.length) return;
-    this.send('HTTP/1.1 100 Continue\r\n\r\n', undefined);
+    this.send(CONTINUE, undefined);
   }
 
   private onRoom(): void {

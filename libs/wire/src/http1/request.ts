@@ -86,6 +86,11 @@ export class Http1Request {
     return this.state !== Response.NONE;
   }
 
+  /** Nothing was answered yet, and interim responses are understood: HTTP/1.0 has none (RFC 9110 section 15.2). */
+  get waits(): boolean {
+    return this.state === Response.NONE && this.minorVersion === 1;
+  }
+
   get ended(): boolean {
     return this.state === Response.ENDED;
   }

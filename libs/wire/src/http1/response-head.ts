@@ -1,5 +1,6 @@
 /** The parts of a response's head (RFC 9112 sections 4 and 5). What frames the message is not for the caller to say. */
 import { STATUS_CODES } from 'node:http';
+import { httpDate } from '../date.js';
 import type { Fields } from '../fields.js';
 import { isFieldValue, isSendableName } from '../http2/field-rules.js';
 import { CR, LF } from './octets.js';
@@ -33,24 +34,17 @@ export const After = { PERSISTS: 0, PERSISTS_1_0: 1, CLOSES: 2 } as const;
  * connection, and the empty line.
  */
 export function ending(after: number): Uint8Array {
-  if (endings === undefined) {
-    const now = Date.now();
-    const date = `date: ${new Date(now).toUTCString()}\r\n`;
-    endings = CONNECTION_LINES.map((line) => Buffer.from(`${date}${line}\r\n`, 'latin1'));
-    setTimeout(forget, SECOND_MS - (now % SECOND_MS)).unref();
+  const date = httpDate();
+  if (date !== endings.date) {
+    endings = { date, byAfter: CONNECTION_LINES.map((line) => Buffer.from(`date: ${date}\r\n${line}\r\n`, 'latin1')) };
   }
-  return endings[after]!;
+  return endings.byAfter[after]!;
 }
 
-const SECOND_MS = 1000;
 /** By {@link After}. */
 const CONNECTION_LINES = ['', 'connection: keep-alive\r\n', 'connection: close\r\n'];
-/** Those of this second. */
-let endings: readonly Uint8Array[] | undefined;
-
-function forget(): void {
-  endings = undefined;
-}
+/** Those of one second. */
+let endings: { readonly date: string; readonly byAfter: readonly Uint8Array[] } = { date: '', byAfter: [] };
 
 /** Octets that {@link writeLength} writes at most. */
 export const LENGTH_OCTETS_MAX = 40;

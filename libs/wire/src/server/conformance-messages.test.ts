@@ -58,6 +58,7 @@ const RULES: Rules = {
   '§8.3.1 a :path without slash': malformed([...without(':path'), [':path', 'a']]),
   '§8.3.1 two :method': malformed([...GET, [':method', 'GET']]),
   '§8.3.1 two :scheme': malformed([...GET, [':scheme', 'http']]),
+  '§8.3.1 a :path with an octet that is not US-ASCII': malformed([...without(':path'), [':path', '/\u00e4']]),
   '§8.3.1 two :path': malformed([...GET, [':path', '/']]),
   '§8.3.1 two :authority': malformed([...GET, [':authority', 'a']]),
   '§8.3.1 OPTIONS *': {
@@ -95,6 +96,14 @@ const RULES: Rules = {
         ['b', 'y'.repeat(2100)],
       ]),
     ],
+    status: '431',
+  },
+  '§10.5.1 a :path above the limit': {
+    sends: [f.headers(1, [...without(':path'), [':path', `/${'x'.repeat(5000)}`]], true)],
+    status: '431',
+  },
+  '§10.5.1 a :path above the limit, with a body': {
+    sends: [f.headers(1, [...without(':path'), [':path', `/${'x'.repeat(5000)}`]], false), f.data(1, 'a', true)],
     status: '431',
   },
   '§10.5.1 too many fields': {

@@ -53,12 +53,12 @@ export function requestLine(block: HeaderBlock): RequestLine | string {
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
-/** §8.3.1: begins with "/", or is "*" for OPTIONS; visible octets without a fragment. */
+/** §8.3.1: begins with "/", or is "*" for OPTIONS; visible octets of US-ASCII (RFC 3986 §2) without a fragment. */
 function isPath(path: string, method: string): boolean {
   if (path.charCodeAt(0) !== 0x2f) return path === '*' && method === 'OPTIONS';
   for (let at = 1; at < path.length; at++) {
     const octet = path.charCodeAt(at);
-    if (octet <= 0x20 || octet === 0x7f || octet === 0x23) return false;
+    if (octet <= 0x20 || octet >= 0x7f || octet === 0x23) return false;
   }
   return true;
 }

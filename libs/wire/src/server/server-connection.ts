@@ -1,5 +1,6 @@
 /** The server's end of one HTTP/2 connection: it accepts requests, and sheds clients that misbehave (RFC 9113 §§3–8). */
 import type { Socket } from 'node:net';
+import { FixedFields } from '../fixed-fields.js';
 import type { Flood } from '../http2/bounds.js';
 import { ConnectionError, ErrorCode, StreamError } from '../http2/errors.js';
 import { FrameReceiver } from '../http2/frame-receiver.js';
@@ -9,7 +10,7 @@ import { Stream } from '../http2/stream.js';
 import { mayReceive, maySend } from '../http2/stream-state.js';
 import { readFrom } from '../sockets/read.js';
 import { Alarm } from '../timers/wheel.js';
-import { requestLine } from './request-rules.js';
+import { requestLine, type RequestLine } from './request-rules.js';
 import { serverLimits, type Http2ServerCounters, type Http2ServerSettings } from './server-options.js';
 import { ServerStream } from './server-stream.js';
 
@@ -21,6 +22,10 @@ export interface ServerConnectionOwner {
   onSocketClosed(connection: ServerConnection): void;
 }
 
+/** A request whose header list was too large to be kept. */
+const CUT: RequestLine = { method: '', scheme: '', path: '', authority: '' };
+/** For answers that no handler makes. */
+const DATED = new FixedFields([], { dated: true });
 const STREAM_ID_MAX = 2 ** 31 - 1;
 const LINGER_MS = 1_000;
 /** How long the rest of a request may take whose response is complete. */
@@ -128,7 +133,8 @@ export class ServerConnection extends FrameReceiver {
       counters.refusedStreams++;
       throw new StreamError(ErrorCode.REFUSED_STREAM, 'more concurrent streams than allowed');
     }
-    const line = requestLine(block);
+    // What did not fit is not there to be judged: it is answered whatever it was.
+    const line = block.tooLarge ? CUT : requestLine(block);
     if (typeof line === 'string' || (endStream && block.bodyLength > 0)) {
       counters.malformed++;
       throw new StreamError(
@@ -139,12 +145,7 @@ export class ServerConnection extends FrameReceiver {
     this.accept(streamId, line, block, endStream);
   }
 
-  private accept(
-    streamId: number,
-    line: Exclude<ReturnType<typeof requestLine>, string>,
-    block: HeaderBlock,
-    endStream: boolean,
-  ): void {
+  private accept(streamId: number, line: RequestLine, block: HeaderBlock, endStream: boolean): void {
     const { counters, settings } = this.owner;
     const stream = new Stream(streamId, this, undefined, this.peer.initialWindowSize, settings.streamWindowBytes);
     const request = new ServerStream(stream, line, block, endStream, this.socket, settings.bodyTimeoutMs);
@@ -156,8 +157,8 @@ export class ServerConnection extends FrameReceiver {
     counters.streams++;
     if (block.tooLarge || block.fields.length > settings.maxHeaderCount) {
       counters.headersTooLarge++;
-      request.respond(431, [['content-length', '0']], true);
-    } else if (line.method === 'CONNECT') request.respond(501, [['content-length', '0']], true);
+      request.respond(431, [['content-length', '0']], true, DATED);
+    } else if (line.method === 'CONNECT') request.respond(501, [['content-length', '0']], true, DATED);
     else this.owner.onRequest(request);
     if (endStream && mayReceive(stream.state)) this.endReceived(stream, undefined);
   }
