@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { noteSecrets } from '@sluice/testing';
 
 /** The members of answers that tests read by name; matchers look at the others. */
 export interface Body extends Record<string, unknown> {
@@ -46,6 +47,7 @@ export interface Session {
 
 export function client(baseUrl: string): Client {
   async function call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer> {
+    noteSecrets({ ...headers, body });
     const response = await fetch(`${baseUrl}${path}`, {
       method,
       headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
@@ -53,7 +55,9 @@ export function client(baseUrl: string): Client {
     });
     const text = await response.text();
     const isJson = /^application\/([\w.]+\+)?json/.test(response.headers.get('content-type') ?? '');
-    return { status: response.status, headers: response.headers, body: (isJson ? JSON.parse(text) : {}) as Body };
+    const parsed = (isJson ? JSON.parse(text) : {}) as Body;
+    noteSecrets(parsed);
+    return { status: response.status, headers: response.headers, body: parsed };
   }
 
   const login = (account: Account) => call('POST', '/api/v1/auth/login', account);

@@ -103,6 +103,18 @@ export class UserSystem {
     return (await this.pool.query(text, values)).rows as Row[];
   }
 
+  /** Statements of one transaction, which is rolled back at the end of `work`. */
+  async within(work: (query: (text: string, values?: unknown[]) => Promise<unknown>) => Promise<void>): Promise<void> {
+    const client = await this.pool.connect();
+    try {
+      await client.query('begin');
+      await work((text, values) => client.query(text, values));
+    } finally {
+      await client.query('rollback');
+      client.release();
+    }
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.replicas.map((replica) => replica.stop()));
     await this.pool.end();

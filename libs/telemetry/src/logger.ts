@@ -1,8 +1,10 @@
-import { type DestinationStream, pino, stdSerializers, type Logger, type LoggerOptions } from 'pino';
+import { type DestinationStream, type LogFn, pino, type Logger as Pino, type LoggerOptions } from 'pino';
+import { loggedError } from './logged-error.js';
 
-export type { Logger };
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
 export type LogLevel = (typeof logLevels)[number];
+/** One method for each level; no children, whose members nothing would look at. */
+export type Logger = Pick<Pino, LogLevel | 'isLevelEnabled'>;
 
 /** Members that never reach a log, wherever a caller puts them down to this depth. */
 const secretNames = new Set([
@@ -24,8 +26,19 @@ export function createLogger(service: string, level: LogLevel = 'info'): Logger 
     level,
     base: { service },
     timestamp,
-    formatters: { level: (label) => ({ level: label }), log: (members) => withoutSecrets(members, 1) },
-    serializers: { err: (error: Error) => withoutSecrets(stdSerializers.errWithCause(error), 2) },
+    formatters: {
+      level: (label) => ({ level: label }),
+      log: (members) => withoutSecrets(members, 1),
+    },
+    // Described already.
+    serializers: { err: (described: unknown) => described },
+    // A name that nothing has: of what stands under it the logger takes the message for its own.
+    errorKey: '(none)',
+    hooks: {
+      logMethod(parts, method) {
+        method.apply(this, parts.some((part: unknown) => part instanceof Error) ? withoutErrors(parts) : parts);
+      },
+    },
   };
   output ??= gatheredOutput();
   return pino(options, output);
@@ -82,7 +95,11 @@ function gatheredOutput(): DestinationStream {
 function withoutSecrets<T extends object>(members: T, depth: number): T {
   let copy: Record<string, unknown> | undefined;
   for (const [name, value] of Object.entries(members)) {
-    const shown = secretNames.has(name) ? '(secret)' : inside(value, depth);
+    const shown = secretNames.has(name)
+      ? '(secret)'
+      : name === 'err' && value !== undefined
+        ? loggedError(value)
+        : inside(value, depth);
     if (shown === value || value === undefined) continue;
     copy ??= (Array.isArray(members) ? [...members] : { ...members }) as Record<string, unknown>;
     copy[name] = shown;
@@ -90,8 +107,16 @@ function withoutSecrets<T extends object>(members: T, depth: number): T {
   return (copy as T | undefined) ?? members;
 }
 
-/** An error is left to its serializer. */
+/** A line of an error alone, or of a text with errors to be put into it. */
+function withoutErrors(parts: unknown[]): Parameters<LogFn> {
+  const [first, ...rest] = parts;
+  const kinds = rest.map((part) => (part instanceof Error ? loggedError(part).type : part));
+  return [first instanceof Error ? { err: first } : first, ...kinds] as unknown as Parameters<LogFn>;
+}
+
 function inside(value: unknown, depth: number): unknown {
-  const opaque = typeof value !== 'object' || value === null || value instanceof Error || ArrayBuffer.isView(value);
-  return opaque || depth === DEPTH_MAX ? value : withoutSecrets(value, depth + 1);
+  if (typeof value !== 'object' || value === null) return value;
+  if (value instanceof Error) return loggedError(value);
+  if (ArrayBuffer.isView(value)) return `(${value.byteLength} octets)`;
+  return depth === DEPTH_MAX ? '(left out)' : withoutSecrets(value, depth + 1);
 }

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '@sluice/config';
+import { errorText } from './logged-error.js';
 import type { Logger } from './logger.js';
 
 /** A process that has started. */
@@ -21,7 +22,13 @@ const NOTICE_MS = 300;
  * A configuration mistake ends it with exit code 78 (EX_CONFIG of sysexits.h), any other failure to start with 1.
  */
 export async function runProcess(start: () => Promise<Running>): Promise<void> {
-  let running: Running;
+  let running: Running | undefined;
+  // Node itself would print the error with all its members.
+  process.on('uncaughtException', (error) => {
+    if (running) running.logger.fatal({ err: error }, 'an error that nobody caught');
+    else process.stderr.write(`${startFailure(error)}\n`);
+    process.exit(1);
+  });
   try {
     running = await start();
   } catch (error) {
@@ -54,5 +61,5 @@ export async function runProcess(start: () => Promise<Running>): Promise<void> {
 
 function startFailure(error: unknown): string {
   if (error instanceof ConfigurationError) return `The configuration is wrong:\n${error.message}`;
-  return `Could not start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+  return `Could not start: ${errorText(error)}`;
 }

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
@@ -10,6 +10,7 @@ import {
   type System,
 } from '@sluice/launch';
 import pg from 'pg';
+import { leaksIn } from './log-scan.js';
 import { openFolder, removeData, TEST_SETTINGS } from './postgres.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -41,6 +42,7 @@ export interface TestSystem {
   readonly reports: readonly string[];
   /** Runs a query as the superuser on the database of the services. */
   query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
+  /** @throws Error when a log shows a secret that the tests have used or the system has made */
   stop(): Promise<void>;
 }
 
@@ -93,9 +95,20 @@ export async function startSystem(options: TestSystemOptions = {}): Promise<Test
     async stop() {
       await pool.end();
       await system.stop();
+      const leaks = leaksIn(logFolder, installationSecrets(join(folder, 'state')));
       removeAll(folder);
+      if (leaks.length > 0) throw new Error(`secrets in the logs:\n${leaks.join('\n')}`);
     },
   };
+}
+
+/** Whole database addresses hold user names and ports, which are none. */
+function installationSecrets(stateDir: string): string[] {
+  const folder = join(stateDir, 'secrets');
+  return readdirSync(folder)
+    .map((name) => readFileSync(join(folder, name), 'utf8').trim())
+    .flatMap((text) => (URL.canParse(text) ? [new URL(text).password] : [text]))
+    .filter((secret) => secret.length > 0);
 }
 
 function removeAll(folder: string): void {

@@ -44,17 +44,14 @@ export class FirstStart implements OnApplicationBootstrap {
         [id, DEFAULT_TENANT, email.text, email.key, passwordHash],
       );
       if (created.length === 0) {
-        this.logger.warn(
-          { email: email.text },
-          'nobody is an administrator, and the address of the first one is taken',
-        );
+        this.logger.warn('nobody is an administrator, and ADMIN_EMAIL is the address of somebody who is none');
         return;
       }
       await manager.query(
         `insert into audit_events (tenant, action, outcome, subject) values ($1, 'admin.create', 'success', $2)`,
         [DEFAULT_TENANT, id],
       );
-      this.logger.info({ email: email.text, password_file: ADMIN_PASSWORD_FILE }, 'created the first administrator');
+      this.logger.info({ password_file: ADMIN_PASSWORD_FILE }, 'created the first administrator, ADMIN_EMAIL');
     });
   }
 
