@@ -10,11 +10,9 @@ import { watchFiles } from './config/watch.js';
 import { listen, type Listener } from './listener/listener.js';
 import { Observer } from './observe.js';
 import { handle } from './pipeline.js';
-import { buildRuntime, type Runtime, type RuntimeParts } from './runtime.js';
+import { RetiredRuntimes } from './retired.js';
+import { buildRuntime, isAsBefore, type Runtime, type RuntimeParts } from './runtime.js';
 import type { settings } from './settings.js';
-
-/** For so long the channels of a configuration that was replaced take calls that were on their way, in milliseconds. */
-const OLD_CHANNELS_MS = 5000;
 
 export const SETTINGS = Symbol('settings');
 export const LOGGER = Symbol('logger');
@@ -28,7 +26,7 @@ export class GatewayService implements OnApplicationShutdown {
   private accessLog: AccessLog | undefined;
   private draining = false;
   private unwatch: () => void = () => undefined;
-  private readonly inFlight = { calls: 0 };
+  private readonly retired = new RetiredRuntimes(() => this.runtime!);
 
   constructor(
     @Inject(SETTINGS) private readonly values: SettingsOf<typeof settings>,
@@ -57,7 +55,6 @@ export class GatewayService implements OnApplicationShutdown {
       limitsEnabled: values.RATE_LIMIT_ENABLED,
       store: (this.store = await this.openStore(config.limits.max_keys, observer)),
       observer,
-      inFlight: this.inFlight,
       current: () => this.runtime,
     };
     this.runtime = buildRuntime(config, parts);
@@ -89,11 +86,15 @@ export class GatewayService implements OnApplicationShutdown {
       this.logger.error({ reason, faults }, 'the changed configuration cannot work; the old one stays in force');
       return;
     }
+    if (isAsBefore(before, next)) {
+      this.logger.info({ reason }, 'the configuration is as it was');
+      return;
+    }
     this.runtime = next;
     if (next.revocations !== before.revocations) {
       before.revocations?.stop();
       next.revocations?.start();
-    }
+    } else next.revocations?.follow();
     observer.reloaded(true);
     this.logger.info({ reason }, 'the changed configuration is in force');
     const needsRestart = (['timeouts', 'sizes', 'http2'] as const).filter(
@@ -102,10 +103,7 @@ export class GatewayService implements OnApplicationShutdown {
     if (needsRestart.length > 0) {
       this.logger.warn({ keys: needsRestart }, 'open ports keep these settings until the gateway starts again');
     }
-    // Calls that hold the old configuration may still be on their way to its channels.
-    setTimeout(() => {
-      for (const upstream of before.upstreams) void upstream.channel.close(before.config.timeouts.max);
-    }, OLD_CHANNELS_MS).unref();
+    this.retired.add(before);
     this.watch(parts, observer);
   }
 
@@ -191,6 +189,7 @@ export class GatewayService implements OnApplicationShutdown {
     await this.listener?.close(graceMs);
     this.accessLog?.flush();
     await Promise.all((this.runtime?.upstreams ?? []).map((upstream) => upstream.channel.close(1000)));
+    await this.retired.close(1000);
     await this.store?.close();
   }
 

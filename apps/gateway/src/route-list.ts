@@ -29,7 +29,6 @@ export function routeList(configFile: string): string {
       () => undefined,
       () => undefined,
     ),
-    inFlight: { calls: 0 },
     current: () => undefined,
   });
   const rows = runtime.upstreams.flatMap((upstream) => {

@@ -31,7 +31,7 @@ export interface Runtime {
   /** The gateway's secret, for trusted upstreams. */
   readonly secret: string | undefined;
   readonly log: CallLog;
-  /** Calls whose answers have not ended, over all configurations. */
+  /** Calls by this configuration whose answers have not ended. */
   readonly inFlight: { calls: number };
   /** What `/readyz` and `GET /health` say of each upstream. */
   readonly health: () => Promise<Record<string, string>>;
@@ -43,7 +43,6 @@ export interface RuntimeParts {
   readonly limitsEnabled: boolean;
   readonly store: LimitStore;
   readonly observer: Observer;
-  readonly inFlight: { calls: number };
   /** What is in force at the time of asking, also after reloads. */
   current(): Runtime | undefined;
 }
@@ -87,9 +86,16 @@ function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
     preflight: { trusted: trustedProxies(config.trusted_proxies), fieldsMax: config.sizes.header_count },
     secret: parts.secret,
     log: parts.observer,
-    inFlight: parts.inFlight,
+    inFlight: { calls: 0 },
     health,
   };
+}
+
+/** Whether a configuration that was read again says what the one in force says, its descriptor sets and PEM files too. */
+export function isAsBefore(before: Runtime, next: Runtime): boolean {
+  const files = (runtime: Runtime) =>
+    runtime.upstreams.map(({ channelOptions, digest }) => ({ channelOptions, digest }));
+  return isDeepStrictEqual(next.config, before.config) && isDeepStrictEqual(files(next), files(before));
 }
 
 /** The verifier of the configuration, and the one in force when it is configured alike, since it knows tokens and ended sessions already. */

@@ -44,7 +44,6 @@ export async function startTestGateway(address: string, over: Record<string, unk
     limitsEnabled: true,
     store,
     observer,
-    inFlight: { calls: 0 },
     current: () => runtime,
   });
   runtime = built;

@@ -1,7 +1,7 @@
 import { create, fromBinary, type MessageShape, type DescMessage, toBinary } from '@bufbuild/protobuf';
 import { refusals, type RevocationList } from '@sluice/identity';
 import { Problem } from '@sluice/problem';
-import type { Call, Fields } from '@sluice/wire';
+import type { Call, Channel, Fields } from '@sluice/wire';
 import type { Upstream } from '../upstream/upstream.js';
 
 const WATCH = '/sluice.user.v1.RevocationService/WatchRevocations';
@@ -31,6 +31,8 @@ export interface RevocationWatchOptions {
  */
 export class RevocationWatch {
   private call: Call | undefined;
+  /** What the stream runs over. */
+  private channel: Channel | undefined;
   private timer: NodeJS.Timeout | undefined;
   private stopped = false;
   private wasFresh = false;
@@ -58,6 +60,7 @@ export class RevocationWatch {
       if (!this.fresh) this.call?.cancel();
     }, LOST_MS);
     quiet.unref();
+    this.channel = from.channel;
     this.call = from.channel.start(
       from.channel.method(WATCH),
       this.metadata(),
@@ -83,6 +86,11 @@ export class RevocationWatch {
     );
     this.call.write(toBinary(input, create(input, { cursor: list.cursor } as never)));
     this.call.end();
+  }
+
+  /** Goes over to the upstream as it is configured now, when that is another; the cursor makes sure that nothing is missed. */
+  follow(): void {
+    if (this.options.upstream()?.channel !== this.channel) this.call?.cancel();
   }
 
   stop(): void {

@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { ConfigurationError } from '@sluice/config';
 import type { Expose, Json, StatusDetail } from '@sluice/problem';
 import { type JsonOptions, loadSchema, type MethodInfo, type Schema } from '@sluice/transcode';
@@ -15,7 +17,11 @@ export interface Upstream {
   readonly name: string;
   readonly config: UpstreamConfig;
   readonly schema: Schema;
+  /** Stays the same over a reload that leaves {@link channelOptions} and the address as they are. */
   readonly channel: Channel;
+  readonly channelOptions: ChannelOptions;
+  /** Of the descriptor set. */
+  readonly digest: string;
   /** The streams that are open to it. */
   readonly streams: StreamShare;
   /** Whether the client's `Authorization` goes on to it. */
@@ -41,24 +47,34 @@ export function createUpstream(
   before: Upstream | undefined,
 ): Upstream {
   const file = resolve(dirname(configFile), config.descriptor_set);
-  const schema = loadSchema(readBytes(config, 'descriptor_set', file), file);
+  const set = readBytes(config, 'descriptor_set', file);
+  const schema = loadSchema(set, file);
   const unknown = config.services?.filter((service) => !schema.registry.getService(service)) ?? [];
   if (unknown.length > 0) {
     throw new ConfigurationError([
       `upstreams.${config.name}.services: ${unknown.join(', ')}: expected services of ${file}`,
     ]);
   }
+  const options = channelOptions(config, configFile);
   return {
     name: config.name,
     config,
     schema,
-    channel: new Channel(config.address, channelOptions(config, configFile)),
+    channel: keptChannel(before, config.address, options) ?? new Channel(config.address, options),
+    channelOptions: options,
+    digest: createHash('sha256').update(set).digest('hex'),
     streams: before?.streams ?? new StreamShare(),
     forwardsAuthorization: config.forward_authorization ?? !authenticates,
     passed: passedMetadata(config.response_headers),
     expose: { rest: config.errors.expose ?? 'codes', grpc: config.errors.expose ?? 'all' },
     printDetail: detailPrinter(schema, jsonOptionsOf(config)),
   };
+}
+
+/** What runs over a channel that the configuration has not changed is none of a reload's business. */
+function keptChannel(before: Upstream | undefined, address: string, options: ChannelOptions): Channel | undefined {
+  const kept = before?.config.address === address && isDeepStrictEqual(before.channelOptions, options);
+  return kept ? before.channel : undefined;
 }
 
 /** How the upstream's messages print. */
