@@ -97,7 +97,8 @@ describe('rules', () => {
 
   test('prefix, services and defaults', () => {
     expect(routes({ pathPrefix: '/library' })).toContain('GET /library/v1/books:search');
-    expect(routes({ services: [service] })).toEqual(routes({}));
+    const own = routes({}).filter((rule) => !rule.includes(' /v2/'));
+    expect(routes({ services: [service] })).toEqual(own);
     expect(() => routes({ services: ['other.Service'] })).toThrow('services: "other.Service" is none of');
     expect(() => routes({ maxDepth: 0 })).toThrow('maxDepth: 0 is not');
     expect(() => routes({ maxDepth: 100_000 })).toThrow('maxDepth: 100000 is not');
@@ -126,10 +127,10 @@ describe('rules', () => {
   });
 
   test.each([
-    ['{ids}', '"ids" is repeated'],
+    ['{ids=**}', 'it is repeated, and takes several segments'],
     ['{labels}', 'is a map'],
     ['{filter}', 'is a message'],
-    ['{filters}', 'is repeated'],
+    ['{filters}', 'is a message'],
   ])('refuses the variable %s', (variable, reason) => {
     expect(() => overridden({ get: `/v1/${variable}` }, 'ListBooks')).toThrow(reason);
   });

@@ -1,4 +1,4 @@
-import { defaultDepthMax, printOptions } from './codec.js';
+import { defaultDepthMax, depthLimit, printDepthMax, printOptions } from './codec.js';
 import type { JsonOptions } from './codec.js';
 import { SchemaError, TranscodeError } from './errors.js';
 import { overridesBySelector, rulesOf } from './http/rule.js';
@@ -9,7 +9,7 @@ import { MessagePrinters } from './print/message-printer.js';
 import { MessageReaders } from './read/message-reader.js';
 import { accepts } from './request/media-type.js';
 import { RequestEncoder } from './request/request-encoder.js';
-import { ndjsonStream } from './request/request-stream.js';
+import { valueStream } from './request/request-stream.js';
 import type { RequestStream } from './request/request-stream.js';
 import { ResponseDecoder } from './response/response-decoder.js';
 import { responseStream } from './response/response-stream.js';
@@ -25,6 +25,10 @@ export interface RouteOptions {
   pathPrefix?: string;
   /** Leave out query parameters that name no field, instead of refusing the request. */
   ignoreUnknownQuery?: boolean;
+  /** Query parameters that are not for the method, left out unless they name a field: exact names, or a beginning and `*`, as in `$*`. */
+  systemParameters?: readonly string[];
+  /** Leave out members of a JSON body, and names of enum values in it, that the schema does not have, instead of refusing the request. */
+  ignoreUnknownMembers?: boolean;
   /** Methods whose query and form leave out parameters that name no field, as RFC 6749 section 3.2 asks of OAuth endpoints. */
   lenientParams?: (method: MethodInfo) => boolean;
   /** What methods without a rule get: nothing, or `POST /pkg.Service/Method` with body `*`. `none` by default. */
@@ -32,7 +36,7 @@ export interface RouteOptions {
   /** Full names of the services to compile; all of them by default. */
   services?: readonly string[];
   json?: JsonOptions;
-  /** How deep JSON and messages may nest, 1 to 1000. 100 by default, as in protobuf. */
+  /** How many messages of a request may be within one another, 1 to 1000. 100 by default, as in protobuf; answers may nest three times as deep. */
   maxDepth?: number;
   /** Where messages and JSON texts are put; `Buffer.allocUnsafe` by default. */
   allocate?: Allocate;
@@ -105,7 +109,7 @@ export interface Binding {
 export function compileBindings(schema: Schema, options: RouteOptions = {}): Binding[] {
   checkOptions(schema, options);
   const overrides = overridesBySelector(schema, options.overrides ?? []);
-  const readers = new MessageReaders(schema.registry);
+  const readers = new MessageReaders(schema.registry, options.ignoreUnknownMembers);
   const printers = new MessagePrinters(schema.registry, printOptions(options.json));
   const bindings: Binding[] = [];
   for (const method of schema.methods.values()) {
@@ -116,9 +120,6 @@ export function compileBindings(schema: Schema, options: RouteOptions = {}): Bin
   }
   return bindings;
 }
-
-/** Beyond this the recursion of the codecs could exhaust the stack. */
-const depthLimit = 1000;
 
 function checkOptions(schema: Schema, { services, maxDepth }: RouteOptions): void {
   const known = new Set([...schema.methods.values()].map((method) => method.service));
@@ -143,13 +144,14 @@ function compileBinding(
   const depthMax = options.maxDepth ?? defaultDepthMax;
   const ignoreUnknownForm = options.lenientParams?.(method) ?? false;
   const ignoreUnknownQuery = ignoreUnknownForm || (options.ignoreUnknownQuery ?? false);
-  const encoder = new RequestEncoder(input, rule, template, readers, {
+  const encoder = new RequestEncoder(input, output, rule, template, readers, {
     ignoreUnknownQuery,
     ignoreUnknownForm,
+    isSystem: systemNames(options.systemParameters ?? []),
     depthMax,
     allocate: options.allocate,
   });
-  const decoder = new ResponseDecoder(output, rule, printers, depthMax, options.allocate);
+  const decoder = new ResponseDecoder(output, rule, printers, printDepthMax(depthMax), options.allocate);
   const errorName = output.fields.some((field) => field.jsonName === 'error') ? '@error' : 'error';
   return {
     method,
@@ -173,6 +175,13 @@ function compileBinding(
   };
 }
 
+function systemNames(patterns: readonly string[]): ((name: string) => boolean) | undefined {
+  if (patterns.length === 0) return undefined;
+  const names = new Set(patterns.filter((pattern) => !pattern.endsWith('*')));
+  const beginnings = patterns.filter((pattern) => pattern.endsWith('*')).map((pattern) => pattern.slice(0, -1));
+  return (name) => names.has(name) || beginnings.some((beginning) => name.startsWith(beginning));
+}
+
 function templateOf(rule: FlatRule, prefix: string): PathTemplate {
   try {
     return parseTemplate(prefix !== '' && rule.path === '/' ? prefix : prefix + rule.path);
@@ -194,15 +203,26 @@ function openRequestStream(
         push: (chunk) => (encoder.encode(undefined, contentType, chunk), []),
         end: () => [encoder.encode(overlay, contentType, undefined)],
       };
-    case 'raw':
-      return {
-        push: (chunk) => (chunk.length === 0 ? [] : [encoder.encode(overlay, contentType, chunk)]),
-        end: () => [],
+    case 'raw': {
+      let sent = false;
+      const encode = (chunk?: Uint8Array): Uint8Array[] => {
+        sent = true;
+        return [encoder.encode(overlay, contentType, chunk)];
       };
-    default:
+      return {
+        push: (chunk) => (chunk.length === 0 ? [] : encode(chunk)),
+        // An empty file has a name and a type all the same.
+        end: () => (sent || (overlay === undefined && contentType === undefined) ? [] : encode()),
+      };
+    }
+    default: {
       if (encoder.form(contentType) === 'form') {
-        throw new TranscodeError('UNSUPPORTED_MEDIA_TYPE', 'a stream of requests must be NDJSON');
+        const text = 'a stream of requests is NDJSON, JSON values one after another, or an array of them';
+        throw new TranscodeError('UNSUPPORTED_MEDIA_TYPE', `${text}; send "content-type: application/x-ndjson"`);
       }
-      return ndjsonStream((line) => encoder.encode(overlay, contentType, line), itemBytesMax);
+      const encode = (value: Uint8Array): Uint8Array => encoder.encode(overlay, contentType, value);
+      const whenEmpty = overlay && (() => encoder.encode(overlay, contentType, undefined));
+      return valueStream(encode, whenEmpty, itemBytesMax, !encoder.readsArrays);
+    }
   }
 }

@@ -24,8 +24,18 @@ export interface MessageCodec {
   toJson(message: Uint8Array): Buffer;
 }
 
-/** Depth of nesting that protobuf implementations accept by default. */
+/** How many messages protobuf implementations accept within one another by default. */
 export const defaultDepthMax = 100;
+/** Beyond this the recursion of the codecs could exhaust the stack. */
+export const depthLimit = 1000;
+
+/**
+ * How deep a message may nest that is printed. Each level of JSON in a `google.protobuf.Struct` is three of messages, and JSON
+ * has readers that take a hundred: who can only read JSON shall not lose what an upstream can write.
+ */
+export function printDepthMax(depthMax: number): number {
+  return Math.min(3 * depthMax, depthLimit);
+}
 
 /**
  * The codec of a message type outside any HTTP rule, for instance of what an upstream puts into the details of a status.
@@ -52,7 +62,7 @@ export function messageCodec(schema: Schema, typeName: string, options: JsonOpti
     },
     toJson(message) {
       jsonWriter.reset();
-      wire.reset(message, defaultDepthMax);
+      wire.reset(message, printDepthMax(defaultDepthMax));
       printer.print(wire, jsonWriter, 0, message.length);
       wire.release();
       return jsonWriter.finish();

@@ -129,3 +129,66 @@ test('never throws, whatever the path', () => {
     fc.property(fc.string({ unit: fc.constantFrom(...'/v1%2fF:go*ab.é') }), (path) => void find(table, `GET ${path}`)),
   );
 });
+
+describe('what peers take beyond http.proto', () => {
+  const table = tableOf(
+    'GET /v1/{name=**}/history',
+    'GET /v1/{name=**}/{id}/history',
+    'GET /v1/{name=**}',
+    'GET /v1/{name=projects/**/items/*}:read',
+    'GET /a/{x=**}/b/{y}/{z=c/*}',
+    'POST /:verb',
+    'POST /things/{id}:batch:start',
+    'POST /things/{id}:start',
+    'POST /things:all/x',
+  );
+  test.each([
+    ['GET /v1/a/history', 'GET /v1/{name=**}/{id}/history |  | a'],
+    ['GET /v1/history', 'GET /v1/{name=**}/history | '],
+    ['GET /v1/a/b/c/history', 'GET /v1/{name=**}/{id}/history | a/b | c'],
+    ['GET /v1/a/b/past', 'GET /v1/{name=**} | a/b/past'],
+    ['GET /v1', 'GET /v1/{name=**} | '],
+    ['GET /v1/projects/a/b/items/2:read', 'GET /v1/{name=projects/**/items/*}:read | projects/a/b/items/2'],
+    ['GET /v1/projects/items/2:read', 'GET /v1/{name=projects/**/items/*}:read | projects/items/2'],
+    ['GET /a/1/2/b/3/c/4', 'GET /a/{x=**}/b/{y}/{z=c/*} | 1/2 | 3 | c/4'],
+    ['GET /a/b/3/c/4', 'GET /a/{x=**}/b/{y}/{z=c/*} |  | 3 | c/4'],
+    ['GET /a/b/c/4', '404'],
+    ['POST /:verb', 'POST /:verb'],
+    ['POST /:v%65rb', 'POST /:verb'],
+    ['POST /x/:verb', '404'],
+    ['POST /:other', '404'],
+    ['POST /things/1:batch:start', 'POST /things/{id}:batch:start | 1'],
+    ['POST /things/1:start', 'POST /things/{id}:start | 1'],
+    ['POST /things/a:b:start', 'POST /things/{id}:start | a:b'],
+    ['POST /things/a:batch%3Astart', 'POST /things/{id}:batch:start | a'],
+    ['POST /things:all/x', 'POST /things:all/x'],
+  ])('%s', (request, expected) => {
+    expect(find(table, request)).toBe(expected);
+  });
+
+  test('a `**` takes what one rule by itself would take, wherever it stands', () => {
+    const word = fc.constantFrom('a', 'b', 'c');
+    const shape = fc.tuple(
+      fc.array(word, { maxLength: 3 }),
+      fc.array(fc.oneof(word, fc.constant('*')), { maxLength: 3 }),
+    );
+    fc.assert(
+      fc.property(shape, fc.array(word, { maxLength: 7 }), ([before, after], path) => {
+        const table = tableOf(`GET /${[...before, '{x=**}', ...after].join('/')}`);
+        const middle = path.slice(before.length, path.length - after.length);
+        const fits =
+          path.length >= before.length + after.length &&
+          before.every((text, index) => path[index] === text) &&
+          after.every((text, index) => text === '*' || path[path.length - after.length + index] === text);
+        const found = table.match('GET', `/${path.join('/')}`);
+        expect(found.kind === 'found' ? found.variables[0] : undefined).toBe(fits ? middle.join('/') : undefined);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('many colons and segments cost little', () => {
+    expect(find(table, `POST /things/${':'.repeat(100_000)}`)).toBe('404');
+    expect(find(table, `GET /v1${'/a'.repeat(100_000)}:read`)).toContain('{name=**}');
+  });
+});

@@ -20,7 +20,8 @@ type Methods<T> = Map<string, Entry<T>>;
 interface Node<T> {
   literals: Map<string, Node<T>>;
   star: Node<T> | undefined;
-  globstar: Node<T> | undefined;
+  /** What `**` leads to by the number of segments that follow it, most first. */
+  globstars: { tail: number; node: Node<T> }[];
   /** By verb; the empty string is none. */
   ends: Map<string, Methods<T>>;
 }
@@ -28,13 +29,16 @@ interface Node<T> {
 const notFound = { kind: 'not_found' } as const;
 
 /**
- * Finds the binding for a path in a trie of segments. At each segment a literal beats `*`, and `*` beats `**`; a verb
- * that has a rule for the path beats the same text as data. Only rules that have the HTTP method count, so
- * `POST /a/{x}` is found beside `GET /a/b`. A search visits each node at most once.
+ * Finds the binding for a path in a trie of segments. At each segment a literal beats `*`, and `*` beats `**`, of which the one with
+ * more segments after it wins; a verb that has a rule for the path beats the same text as data. Only rules that have the HTTP method
+ * count, so `POST /a/{x}` is found beside `GET /a/b`. A search visits each node at most once: how many segments `**` takes is known
+ * from how many follow it.
  */
 export class RouteTable<T> {
   private readonly root: Node<T> = newNode();
   private readonly verbs = new Set<string>();
+  /** The longest one, percent-encoded. */
+  private verbLengthMax = 0;
   /** Paths without wildcards, which nothing can precede. */
   private readonly statics = new Map<string, Methods<T>>();
 
@@ -42,14 +46,18 @@ export class RouteTable<T> {
   add(binding: Binding, payload: T): void {
     const { template, httpMethod } = binding;
     let node = this.root;
-    for (const segment of template.segments) node = childOf(node, segment);
+    const { segments } = template;
+    for (const [index, segment] of segments.entries()) node = childOf(node, segment, segments.length - 1 - index);
     const methods = getOrCreate(node.ends, template.verb, () => new Map<string, Entry<T>>());
     const other = methods.get(httpMethod);
     if (other) {
       throw new SchemaError(`two rules match the same requests: ${other.binding.source} and ${binding.source}`);
     }
     methods.set(httpMethod, { binding, payload });
-    if (template.verb !== '') this.verbs.add(template.verb);
+    if (template.verb !== '') {
+      this.verbs.add(template.verb);
+      this.verbLengthMax = Math.max(this.verbLengthMax, 3 * Buffer.byteLength(template.verb));
+    }
     if (template.segments.every((segment) => segment.kind === 'literal')) this.statics.set(template.source, methods);
   }
 
@@ -71,14 +79,19 @@ export class RouteTable<T> {
   private searchWithVerb(search: Search<T>): Entry<T> | undefined {
     const { segments } = search;
     const last = segments[segments.length - 1];
-    const colon = last === undefined || this.verbs.size === 0 ? -1 : last.lastIndexOf(':');
-    if (colon < 0) return undefined;
-    const verb = decodePercent(last!.slice(colon + 1), false);
-    if (verb === undefined || !this.verbs.has(verb)) return undefined;
-    search.segments = [...segments.slice(0, -1), last!.slice(0, colon)];
-    const found = search.walk(this.root, 0, verb);
-    if (!found) search.segments = segments;
-    return found;
+    if (last === undefined || this.verbs.size === 0) return undefined;
+    // Verbs may have colons: the longest that fits counts.
+    const from = Math.max(0, last.length - 1 - this.verbLengthMax);
+    for (let colon = last.indexOf(':', from); colon >= 0; colon = last.indexOf(':', colon + 1)) {
+      const verb = decodePercent(last.slice(colon + 1), false);
+      if (verb === undefined || !this.verbs.has(verb)) continue;
+      const isBare = colon === 0 && segments.length === 1;
+      search.segments = isBare ? [] : [...segments.slice(0, -1), last.slice(0, colon)];
+      const found = search.walk(this.root, 0, verb);
+      if (found) return found;
+    }
+    search.segments = segments;
+    return undefined;
   }
 }
 
@@ -91,16 +104,23 @@ class Search<T> {
   ) {}
 
   walk(node: Node<T>, index: number, verb: string): Entry<T> | undefined {
-    if (index === this.segments.length) {
-      return this.end(node, verb) ?? (node.globstar && this.end(node.globstar, verb));
-    }
+    if (index === this.segments.length) return this.end(node, verb) ?? this.globstars(node, index, verb);
     const segment = this.segments[index]!;
     const literal = node.literals.get(segment) ?? this.decodedLiteral(node, segment);
     return (
       (literal && this.walk(literal, index + 1, verb)) ??
       (segment !== '' && node.star ? this.walk(node.star, index + 1, verb) : undefined) ??
-      (node.globstar && this.end(node.globstar, verb))
+      this.globstars(node, index, verb)
     );
+  }
+
+  private globstars(node: Node<T>, index: number, verb: string): Entry<T> | undefined {
+    for (const { tail, node: next } of node.globstars) {
+      const after = this.segments.length - tail;
+      const found = after < index ? undefined : this.walk(next, after, verb);
+      if (found) return found;
+    }
+    return undefined;
   }
 
   private decodedLiteral(node: Node<T>, segment: string): Node<T> | undefined {
@@ -119,28 +139,41 @@ class Search<T> {
 }
 
 function result<T>({ binding, payload }: Entry<T>, segments: string[]): RouteMatch<T> {
-  const { variables: declared, segments: shape } = binding.template;
+  const { variables: declared, segments: shape, globstar } = binding.template;
+  // So many segments more than one does `**` take, or less; what follows it is moved by them.
+  const moved = segments.length - shape.length;
   const variables: string[] = [];
-  for (const { start, end } of declared) {
-    if (end - start === 1 && shape[start]!.kind !== '**') variables.push(segments[start]!);
-    else variables.push(segments.slice(start, shape[end - 1]!.kind === '**' ? segments.length : end).join('/'));
+  for (const { start, end, multi } of declared) {
+    const from = globstar !== -1 && start > globstar ? start + moved : start;
+    if (!multi) variables.push(segments[from]!);
+    else variables.push(segments.slice(from, globstar !== -1 && end > globstar ? end + moved : end).join('/'));
   }
   return { kind: 'found', binding, payload, variables };
 }
 
 function newNode<T>(): Node<T> {
-  return { literals: new Map(), star: undefined, globstar: undefined, ends: new Map() };
+  return { literals: new Map(), star: undefined, globstars: [], ends: new Map() };
 }
 
-function childOf<T>(node: Node<T>, segment: Binding['template']['segments'][number]): Node<T> {
+/** @param tail number of segments after this one */
+function childOf<T>(node: Node<T>, segment: Binding['template']['segments'][number], tail: number): Node<T> {
   switch (segment.kind) {
     case 'literal':
       return getOrCreate(node.literals, segment.text, () => newNode<T>());
     case '*':
       return (node.star ??= newNode());
     case '**':
-      return (node.globstar ??= newNode());
+      return globstarOf(node, tail);
   }
+}
+
+function globstarOf<T>(node: Node<T>, tail: number): Node<T> {
+  let found = node.globstars.find((one) => one.tail === tail);
+  if (!found) {
+    node.globstars.push((found = { tail, node: newNode() }));
+    node.globstars.sort((a, b) => b.tail - a.tail);
+  }
+  return found.node;
 }
 
 function getOrCreate<K, V>(map: Map<K, V>, key: K, create: () => V): V {

@@ -11,7 +11,9 @@ import { decodePercent } from './percent.js';
  *     FieldPath = IDENT { "." IDENT } ;
  *     Verb      = ":" LITERAL ;
  *
- * `**` must be the last segment before the verb. `/` alone is accepted besides, as other gateways do.
+ * More is accepted, where it has one clear meaning, as other gateways do: `/` alone and `/:verb`; one `**` anywhere, since what
+ * follows it is of a known length; colons in literals, and in the verb, which is what follows the first colon of the last segment
+ * (outside braces). Refused is what has two: a second `**`, a variable in a variable or twice, a verb before the last segment.
  */
 export interface PathTemplate {
   readonly source: string;
@@ -20,6 +22,8 @@ export interface PathTemplate {
   /** Without its colon, decoded; empty when there is none. */
   readonly verb: string;
   readonly variables: readonly PathVariable[];
+  /** Index of its `**`; -1 when it has none. */
+  readonly globstar: number;
 }
 
 export type Segment = { kind: 'literal'; text: string } | { kind: '*' } | { kind: '**' };
@@ -29,7 +33,7 @@ export interface PathVariable {
   readonly fieldPath: readonly string[];
   /** Index of its first segment. */
   readonly start: number;
-  /** Index after its last segment; the segment count of the template when it ends with `**`. */
+  /** Index after its last segment. */
   readonly end: number;
   /** Whether it takes more than one segment: then `%2F` stays encoded in its value. */
   readonly multi: boolean;
@@ -37,7 +41,7 @@ export interface PathVariable {
 
 const ident = /^[A-Za-z_][A-Za-z0-9_]*$/;
 // `pchar` of RFC 3986 section 3.3 without the characters that templates use themselves.
-const literal = /^(?:[A-Za-z0-9._~!$&'()+,;=@-]|%[0-9A-Fa-f]{2})+$/;
+const literal = /^(?:[A-Za-z0-9._~!$&'()+,;=@:-]|%[0-9A-Fa-f]{2})+$/;
 
 /** @throws SchemaError that says what is wrong at which character */
 export function parseTemplate(source: string): PathTemplate {
@@ -55,12 +59,16 @@ class TemplateParser {
   parse(): PathTemplate {
     if (!this.accept('/')) this.fail('a template starts with "/"');
     if (this.position < this.source.length && this.source[this.position] !== ':') this.parseSegments(true);
-    const verb = this.accept(':') ? this.parseLiteral('verb') : '';
-    if (this.position < this.source.length) this.fail(`unexpected "${this.source[this.position]}"`);
-    if (this.segments.some((segment, index) => segment.kind === '**' && index < this.segments.length - 1)) {
-      this.fail('"**" must be the last segment');
+    const verb = this.accept(':') ? this.parseLiteral('verb', '/{}*') : '';
+    if (this.position < this.source.length) {
+      const found = this.source[this.position]!;
+      this.fail(found === '/' && verb !== '' ? 'a verb must be at the end' : `unexpected "${found}"`);
     }
-    return { source: this.source, segments: this.segments, verb, variables: this.variables };
+    const globstar = this.segments.findIndex(({ kind }) => kind === '**');
+    if (this.segments.findLastIndex(({ kind }) => kind === '**') !== globstar) {
+      this.fail('"**" occurs twice, and which of them takes what would be anyone\'s guess');
+    }
+    return { source: this.source, segments: this.segments, verb, variables: this.variables, globstar };
   }
 
   private parseSegments(variablesAllowed: boolean): void {
@@ -70,7 +78,7 @@ class TemplateParser {
       else if (this.source[this.position] === '{') {
         if (!variablesAllowed) this.fail('a variable inside a variable');
         this.parseVariable();
-      } else this.segments.push({ kind: 'literal', text: this.parseLiteral('segment') });
+      } else this.segments.push({ kind: 'literal', text: this.parseLiteral('segment', this.stops(variablesAllowed)) });
     } while (this.accept('/'));
   }
 
@@ -91,8 +99,14 @@ class TemplateParser {
     this.variables.push({ fieldPath, start, end, multi });
   }
 
-  private parseLiteral(what: string): string {
-    const text = this.take('/{}*:');
+  /** The characters that end a literal: a colon as well, in the last segment, where it begins the verb. */
+  private stops(outsideBraces: boolean): string {
+    const isLast = outsideBraces && !this.source.includes('/', this.position);
+    return isLast ? '/{}*:' : '/{}*';
+  }
+
+  private parseLiteral(what: string, stops: string): string {
+    const text = this.take(stops);
     if (!literal.test(text)) this.fail(text === '' ? `empty ${what}` : `"${text}" is not a valid ${what}`);
     const decoded = decodePercent(text, false);
     return decoded ?? this.fail(`"${text}" is not valid UTF-8`);

@@ -38,6 +38,7 @@ describe('structure', () => {
     expect(document).toMatchObject({ openapi: '3.1.0', info: { title: 'Library', version: '1.2.3' } });
     expect(document['tags']).toEqual([
       { name: 'transcode.test.v1.Library', description: 'Books and the shelves they stand on.' },
+      { name: 'transcode.test.v1.Profiles' },
     ]);
     expect(JSON.parse(JSON.stringify(document))).toEqual(document);
   });

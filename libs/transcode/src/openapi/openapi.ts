@@ -186,7 +186,7 @@ function boundPaths(binding: Binding): Set<string> {
 function requestBody(binding: Binding, schemas: Schemas): JsonObject | undefined {
   const { input, methodKind } = binding.method.desc;
   if (binding.body === '') return undefined;
-  const field = binding.body === '*' ? undefined : fieldAt(input, [binding.body]);
+  const field = binding.body === '*' ? undefined : fieldAt(input, binding.body.split('.'));
   const type = field ? field.message : input;
   if (type?.typeName === httpBody && field?.fieldKind !== 'list') return { content: { '*/*': { schema: {} } } };
   const isStream = methodKind === 'client_streaming' || methodKind === 'bidi_streaming';
@@ -206,7 +206,7 @@ function wholeBody(binding: Binding, schemas: Schemas): JsonObject {
 
 function responseContent(binding: Binding, schemas: Schemas): JsonObject {
   const { output, methodKind } = binding.method.desc;
-  const field = binding.responseBody === '' ? undefined : fieldAt(output, [binding.responseBody]);
+  const field = binding.responseBody === '' ? undefined : fieldAt(output, binding.responseBody.split('.'));
   const type = field ? field.message : output;
   if (type?.typeName === httpBody && field?.fieldKind !== 'list') return { '*/*': { schema: {} } };
   const schema = field ? schemas.value(field, binding.json) : schemas.message(output, binding.json);

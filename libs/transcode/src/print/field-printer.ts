@@ -1,6 +1,6 @@
 import { implicitPresence } from '../mapping/field.js';
 import { ScalarType } from '@bufbuild/protobuf';
-import type { DescMessage } from '@bufbuild/protobuf';
+import { fieldMask, maskNamesIn } from '../mapping/field-mask.js';
 import { wireType } from '../mapping/tag.js';
 import type { AnyField } from './field-index.js';
 import type { JsonWriter } from './json-writer.js';
@@ -8,6 +8,7 @@ import { mapPrinter } from './map-printer.js';
 import type { MessagePrinters } from './message-printer.js';
 import { enumPrinter, enumZeroText, scalarPrinter, zeroText } from './scalar.js';
 import type { ValuePrinter } from './scalar.js';
+import { fieldMaskPrinter } from './well-known.js';
 import { invalidMessage } from './wire-message.js';
 import type { WireMessage } from './wire-message.js';
 
@@ -18,6 +19,8 @@ export interface FieldPrinter {
   /** Name and colon. */
   readonly prefix: Buffer;
   readonly print: OccurrencePrinter;
+  /** Whether what prints as an empty list or map is left out: it may be on the wire all the same. */
+  readonly omitsEmpty: boolean;
   /** Whether a value that is on the wire is left out all the same, because it is the default. */
   readonly isDefault: ((m: WireMessage, occurrence: number) => boolean) | undefined;
   /** What is printed when the field is absent: name, colon and default. */
@@ -38,6 +41,7 @@ export function compileFieldPrinter(desc: AnyField, printers: MessagePrinters): 
   return {
     prefix,
     print: valueOf(desc, printers),
+    omitsEmpty: isContainer && !options.printDefaults,
     isDefault: isSingular && hasDefault && !options.printDefaults ? isZero : undefined,
     absent: hasDefault && options.printDefaults ? Buffer.concat([prefix, Buffer.from(absentValue)]) : undefined,
     absentValue,
@@ -75,7 +79,7 @@ function valueOf(desc: AnyField, printers: MessagePrinters): OccurrencePrinter {
     case 'enum':
       return singular(enumPrinter(desc.enum, printers.options.enumNumbers));
     case 'message':
-      return messagePrinter(desc.message, printers);
+      return messagePrinter(desc, printers);
     case 'list':
       return listPrinter(desc, printers);
     case 'map':
@@ -87,20 +91,32 @@ function singular(print: ValuePrinter): OccurrencePrinter {
   return (m, out, occurrence) => print(m, out, m.start(occurrence), m.end(occurrence));
 }
 
-function messagePrinter(desc: DescMessage, printers: MessagePrinters): OccurrencePrinter {
-  const printer = printers.of(desc);
+function messagePrinter(desc: AnyField & { fieldKind: 'message' }, printers: MessagePrinters): OccurrencePrinter {
+  const { message } = desc;
+  const isMask = message.typeName === fieldMask && desc.kind === 'field';
+  const printer = isMask ? fieldMaskPrinter(message, maskNamesIn(desc.parent)) : printers.of(message);
   return (m, out, occurrence) => {
-    if (m.next(occurrence) === 0) return printer.print(m, out, m.start(occurrence), m.end(occurrence));
-    const { start, end, outer } = m.merged(occurrence);
-    printer.print(m, out, start, end);
-    m.buf = outer;
+    m.descend();
+    if (m.next(occurrence) === 0) {
+      printer.print(m, out, m.start(occurrence), m.end(occurrence));
+    } else {
+      const { start, end, outer } = m.merged(occurrence);
+      printer.print(m, out, start, end);
+      m.buf = outer;
+    }
+    m.ascend();
   };
 }
 
 function listPrinter(desc: AnyField & { fieldKind: 'list' }, printers: MessagePrinters): OccurrencePrinter {
   if (desc.listKind === 'message') {
     const printer = printers.of(desc.message);
-    return printItems((m, out, start, end) => printer.print(m, out, start, end), undefined);
+    const print: ValuePrinter = (m, out, start, end) => {
+      m.descend();
+      printer.print(m, out, start, end);
+      m.ascend();
+    };
+    return printItems(print, undefined);
   }
   if (desc.listKind === 'enum') {
     const print = enumPrinter(desc.enum, printers.options.enumNumbers);
@@ -142,7 +158,6 @@ function printItems(
     return isFirst;
   };
   return (m, out, first) => {
-    m.open();
     out.byte(0x5b);
     let isFirst = true;
     for (let at = first; at !== 0; at = m.next(at)) {
@@ -157,6 +172,5 @@ function printItems(
       }
     }
     out.byte(0x5d);
-    m.close();
   };
 }

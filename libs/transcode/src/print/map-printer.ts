@@ -1,3 +1,4 @@
+import { Buffer, isUtf8 } from 'node:buffer';
 import { ScalarType } from '@bufbuild/protobuf';
 import type { DescField } from '@bufbuild/protobuf';
 import { tagOf, wireType } from '../mapping/tag.js';
@@ -19,6 +20,7 @@ export function mapPrinter(desc: MapField, printers: MessagePrinters): Occurrenc
   const printValue = valuePrinter(desc, printers);
   const isDropped = unknownValue(desc);
   const printPlainValue = plainValuePrinter(desc, printers);
+  const hashKey = keyHash(desc);
   const keyTag = tagOf(1, wireType(desc.mapKey));
   const valueTag = tagOf(2, desc.mapKind === 'message' ? 2 : desc.mapKind === 'enum' ? 0 : wireType(desc.scalar));
 
@@ -45,7 +47,7 @@ export function mapPrinter(desc: MapField, printers: MessagePrinters): Occurrenc
 
   /** Entries that are a key and a value with no key like another: what all writers write. */
   const printPlain = (m: WireMessage, out: JsonWriter, first: number): boolean => {
-    if (isDropped || !hasDistinctKeys(m, first, keyTag, valueTag)) return false;
+    if (isDropped || !hasDistinctKeys(m, first, keyTag, valueTag, hashKey)) return false;
     for (let at = first; at !== 0; at = m.next(at)) {
       if (at !== first) out.byte(0x2c);
       const end = m.end(at);
@@ -77,11 +79,11 @@ export function mapPrinter(desc: MapField, printers: MessagePrinters): Occurrenc
   };
 
   return (m, out, first) => {
-    m.open();
+    m.descend();
     out.byte(0x7b);
     if (!printPlain(m, out, first)) printAny(m, out, first);
     out.byte(0x7d);
-    m.close();
+    m.ascend();
   };
 }
 
@@ -92,16 +94,14 @@ const listMax = 8;
  * Whether every entry is a key and then a value, and the keys surely differ: their hashes do. Different keys of one
  * hash are found out by the caller, which then looks at the keys themselves.
  */
-function hasDistinctKeys(m: WireMessage, first: number, keyTag: number, valueTag: number): boolean {
+function hasDistinctKeys(m: WireMessage, first: number, keyTag: number, valueTag: number, hashKey: KeyHash): boolean {
   const hashes: number[] = [];
   let set: Set<number> | undefined;
   for (let at = first; at !== 0; at = m.next(at)) {
     const end = m.end(at);
     if (m.start(at) === end || m.varint32(m.start(at), end) !== keyTag) return false;
     const keyEnd = m.pass(keyTag & 7, m.after, end);
-    const hash = hashOf(m.buf, m.contentStart, m.contentEnd);
-    // A varint has other spellings than its shortest.
-    if ((keyTag & 7) === 0 && m.contentEnd - m.contentStart > 1 && m.buf[m.contentEnd - 1] === 0) return false;
+    const hash = hashKey(m, m.contentStart, m.contentEnd);
     if (keyEnd === end || m.varint32(keyEnd, end) !== valueTag) return false;
     if (m.pass(valueTag & 7, m.after, end) !== end) return false;
     if (set ? set.has(hash) : hashes.includes(hash)) return false;
@@ -109,6 +109,37 @@ function hasDistinctKeys(m: WireMessage, first: number, keyTag: number, valueTag
     else if (hashes.push(hash) === listMax) set = new Set(hashes);
   }
   return true;
+}
+
+/** A number that is the same for keys that print alike. */
+type KeyHash = (m: WireMessage, start: number, end: number) => number;
+
+/**
+ * A varint has other spellings than its shortest, also of more bits than its type has: any but 0 is `true`, and -1 takes five
+ * octets or ten. Strings that need not be UTF-8 print alike where their bad bytes are replaced.
+ */
+function keyHash(desc: MapField): KeyHash {
+  switch (desc.mapKey) {
+    case ScalarType.STRING:
+      if (desc.utf8Validation) return (m, start, end) => hashOf(m.buf, start, end);
+      return (m, start, end) => {
+        const bytes = m.buf.subarray(start, end);
+        const printed = isUtf8(bytes) ? bytes : Buffer.from(bytes.toString());
+        return hashOf(printed, 0, printed.length);
+      };
+    case ScalarType.BOOL:
+      return (m, start, end) => ((m.varint64(start, end) | m.high) === 0 ? 0 : 1);
+    case ScalarType.INT32:
+    case ScalarType.UINT32:
+    case ScalarType.SINT32:
+      return (m, start, end) => m.varint32(start, end);
+    case ScalarType.INT64:
+    case ScalarType.UINT64:
+    case ScalarType.SINT64:
+      return (m, start, end) => m.varint64(start, end) ^ Math.imul(m.high, 31);
+    default:
+      return (m, start, end) => hashOf(m.buf, start, end);
+  }
 }
 
 /** An entry is a message with the key as field 1 and the value as field 2. */
@@ -138,7 +169,11 @@ function plainValuePrinter(desc: MapField, printers: MessagePrinters): ValuePrin
   if (desc.mapKind === 'enum') return enumPrinter(desc.enum, printers.options.enumNumbers);
   if (desc.mapKind === 'scalar') return scalarPrinter(desc.scalar, desc.utf8Validation);
   const printer = printers.of(desc.message);
-  return (m, out, start, end) => printer.print(m, out, start, end);
+  return (m, out, start, end) => {
+    m.descend();
+    printer.print(m, out, start, end);
+    m.ascend();
+  };
 }
 
 /** @returns a printer that takes occurrence 0 for a value that is absent: then it is the default */

@@ -68,7 +68,6 @@ export class ObjectPrinter implements MessagePrinter {
   /** @param first whether nothing stands before the members in the object */
   printMembers(m: WireMessage, out: JsonWriter, start: number, end: number, first: boolean): void {
     const { index, fields } = (this.compiled ??= this.compile());
-    m.open();
     const frame = m.enter(index, start, end);
     for (let position = 0; position < fields.length; position++) {
       const field = fields[position]!;
@@ -78,14 +77,19 @@ export class ObjectPrinter implements MessagePrinter {
         if (!first) out.byte(0x2c);
         out.raw(field.absent);
       } else {
+        const before = out.pos;
         if (!first) out.byte(0x2c);
         out.raw(field.prefix);
+        const start = out.pos;
         field.print(m, out, occurrence);
+        if (field.omitsEmpty && out.pos === start + 2) {
+          out.pos = before;
+          continue;
+        }
       }
       first = false;
     }
     m.leave(frame);
-    m.close();
   }
 
   private compile(): Compiled {

@@ -65,10 +65,13 @@ function printDouble(out: JsonWriter, value: number): void {
   else out.quotedAscii(String(value));
 }
 
+/** The least normal float; those below it have fewer than six significant digits. */
+const normalMin = 2 ** -126;
+
 /** A double that prints with the fewest digits that read as the same float: 0.1 and not 0.10000000149011612. */
 function shortestFloat(value: number): number {
   if (!Number.isFinite(value) || (Number.isInteger(value) && Math.abs(value) <= 0x1000000)) return value;
-  for (let digits = 6; digits < 9; digits++) {
+  for (let digits = Math.abs(value) < normalMin ? 1 : 6; digits < 9; digits++) {
     const candidate = Number(value.toPrecision(digits));
     if (Math.fround(candidate) === value) return candidate;
   }

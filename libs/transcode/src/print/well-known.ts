@@ -1,6 +1,8 @@
 import { ScalarType } from '@bufbuild/protobuf';
 import type { DescMessage } from '@bufbuild/protobuf';
 import { isWrapperDesc } from '@bufbuild/protobuf/wkt';
+import { anyMaskNames } from '../mapping/field-mask.js';
+import type { MaskNames } from '../mapping/field-mask.js';
 import { durationSecondsMax, formatSeconds, timestampSecondsMax, timestampSecondsMin } from '../mapping/time.js';
 import type { Time } from '../mapping/time.js';
 import { fieldIndex } from './field-index.js';
@@ -26,7 +28,7 @@ export function wellKnownPrinter(desc: DescMessage, printers: MessagePrinters): 
     case 'google.protobuf.Duration':
       return framed(desc, printDuration);
     case 'google.protobuf.FieldMask':
-      return framed(desc, printFieldMask);
+      return fieldMaskPrinter(desc, anyMaskNames);
     case 'google.protobuf.Value':
       return valuePrinter(desc, printers);
     case 'google.protobuf.Struct':
@@ -81,9 +83,10 @@ function valuePrinter(desc: DescMessage, printers: MessagePrinters): MessagePrin
       case 4:
         return printBool(m, out, start, end);
       case 5:
-        return struct.print(m, out, start, end);
       case 6:
-        return list.print(m, out, start, end);
+        m.descend();
+        (number === 5 ? struct : list).print(m, out, start, end);
+        return m.ascend();
       default:
         return out.ascii('null');
     }
@@ -121,14 +124,14 @@ function anyPrinter(printers: MessagePrinters): FramePrinter {
     const end = valueAt === 0 ? 0 : m.end(valueAt);
     out.ascii('{"@type":');
     out.string(url);
+    m.descend();
     if (printer instanceof ObjectPrinter) {
       printer.printMembers(m, out, start, end, false);
     } else {
-      m.open();
       out.ascii(',"value":');
       printer.print(m, out, start, end);
-      m.close();
     }
+    m.ascend();
     return out.byte(0x7d);
   };
 }
@@ -171,15 +174,18 @@ function fractionOf(nanos: number): string {
   return digits.endsWith('000') ? `.${digits.slice(0, 6)}` : `.${digits}`;
 }
 
-function printFieldMask(m: WireMessage, out: JsonWriter, frame: number): void {
-  const paths: string[] = [];
-  for (let at = m.first(frame, 0); at !== 0; at = m.next(at)) {
-    const path = m.buf.toString('utf8', m.start(at), m.end(at));
-    const camel = path.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-    if (camel.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) !== path) {
-      invalidMessage(`the path "${path.slice(0, 100)}" of google.protobuf.FieldMask has no lowerCamelCase`);
+/** @param names of the fields that the mask may speak of */
+export function fieldMaskPrinter(desc: DescMessage, names: MaskNames): MessagePrinter {
+  return framed(desc, (m, out, frame) => {
+    const texts: string[] = [];
+    for (let at = m.first(frame, 0); at !== 0; at = m.next(at)) {
+      const path = m.buf.toString('utf8', m.start(at), m.end(at));
+      const text = names.toJson(path);
+      if (text === undefined) {
+        invalidMessage(`the path "${path.slice(0, 100)}" of google.protobuf.FieldMask has no lowerCamelCase`);
+      }
+      texts.push(text);
     }
-    paths.push(camel);
-  }
-  out.string(paths.join(','));
+    out.string(texts.join(','));
+  });
 }

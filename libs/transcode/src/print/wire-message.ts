@@ -66,12 +66,12 @@ export class WireMessage {
     this.top = frame;
   }
 
-  /** Counts a JSON object or array that is being printed. */
-  open(): void {
+  /** Counts a message that is being printed within another; a map's entry is one, too. */
+  descend(): void {
     if (++this.depth > this.depthMax) invalidMessage(`nested deeper than ${this.depthMax} levels`);
   }
 
-  close(): void {
+  ascend(): void {
     this.depth--;
   }
 

@@ -25,15 +25,16 @@ function readAny(s: JsonScanner, w: ProtoWriter, readers: MessageReaders): void 
   const before = w.pos;
   w.varint32(0x12);
   const start = w.open();
-  if (reader instanceof ObjectReader) reader.readMembers(s, w, undefined, true);
-  else readWellKnown(s, w, reader, desc.typeName);
+  s.descend(1);
+  if (reader instanceof ObjectReader && desc.typeName !== empty) reader.readMembers(s, w, undefined, true);
+  else readInValue(s, w, reader, desc.typeName, readers.ignoreUnknown);
+  s.ascend(1);
   if (w.pos === start) w.pos = before;
   else w.close(start);
 }
 
 /** Looks ahead for `@type`, wherever it stands in the object. @returns `undefined` for an empty object, which is consumed */
 function findType(s: JsonScanner): string | undefined {
-  const saved = s.save();
   const at = s.pos;
   if (!s.enter(0x7b)) return undefined;
   do {
@@ -41,7 +42,7 @@ function findType(s: JsonScanner): string | undefined {
     if (s.text() === '@type') {
       s.string();
       const url = s.text();
-      s.restore(saved);
+      s.pos = at;
       return url;
     }
     s.skipValue();
@@ -49,7 +50,16 @@ function findType(s: JsonScanner): string | undefined {
   return s.fail('INVALID_VALUE', '"@type" is missing', at);
 }
 
-function readWellKnown(s: JsonScanner, w: ProtoWriter, reader: MessageReader, typeName: string): void {
+/** Some implementations take it for a type with a JSON form of its own and write `"value": {}`, others write nothing. */
+const empty = 'google.protobuf.Empty';
+
+function readInValue(
+  s: JsonScanner,
+  w: ProtoWriter,
+  reader: MessageReader,
+  typeName: string,
+  ignoreUnknown: boolean,
+): void {
   const seen = new Set<string>();
   s.enter(0x7b);
   do {
@@ -64,9 +74,11 @@ function readWellKnown(s: JsonScanner, w: ProtoWriter, reader: MessageReader, ty
     } else if (name === 'value') {
       if (!reader.readsNull && s.peek() === 0x6e) s.unexpected(`the JSON form of ${typeName}`);
       reader.read(s, w);
+    } else if (ignoreUnknown) {
+      s.discard();
     } else {
       s.fail('UNKNOWN_FIELD', `google.protobuf.Any of ${typeName} has only "@type" and "value"`, at, s.pos);
     }
   } while (s.next(0x7d));
-  if (!seen.has('value')) s.fail('INVALID_VALUE', `"value" of ${typeName} is missing`);
+  if (!seen.has('value') && typeName !== empty) s.fail('INVALID_VALUE', `"value" of ${typeName} is missing`);
 }

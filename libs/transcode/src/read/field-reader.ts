@@ -1,6 +1,7 @@
 import type { DescExtension, DescField } from '@bufbuild/protobuf';
 import type { ProtoWriter } from '../wire/proto-writer.js';
 import { implicitPresence, nullEnum } from '../mapping/field.js';
+import { fieldMask, maskNamesIn } from '../mapping/field-mask.js';
 import { tagOf, wireType } from '../mapping/tag.js';
 import type { JsonScanner } from './json-scanner.js';
 import { mapReader } from './map-reader.js';
@@ -8,11 +9,12 @@ import type { MessageReaders } from './message-reader.js';
 import type { Overlay } from './overlay.js';
 import { enumReader, scalarReader } from './scalar.js';
 import type { ValueReader } from './scalar.js';
+import { fieldMaskReader } from './well-known.js';
 
 /** Reads the JSON value of a field and writes the field with its tags. */
 export interface FieldReader {
   readonly readsNull: boolean;
-  readonly read: (s: JsonScanner, w: ProtoWriter, overlay?: Overlay) => void;
+  readonly read: (s: JsonScanner, w: ProtoWriter, overlay?: Overlay) => void | false;
 }
 
 export function compileFieldReader(desc: DescField | DescExtension, readers: MessageReaders): FieldReader {
@@ -22,7 +24,7 @@ export function compileFieldReader(desc: DescField | DescExtension, readers: Mes
       return singular(desc, tagOf(desc.number, type), scalarReader(desc.scalar), [1, 8, 1, 0, 0, 4][type]!);
     }
     case 'enum': {
-      const field = singular(desc, tagOf(desc.number, 0), enumReader(desc.enum), 1);
+      const field = singular(desc, tagOf(desc.number, 0), enumReader(desc.enum, readers.ignoreUnknown), 1);
       return { ...field, readsNull: desc.enum.typeName === nullEnum };
     }
     case 'message':
@@ -40,8 +42,9 @@ function singular(desc: DescField | DescExtension, tag: number, value: ValueRead
     return {
       readsNull: false,
       read: (s, w) => {
+        const before = w.pos;
         w.varint32(tag);
-        value(s, w);
+        if (value(s, w) === false) w.pos = before;
       },
     };
   }
@@ -51,8 +54,7 @@ function singular(desc: DescField | DescExtension, tag: number, value: ValueRead
       const before = w.pos;
       w.varint32(tag);
       const from = w.pos;
-      value(s, w);
-      if (w.buf[from] === 0 && isZero(w, from, zeroBytes)) w.pos = before;
+      if (value(s, w) === false || (w.buf[from] === 0 && isZero(w, from, zeroBytes))) w.pos = before;
     },
   };
 }
@@ -67,7 +69,8 @@ function messageField(
   desc: (DescField | DescExtension) & { fieldKind: 'message' },
   readers: MessageReaders,
 ): FieldReader {
-  const reader = readers.of(desc.message);
+  const isMask = desc.message.typeName === fieldMask && desc.kind === 'field';
+  const reader = isMask ? fieldMaskReader(maskNamesIn(desc.parent)) : readers.of(desc.message);
   if (desc.delimitedEncoding) {
     const open = tagOf(desc.number, 3);
     const close = tagOf(desc.number, 4);
@@ -75,7 +78,9 @@ function messageField(
       readsNull: reader.readsNull,
       read: (s, w, overlay) => {
         w.varint32(open);
+        s.descend(1);
         reader.read(s, w, overlay);
+        s.ascend(1);
         w.varint32(close);
       },
     };
@@ -86,7 +91,9 @@ function messageField(
     read: (s, w, overlay) => {
       w.varint32(tag);
       const start = w.open();
+      s.descend(1);
       reader.read(s, w, overlay);
+      s.ascend(1);
       w.close(start);
     },
   };
@@ -126,26 +133,31 @@ function itemReader(desc: (DescField | DescExtension) & { fieldKind: 'list' }, r
     const read: ValueReader = desc.delimitedEncoding
       ? (s, w) => {
           w.varint32(open);
+          s.descend(1);
           reader.read(s, w);
+          s.ascend(1);
           w.varint32(close);
         }
       : (s, w) => {
           w.varint32(open);
           const start = w.open();
+          s.descend(1);
           reader.read(s, w);
+          s.ascend(1);
           w.close(start);
         };
     return { readsNull: reader.readsNull, read };
   }
-  const value = desc.listKind === 'enum' ? enumReader(desc.enum) : scalarReader(desc.scalar);
+  const value = desc.listKind === 'enum' ? enumReader(desc.enum, readers.ignoreUnknown) : scalarReader(desc.scalar);
   const readsNull = desc.listKind === 'enum' && desc.enum.typeName === nullEnum;
   if (desc.packed) return { readsNull, read: value };
   const tag = tagOf(desc.number, desc.listKind === 'enum' ? 0 : wireType(desc.scalar));
   return {
     readsNull,
     read: (s, w) => {
+      const before = w.pos;
       w.varint32(tag);
-      value(s, w);
+      if (value(s, w) === false) w.pos = before;
     },
   };
 }

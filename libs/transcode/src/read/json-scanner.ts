@@ -71,12 +71,25 @@ export class JsonScanner {
   /** Enters an object or array. @returns whether it has a first member or item */
   enter(open: 0x7b | 0x5b): boolean {
     if (this.peek() !== open) this.unexpected(open === 0x7b ? 'an object' : 'an array');
-    if (++this.depth > this.depthMax) this.fail('INVALID_JSON', `nested deeper than ${this.depthMax} levels`);
     this.pos++;
     if (this.peek() !== open + 2) return true;
     this.pos++;
-    this.depth--;
     return false;
+  }
+
+  /**
+   * Counts messages that are being read within one another, as the services that parse them do: by what is on the wire. A map's
+   * entry is a message of its own, so one level of a `google.protobuf.Struct` is three: entry, Value, Struct.
+   */
+  descend(levels: number): void {
+    this.depth += levels;
+    if (this.depth > this.depthMax) {
+      this.fail('INVALID_JSON', `nested deeper than ${this.depthMax} levels of messages`);
+    }
+  }
+
+  ascend(levels: number): void {
+    this.depth -= levels;
   }
 
   /** Goes on after a member or item. @returns whether another follows; if not, the container is left */
@@ -88,7 +101,6 @@ export class JsonScanner {
     }
     if (byte !== close) this.unexpected(`"," or "${String.fromCharCode(close)}"`, 'INVALID_JSON');
     this.pos++;
-    this.depth--;
     return false;
   }
 
@@ -236,9 +248,6 @@ export class JsonScanner {
       else if (byte === 0x7b || byte === 0x5b) {
         open++;
         this.pos++;
-        if (this.depth + open > this.depthMax) {
-          this.fail('INVALID_JSON', `nested deeper than ${this.depthMax} levels`);
-        }
       } else if (byte === 0x7d || byte === 0x5d) {
         if (--open < 0) this.unexpected('a value', 'INVALID_JSON');
         this.pos++;
@@ -257,14 +266,33 @@ export class JsonScanner {
     }
   }
 
-  /** Where a look-ahead began; `restore` goes back there. */
-  save(): { pos: number; depth: number } {
-    return { pos: this.pos, depth: this.depth };
-  }
-
-  restore(saved: { pos: number; depth: number }): void {
-    this.pos = saved.pos;
-    this.depth = saved.depth;
+  /** Passes over a value that nobody reads; it must be JSON all the same. */
+  discard(levels = 0): void {
+    if (levels > this.depthMax) this.fail('INVALID_JSON', `nested deeper than ${this.depthMax} levels`);
+    switch (this.peek()) {
+      case 0x7b:
+        if (!this.enter(0x7b)) return;
+        do {
+          this.name();
+          this.discard(levels + 1);
+        } while (this.next(0x7d));
+        return;
+      case 0x5b:
+        if (!this.enter(0x5b)) return;
+        do this.discard(levels + 1);
+        while (this.next(0x5d));
+        return;
+      case quote:
+        return this.string();
+      case 0x74:
+        return this.literal('true');
+      case 0x66:
+        return this.literal('false');
+      case 0x6e:
+        return this.literal('null');
+      default:
+        return this.number();
+    }
   }
 
   /** Complains about the next value, or about the end of the text. */

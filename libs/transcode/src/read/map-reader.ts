@@ -21,11 +21,13 @@ export function mapReader(desc: MapField, readers: MessageReaders): ValueReader 
   const { tag: valueTag, read, readsNull } = valueOf(desc, readers);
   return (s, w) => {
     if (!s.enter(0x7b)) return;
+    s.descend(1);
     const keys = new NameSet();
     do {
       s.peek();
       const at = s.pos;
       s.name();
+      const before = w.pos;
       w.varint32(tag);
       const start = w.open();
       w.varint32(keyTag);
@@ -33,9 +35,10 @@ export function mapReader(desc: MapField, readers: MessageReaders): ValueReader 
       if (keys.addLast(s)) s.fail('DUPLICATE_FIELD', `key "${shorten(s.text())}" occurs twice`, at, s.pos);
       if (!readsNull && s.peek() === 0x6e) s.unexpected('a map value');
       w.varint32(valueTag);
-      read(s, w);
-      w.close(start);
+      if (read(s, w) === false) w.pos = before;
+      else w.close(start);
     } while (s.next(0x7d));
+    s.ascend(1);
   };
 }
 
@@ -44,14 +47,20 @@ function valueOf(desc: MapField, readers: MessageReaders): { tag: number; read: 
     case 'scalar':
       return { tag: tagOf(2, wireType(desc.scalar)), read: scalarReader(desc.scalar), readsNull: false };
     case 'enum':
-      return { tag: tagOf(2, 0), read: enumReader(desc.enum), readsNull: desc.enum.typeName === nullEnum };
+      return {
+        tag: tagOf(2, 0),
+        read: enumReader(desc.enum, readers.ignoreUnknown),
+        readsNull: desc.enum.typeName === nullEnum,
+      };
     case 'message': {
       const reader = readers.of(desc.message);
       return {
         tag: tagOf(2, 2),
         read: (s, w) => {
           const start = w.open();
+          s.descend(1);
           reader.read(s, w);
+          s.ascend(1);
           w.close(start);
         },
         readsNull: reader.readsNull,
@@ -61,9 +70,9 @@ function valueOf(desc: MapField, readers: MessageReaders): { tag: number; read: 
 }
 
 /** Writes the scanner's last name as a key. Keys are equal only when their names are: numbers have one spelling. */
-type KeyWriter = (s: JsonScanner, w: ProtoWriter, at: number) => void;
+export type KeyWriter = (s: JsonScanner, w: ProtoWriter, at: number) => void;
 
-function keyWriter(type: ScalarType): KeyWriter {
+export function keyWriter(type: ScalarType): KeyWriter {
   if (type === ScalarType.STRING) {
     return (s, w) => {
       writeText(s, w);

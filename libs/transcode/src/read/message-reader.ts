@@ -13,7 +13,7 @@ export interface MessageReader {
   /** Whether JSON null is a value of this type and not the absence of one. */
   readonly readsNull: boolean;
   /** @param overlay fields that are set from outside the JSON text */
-  read(s: JsonScanner, w: ProtoWriter, overlay?: Overlay): void;
+  read(s: JsonScanner, w: ProtoWriter, overlay?: Overlay): void | false;
 }
 
 /** Compiles readers on demand and keeps one per message type. */
@@ -21,7 +21,11 @@ export class MessageReaders {
   private readonly compiled = new Map<DescMessage, MessageReader>();
   private readonly extensions: ReadonlyMap<string, DescExtension[]>;
 
-  constructor(readonly registry: FileRegistry) {
+  /** @param ignoreUnknown pass over members and names of enum values that the schema does not have, as protobuf's parsers can */
+  constructor(
+    readonly registry: FileRegistry,
+    readonly ignoreUnknown = false,
+  ) {
     this.extensions = extensionsOf(registry);
   }
 
@@ -49,7 +53,7 @@ interface Member {
   /** Bit of its oneof, or -1. */
   readonly oneofMark: number;
   readonly readsNull: boolean;
-  readonly read: (s: JsonScanner, w: ProtoWriter, overlay?: Overlay) => void;
+  readonly read: (s: JsonScanner, w: ProtoWriter, overlay?: Overlay) => void | false;
 }
 
 /** Messages that are JSON objects with a member per field. */
@@ -81,7 +85,11 @@ export class ObjectReader implements MessageReader {
         s.name();
         const member = s.escaped ? members.get(s.text()) : members.find(s.buf, s.start, s.stop, s.hash);
         if (member === undefined) {
-          if (!inAny || s.text() !== '@type') this.failUnknown(s, at);
+          if (!inAny || s.text() !== '@type') {
+            if (!this.readers.ignoreUnknown) this.failUnknown(s, at);
+            s.discard();
+            continue;
+          }
           if (typeSeen) s.fail('DUPLICATE_FIELD', '"@type" occurs twice', at);
           typeSeen = true;
           s.skipValue();

@@ -1,4 +1,6 @@
+import { ScalarType } from '@bufbuild/protobuf';
 import type { DescField } from '@bufbuild/protobuf';
+import { hasOwnJsonForm } from '../mapping/field.js';
 import { TranscodeError, shorten } from '../errors.js';
 import type { ProtoWriter } from '../wire/proto-writer.js';
 
@@ -6,6 +8,8 @@ import type { ProtoWriter } from '../wire/proto-writer.js';
 export interface TextField {
   /** Fields from the request message down to the one that takes the value. */
   readonly path: readonly DescField[];
+  /** The key, when it gives a map one of its values. */
+  readonly key?: string;
   /** Writes the field of the innermost message with its tag. @throws TranscodeError without a field name */
   write(w: ProtoWriter, text: string): void;
 }
@@ -15,6 +19,8 @@ interface Leaf {
   readonly text: string;
   /** As the caller wrote it. */
   readonly name: string;
+  /** No error repeats the text. */
+  readonly hidden: boolean;
 }
 
 /**
@@ -29,17 +35,21 @@ export class Overlay {
   /** The first field that is set, and the others. */
   private first: DescField | undefined;
   private others: Set<DescField> | undefined;
+  /** Of maps. */
+  private keys: Map<DescField, Set<string>> | undefined;
   private oneofs: Map<string, DescField> | undefined;
 
   /**
    * @param name of the variable or parameter, for messages
+   * @param hidden whether messages leave out the text
    * @returns the field that stands in the way: the same one, or another of its oneof
    */
-  add(field: TextField, text: string, name: string): DescField | undefined {
+  add(field: TextField, text: string, name: string, hidden = false): DescField | undefined {
     let node: Overlay = this;
     const last = field.path.length - 1;
     for (let i = 0; i < last; i++) {
       const desc = field.path[i]!;
+      if (node.sets(desc) && !node.children?.has(desc.number)) return desc;
       const other = node.claim(desc, true);
       if (other) return other;
       const children = (node.children ??= new Map());
@@ -48,17 +58,27 @@ export class Overlay {
       node = child.overlay;
     }
     const leaf = field.path[last]!;
-    const other = node.claim(leaf, leaf.fieldKind === 'list');
+    const other = node.claim(leaf, leaf.fieldKind === 'list' || field.key !== undefined);
     if (other) return other;
-    node.leaves.push({ field, text, name });
+    if (field.key !== undefined && !node.addKey(leaf, field.key)) return leaf;
+    node.leaves.push({ field, text, name, hidden });
     return undefined;
   }
 
   /** The field that keeps `desc` from being set besides, if any. */
   conflict(desc: DescField): DescField | undefined {
-    if (this.sets(desc) && !this.children?.has(desc.number)) return desc;
+    const isWhole = !this.children?.has(desc.number) || (desc.message && hasOwnJsonForm(desc.message));
+    if (isWhole && this.sets(desc)) return desc;
     const member = desc.oneof && this.oneofs?.get(desc.oneof.name);
     return member === desc ? undefined : member;
+  }
+
+  /** @returns false when the map has the key already */
+  private addKey(map: DescField, key: string): boolean {
+    let keys = (this.keys ??= new Map<DescField, Set<string>>()).get(map);
+    if (!keys) this.keys.set(map, (keys = new Set()));
+    const before = keys.size;
+    return keys.add(key).size > before;
   }
 
   private claim(desc: DescField, again: boolean): DescField | undefined {
@@ -88,13 +108,19 @@ export class Overlay {
   }
 }
 
-function writeLeaf(w: ProtoWriter, { field, text, name }: Leaf): void {
+function writeLeaf(w: ProtoWriter, { field, text, name, hidden }: Leaf): void {
   try {
     field.write(w, text);
   } catch (error) {
     if (!(error instanceof TranscodeError)) throw error;
-    throw new TranscodeError('INVALID_VALUE', `"${shorten(name)}": ${error.message}`, shorten(name));
+    const reason = hidden ? `its value is no ${typeName(field.path.at(-1)!)}` : error.message;
+    throw new TranscodeError('INVALID_VALUE', `"${shorten(name)}": ${reason}`, shorten(name));
   }
+}
+
+function typeName(desc: DescField): string {
+  if (desc.fieldKind === 'map') return 'entry of the map';
+  return desc.message?.typeName ?? desc.enum?.typeName ?? ScalarType[desc.scalar!].toLowerCase();
 }
 
 /** Writes a singular message field: tag, length and content, or a group. */

@@ -8,8 +8,11 @@ import { NameTable } from './name-table.js';
 import { hashOf } from '../wire/hash.js';
 import { integerRange, wholeNumber } from './number.js';
 
-/** Reads one JSON value that is not null and writes it in wire format, without its tag. */
-export type ValueReader = (s: JsonScanner, w: ProtoWriter) => void;
+/**
+ * Reads one JSON value that is not null and writes it in wire format, without its tag.
+ * @returns `false` when the value is to be left out and nothing was written
+ */
+export type ValueReader = (s: JsonScanner, w: ProtoWriter) => void | false;
 
 /** Values of each scalar type in JSON, by the protobuf JSON mapping. */
 export function scalarReader(type: ScalarType): ValueReader {
@@ -173,13 +176,20 @@ function readBool(s: JsonScanner, w: ProtoWriter): void {
   }
 }
 
-/** Enum values by name or number; a number must be declared when the enum is closed. */
-export function enumReader(desc: DescEnum): ValueReader {
-  const read = enumNumberReader(desc);
-  return (s, w) => w.int32(read(s));
+/**
+ * Enum values by name or number; a number must be declared when the enum is closed.
+ * @param ignoreUnknown leave out names that the enum does not have
+ */
+export function enumReader(desc: DescEnum, ignoreUnknown: boolean): ValueReader {
+  const read = enumNumberReader(desc, ignoreUnknown);
+  return (s, w) => {
+    const number = read(s);
+    if (number === undefined) return false;
+    return w.int32(number);
+  };
 }
 
-function enumNumberReader(desc: DescEnum): (s: JsonScanner) => number {
+function enumNumberReader(desc: DescEnum, ignoreUnknown: boolean): (s: JsonScanner) => number | undefined {
   const byName = new NameTable(
     desc.values.flatMap((value) => [[value.name, value.number] as const, [value.jsonName, value.number] as const]),
   );
@@ -193,7 +203,8 @@ function enumNumberReader(desc: DescEnum): (s: JsonScanner) => number {
       const name = s.escaped
         ? byName.get(s.text())
         : byName.find(s.buf, s.start, s.stop, hashOf(s.buf, s.start, s.stop));
-      return name ?? s.fail('INVALID_VALUE', `"${shorten(s.text())}" is not a value of ${desc.typeName}`, at);
+      if (name !== undefined || ignoreUnknown) return name;
+      return s.fail('INVALID_VALUE', `"${shorten(s.text())}" is not a value of ${desc.typeName}`, at);
     }
     if (first === 0x6e && isNull) {
       s.literal('null');

@@ -8,6 +8,8 @@ import type { JsonScanner } from './json-scanner.js';
 import type { MessageReader, MessageReaders } from './message-reader.js';
 import { NameSet } from './name-set.js';
 import { readFiniteDouble, writeText } from './scalar.js';
+import { anyMaskNames } from '../mapping/field-mask.js';
+import type { MaskNames } from '../mapping/field-mask.js';
 import { parseDuration, parseTimestamp } from '../mapping/time.js';
 
 /** The reader of a well-known type with a JSON form of its own; `undefined` for other messages. */
@@ -20,7 +22,7 @@ export function wellKnownReader(desc: DescMessage, readers: MessageReaders): Mes
     case 'google.protobuf.Duration':
       return { readsNull: false, read: readDuration };
     case 'google.protobuf.FieldMask':
-      return { readsNull: false, read: readFieldMask };
+      return fieldMaskReader(anyMaskNames);
     case 'google.protobuf.Struct':
       return { readsNull: false, read: readStruct };
     case 'google.protobuf.ListValue':
@@ -61,22 +63,30 @@ function writeTime(w: ProtoWriter, { seconds, nanos }: { seconds: number; nanos:
   }
 }
 
-function readFieldMask(s: JsonScanner, w: ProtoWriter): void {
-  s.peek();
-  const at = s.pos;
-  s.string();
-  const text = s.text();
-  if (text === '') return;
-  for (const path of text.split(',')) {
-    if (path === '' || path.includes('_'))
-      s.fail('INVALID_VALUE', `not a path in lowerCamelCase: "${shorten(path)}"`, at);
-    w.varint32(0x0a);
-    w.string(path.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
-  }
+/** @param names of the fields that the mask may speak of */
+export function fieldMaskReader(names: MaskNames): MessageReader {
+  return {
+    readsNull: false,
+    read: (s, w) => {
+      s.peek();
+      const at = s.pos;
+      s.string();
+      const text = s.text();
+      if (text === '') return;
+      for (const json of text.split(',')) {
+        const path = names.toProto(json);
+        if (path === undefined) return s.fail('INVALID_VALUE', `not a path in lowerCamelCase: "${shorten(json)}"`, at);
+        w.varint32(0x0a);
+        w.string(path);
+      }
+    },
+  };
 }
 
 function readStruct(s: JsonScanner, w: ProtoWriter): void {
   if (!s.enter(0x7b)) return;
+  // An entry, and the Value in it.
+  s.descend(2);
   const names = new NameSet();
   do {
     s.peek();
@@ -93,16 +103,19 @@ function readStruct(s: JsonScanner, w: ProtoWriter): void {
     w.close(value);
     w.close(entry);
   } while (s.next(0x7d));
+  s.ascend(2);
 }
 
 function readList(s: JsonScanner, w: ProtoWriter): void {
   if (!s.enter(0x5b)) return;
+  s.descend(1);
   do {
     w.varint32(0x0a);
     const value = w.open();
     readValue(s, w);
     w.close(value);
   } while (s.next(0x5d));
+  s.ascend(1);
 }
 
 /** The kinds of `google.protobuf.Value` are members of a oneof: they are written even when they are zero. */
@@ -137,6 +150,8 @@ function readValue(s: JsonScanner, w: ProtoWriter): void {
 function nested(s: JsonScanner, w: ProtoWriter, tag: number, read: (s: JsonScanner, w: ProtoWriter) => void): void {
   w.varint32(tag);
   const start = w.open();
+  s.descend(1);
   read(s, w);
+  s.ascend(1);
   w.close(start);
 }

@@ -1,4 +1,5 @@
 import { TranscodeError } from '../errors.js';
+import { ValueSplitter } from './value-splitter.js';
 
 /** The request side of a client stream: what the client sends becomes messages as its pieces complete. */
 export interface RequestStream {
@@ -7,82 +8,47 @@ export interface RequestStream {
   end(): Uint8Array[];
 }
 
-const newline = 0x0a;
-const nothing = new Uint8Array(0);
-
 /**
- * Cuts NDJSON into its lines and encodes each. Empty lines are passed over; the last line needs no line feed.
- * @param encode makes a message of one line
+ * Encodes each JSON value of a body: one a line (NDJSON), one after another, printed over several lines, or the items of one array.
+ * @param encode makes a message of one value
+ * @param whenEmpty makes the message that is sent when there is no value: what path and query set is not lost
+ * @param arrays whether a body that begins with a bracket is an array of values; otherwise arrays are values
  */
-export function ndjsonStream(encode: (line: Uint8Array) => Uint8Array, itemBytesMax: number): RequestStream {
-  /** The beginning of a line whose end has not come: `held[0, heldBytes)`, one buffer however many pieces it came in. */
-  let held = nothing;
-  let heldBytes = 0;
-  let line = 1;
-  let lineStart = 0;
-
-  const requireRoom = (more: number): void => {
-    if (heldBytes + more <= itemBytesMax) return;
-    throw new TranscodeError('ITEM_TOO_LARGE', `line ${line} is longer than ${itemBytesMax} bytes`);
-  };
-  const hold = (piece: Uint8Array): void => {
-    requireRoom(piece.length);
-    const bytes = heldBytes + piece.length;
-    if (bytes > held.length) {
-      const larger = new Uint8Array(Math.max(bytes, held.length * 2));
-      larger.set(held.subarray(0, heldBytes));
-      held = larger;
-    }
-    held.set(piece, heldBytes);
-    heldBytes = bytes;
-  };
-  /** A line of what is held and the piece that ends it. */
-  const lineOf = (piece: Uint8Array): Uint8Array => {
-    if (heldBytes === 0) {
-      requireRoom(piece.length);
-      return piece;
-    }
-    hold(piece);
-    const text = held.subarray(0, heldBytes);
-    held = nothing;
-    heldBytes = 0;
-    return text;
-  };
-  const take = (text: Uint8Array, messages: Uint8Array[]): void => {
-    if (!isBlank(text)) messages.push(encodeAt(text));
-    line++;
-    lineStart += text.length + 1;
-  };
-  const encodeAt = (text: Uint8Array): Uint8Array => {
+export function valueStream(
+  encode: (value: Uint8Array) => Uint8Array,
+  whenEmpty: (() => Uint8Array) | undefined,
+  itemBytesMax: number,
+  arrays: boolean,
+): RequestStream {
+  let messages: Uint8Array[] = [];
+  let isEmpty = true;
+  const splitter = new ValueSplitter(itemBytesMax, arrays, (value, start) => {
+    isEmpty = false;
     try {
-      return encode(text);
+      messages.push(encode(value));
     } catch (error) {
       if (!(error instanceof TranscodeError) || !error.position) throw error;
-      const { offset, column } = error.position;
-      throw new TranscodeError(error.code, error.message, error.field, { offset: lineStart + offset, line, column });
+      const { offset, line, column } = error.position;
+      throw new TranscodeError(error.code, error.message, error.field, {
+        offset: start.offset + offset,
+        line: start.line + line - 1,
+        column: line === 1 ? start.column + column - 1 : column,
+      });
     }
+  });
+  const taken = (): Uint8Array[] => {
+    const all = messages;
+    messages = [];
+    return all;
   };
-
   return {
     push(chunk) {
-      const messages: Uint8Array[] = [];
-      let start = 0;
-      for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, start)) {
-        take(lineOf(chunk.subarray(start, end)), messages);
-        start = end + 1;
-      }
-      // The caller may use the chunk's memory again: what is held is a copy.
-      if (start < chunk.length) hold(chunk.subarray(start));
-      return messages;
+      splitter.push(chunk);
+      return taken();
     },
     end() {
-      const messages: Uint8Array[] = [];
-      if (heldBytes > 0) take(lineOf(nothing), messages);
-      return messages;
+      splitter.end();
+      return isEmpty && whenEmpty ? [whenEmpty()] : taken();
     },
   };
-}
-
-function isBlank(text: Uint8Array): boolean {
-  return text.every((byte) => byte === 0x20 || byte === 0x0d || byte === 0x09);
 }

@@ -101,7 +101,7 @@ describe('query parameters', () => {
     ['filters=1', 'UNKNOWN_FIELD', 'filters'],
     ['filters.title=1', 'UNKNOWN_FIELD', 'filters.title'],
     ['labels=1', 'UNKNOWN_FIELD', 'labels'],
-    ['since.seconds=1', 'UNKNOWN_FIELD', 'since.seconds'],
+    ['since.minutes=1', 'UNKNOWN_FIELD', 'since.minutes'],
     ['page_token.x=1', 'UNKNOWN_FIELD', 'page_token.x'],
     ['.=1', 'UNKNOWN_FIELD', '.'],
     ['=1', 'UNKNOWN_FIELD', ''],
@@ -214,7 +214,9 @@ describe('bodies', () => {
       book: { title: 'T', topics: ['a', 'b'] },
     });
     expect(refusal('POST /v1/shelves/1/books/2:move', 'name=x', type)).toMatchObject({ code: 'DUPLICATE_FIELD' });
-    expect(refusal('POST /v1/shelves/1/books/2:move', '{"a":1}', type)).toMatchObject({ code: 'UNKNOWN_FIELD' });
+    expect(refusal('POST /v1/shelves/1/books/2:move', '{"a":1}', type)).toMatchObject({
+      code: 'UNSUPPORTED_MEDIA_TYPE',
+    });
     expect(refusal('POST /v1/tags/1/1', 'tags=a', type)).toMatchObject({ code: 'UNSUPPORTED_MEDIA_TYPE', status: 415 });
   });
 

@@ -1,5 +1,4 @@
 import type { DescField, DescMessage } from '@bufbuild/protobuf';
-import { SchemaError } from '../errors.js';
 import type { FlatRule } from '../http/rule.js';
 import { fieldIndex } from '../print/field-index.js';
 import { compileFieldPrinter } from '../print/field-printer.js';
@@ -7,6 +6,7 @@ import { JsonWriter } from '../print/json-writer.js';
 import type { MessagePrinter, MessagePrinters } from '../print/message-printer.js';
 import { WireMessage } from '../print/wire-message.js';
 import type { FieldIndex } from '../print/wire-message.js';
+import { fieldsOf } from '../request/request-encoder.js';
 import type { Allocate } from '../wire/allocate.js';
 
 // Printing never waits, so one of each serves all responses.
@@ -34,11 +34,13 @@ export class ResponseDecoder {
     private readonly depthMax: number,
     private readonly allocate?: Allocate,
   ) {
-    const field = rule.responseBody === '' ? undefined : responseField(output, rule);
+    const { responseBody, source } = rule;
+    const path = responseBody === '' ? [] : fieldsOf(output, responseBody, `${source}: response_body`);
+    const field = path.at(-1);
     const body = field ? (field.fieldKind === 'message' ? field.message : undefined) : output;
     this.isRaw = body?.typeName === 'google.api.HttpBody';
-    this.rawIndexes = this.isRaw ? [...(field ? [fieldIndex([field])] : []), fieldIndex(body!.fields)] : [];
-    this.printer = field ? fieldOnly(field, printers) : printers.of(output);
+    this.rawIndexes = this.isRaw ? [...path.map((one) => fieldIndex([one])), fieldIndex(body!.fields)] : [];
+    this.printer = path.length > 0 ? fieldOnly(path, printers) : printers.of(output);
   }
 
   /** @throws TranscodeError `INVALID_MESSAGE` */
@@ -83,20 +85,20 @@ function isHeaderValue(text: string): boolean {
   return /^[\x21-\x7e][\x20-\x7e]{0,255}$/.test(text);
 }
 
-function responseField(output: DescMessage, rule: FlatRule): DescField {
-  const field = output.fields.find((one) => one.name === rule.responseBody || one.jsonName === rule.responseBody);
-  if (field) return field;
-  throw new SchemaError(`${rule.source}: response_body "${rule.responseBody}" is no field of ${output.typeName}`);
-}
-
-function fieldOnly(field: DescField, printers: MessagePrinters): MessagePrinter {
-  const index = fieldIndex([field]);
-  const printer = compileFieldPrinter(field, printers);
+/** Prints the field at the end of a path, as it is when it is absent where a message before it is. */
+function fieldOnly([field, ...rest]: readonly DescField[], printers: MessagePrinters): MessagePrinter {
+  const index = fieldIndex([field!]);
+  const printer = compileFieldPrinter(field!, printers);
+  const inner = rest.length > 0 ? fieldOnly(rest, printers) : undefined;
   return {
     print: (m, out, start, end) => {
       const frame = m.enter(index, start, end);
       const at = m.first(frame, 0);
-      if (at === 0) out.ascii(printer.absentValue);
+      if (inner) {
+        const part = at === 0 ? { start: 0, end: 0, outer: m.buf } : m.merged(at);
+        inner.print(m, out, part.start, part.end);
+        m.buf = part.outer;
+      } else if (at === 0) out.ascii(printer.absentValue);
       else printer.print(m, out, at);
       m.leave(frame);
     },

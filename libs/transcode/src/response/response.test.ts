@@ -118,7 +118,7 @@ describe('bodies', () => {
       const prefix = length < 128 ? [0x12, length] : [0x12, (length & 0x7f) | 0x80, length >> 7];
       if (length < 16384) bytes = Buffer.concat([Buffer.from(prefix), bytes]);
     }
-    expect(() => codec.toJson(bytes)).toThrow('nested deeper than 100 levels');
+    expect(() => codec.toJson(bytes)).toThrow('nested deeper than 300 levels');
     const groups = Buffer.alloc(200_000, 0x0b);
     expect(() => codec.toJson(groups)).toThrow('nested deeper');
   });
