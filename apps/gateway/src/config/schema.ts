@@ -103,6 +103,16 @@ const upstream = z.strictObject({
     })
     .prefault({}),
   ignore_unknown_query: z.boolean().default(false),
+  system_parameters: z
+    .array(z.string().regex(/^[^*=&]+\*?$/, 'expected a name such as alt, or a beginning such as $*'))
+    .default([])
+    .describe(
+      'query parameters that are for nobody here: left out unless they name a field; `$*` is all that begin so',
+    ),
+  ignore_unknown_members: z
+    .boolean()
+    .default(false)
+    .describe('leave out members of JSON bodies, and names of enum values, that the schema does not have'),
   json: z
     .strictObject({
       print_defaults: z.boolean().default(true),

@@ -99,6 +99,8 @@ export function compileOptions(config: UpstreamConfig): Parameters<typeof compil
     overrides: config.http.rules,
     pathPrefix: config.path_prefix,
     ignoreUnknownQuery: config.ignore_unknown_query,
+    systemParameters: config.system_parameters,
+    ignoreUnknownMembers: config.ignore_unknown_members,
     lenientParams: (method) => isOAuth(config, method),
     unannotated: config.unannotated,
     services: config.services,

@@ -58,7 +58,7 @@ class StreamCall implements CallEvents {
     });
   }
 
-  /** Request messages as they arrive, one JSON value a line. */
+  /** Request messages as they arrive, each a JSON value of the body. */
   startWithStream(handle: MethodHandle): void {
     const { exchange, binding } = this;
     const { contentType } = exchange.head;
@@ -77,14 +77,15 @@ class StreamCall implements CallEvents {
       for (const message of messages) room = call.write(message);
       if (!room) exchange.transport.pauseBody();
     };
-    if (!exchange.transport.hasBody) return call.end();
+    const end = () =>
+      this.guarded(() => {
+        send(requests.end());
+        call.end();
+      });
+    if (!exchange.transport.hasBody) return end();
     exchange.transport.readBody({
       onData: (chunk) => this.guarded(() => send(requests.push(chunk))),
-      onEnd: () =>
-        this.guarded(() => {
-          send(requests.end());
-          call.end();
-        }),
+      onEnd: end,
     });
   }
 
