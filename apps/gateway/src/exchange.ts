@@ -3,7 +3,7 @@ import type { Caller } from '@sluice/identity';
 import type { Ask } from '@sluice/limit';
 import type { Problem } from '@sluice/problem';
 import type { TraceContext } from '@sluice/telemetry';
-import type { Fields, FieldSection, FixedFields, Timer } from '@sluice/wire';
+import type { ConnectionPeer, Fields, FieldSection, FixedFields, MemoryAccount } from '@sluice/wire';
 import type { RequestHead } from './preflight/preflight.js';
 import type { Route } from './route/route.js';
 import type { Runtime } from './runtime.js';
@@ -35,6 +35,8 @@ export interface Transport {
   readonly section: FieldSection;
   /** The address of the socket's other end. */
   readonly peerAddress: string;
+  /** The socket's other end, and the account of what is held for it. */
+  readonly peer: ConnectionPeer;
   /** False when the request certainly has no body. */
   readonly hasBody: boolean;
   /** All of the body has arrived: `readBody` hands it over in one piece, and `onEnd` follows before those octets are taken back. */
@@ -95,7 +97,7 @@ export class Exchange implements TransportEvents {
   /** What limits debited for the call. */
   asks: readonly Ask[] | undefined;
   /** Refuses a body that is late, while one is awaited. */
-  bodyTime: Timer | undefined;
+  bodyTime: { stop(): void } | undefined;
   /** The call to an upstream, once there is one; ends with the exchange. */
   work: Work | undefined;
   /** The stream's place, when the call is one; given back when the exchange ends. */
@@ -109,6 +111,7 @@ export class Exchange implements TransportEvents {
   /** The HTTP status of the answer, once there is one. */
   status = 0;
   private over = false;
+  private ownAccount: MemoryAccount | undefined;
 
   constructor(
     readonly transport: Transport,
@@ -126,12 +129,18 @@ export class Exchange implements TransportEvents {
   finish(): void {
     if (this.over) return;
     this.over = true;
-    this.bodyTime?.clearTimer();
+    this.bodyTime?.stop();
     this.stream?.close();
-    const { runtime } = this;
+    const { runtime, ownAccount } = this;
+    if (ownAccount !== undefined) runtime.clients.closeCall(ownAccount, this.transport.peer, this.head.clientAddress);
     runtime.inFlight.calls -= 1;
     runtime.limiter.ended(this);
     runtime.log.ended(this);
+  }
+
+  /** Counts what is held for the call. */
+  get account(): MemoryAccount {
+    return (this.ownAccount ??= this.runtime.clients.accountOfCall(this.transport.peer, this.head.clientAddress));
   }
 
   onDrain(): void {

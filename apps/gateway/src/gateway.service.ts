@@ -7,6 +7,8 @@ import { type Logger, METRICS, type Registry } from '@sluice/telemetry';
 import { AccessLog } from './access-log.js';
 import { gatewayConfigSchema } from './config/schema.js';
 import { watchFiles } from './config/watch.js';
+import { clientBounds } from './listener/client-bounds.js';
+import { Clients } from './listener/clients.js';
 import { listen, type Listener } from './listener/listener.js';
 import { Observer } from './observe.js';
 import { handle } from './pipeline.js';
@@ -49,12 +51,20 @@ export class GatewayService implements OnApplicationShutdown {
       () => this.runtime,
       () => this.listener,
     );
+    const clients = new Clients(
+      clientBounds(config, {
+        all: values.GATEWAY_MAX_CONNECTIONS,
+        perAddress: values.GATEWAY_MAX_CONNECTIONS_PER_ADDRESS,
+      }),
+    );
+    observer.watchMemory(clients, this.metrics);
     const parts: RuntimeParts = {
       configFile: values.GATEWAY_CONFIG,
       secret: values.GATEWAY_SECRET,
       limitsEnabled: values.RATE_LIMIT_ENABLED,
       store: (this.store = await this.openStore(config.limits.max_keys, observer)),
       observer,
+      clients,
       current: () => this.runtime,
     };
     this.runtime = buildRuntime(config, parts);
@@ -65,7 +75,8 @@ export class GatewayService implements OnApplicationShutdown {
         host: values.GATEWAY_HOST,
         port: values.GATEWAY_PORT,
         tls: this.tls(),
-        connectionsMax: values.GATEWAY_MAX_CONNECTIONS,
+        clients,
+        isProxy: (address) => this.runtime!.preflight.trusted(address),
         limits: config,
       },
       (transport) => handle(transport, this.runtime!),
@@ -97,7 +108,7 @@ export class GatewayService implements OnApplicationShutdown {
     } else next.revocations?.follow();
     observer.reloaded(true);
     this.logger.info({ reason }, 'the changed configuration is in force');
-    const needsRestart = (['timeouts', 'sizes', 'http2'] as const).filter(
+    const needsRestart = (['timeouts', 'sizes', 'http2', 'memory'] as const).filter(
       (key) => !isDeepStrictEqual(before.config[key], next.config[key]),
     );
     if (needsRestart.length > 0) {

@@ -4,6 +4,7 @@ import type { Problem, ProblemCode } from '@sluice/problem';
 import type { Decision, RedisStore, Verdict } from '@sluice/limit';
 import type { AccessLog } from './access-log.js';
 import { CallMetrics } from './call-metrics.js';
+import type { Clients } from './listener/clients.js';
 import type { Listener } from './listener/listener.js';
 import { LineBudget } from './line-budget.js';
 import { limitHits } from './listener/options.js';
@@ -133,6 +134,51 @@ export class Observer implements CallLog {
         },
       });
     }
+  }
+
+  /** What is held in memory for clients. */
+  watchMemory(clients: Clients, metrics: Registry): void {
+    const registers = [metrics];
+    const { memory, counters } = clients;
+    new Gauge({
+      name: 'gateway_memory_held_bytes',
+      help: 'Held for clients: bodies that arrive, calls that wait, answers that are not read',
+      registers,
+      collect() {
+        this.set(memory.held);
+      },
+    });
+    new Gauge({
+      name: 'gateway_memory_limit_bytes',
+      help: 'What may be held for all clients together',
+      registers,
+      collect() {
+        this.set(memory.limit);
+      },
+    });
+    new Gauge({
+      name: 'gateway_memory_waiting',
+      help: 'Bodies and answers that wait for room in memory',
+      registers,
+      collect() {
+        this.set(memory.waiters);
+      },
+    });
+    const reasons = {
+      waited: () => memory.counters.refused,
+      exhausted: () => counters.memory_exhausted,
+      shed: () => memory.counters.shed,
+    };
+    new Counter({
+      name: 'gateway_memory_refusals_total',
+      help: 'Calls that waited for memory in vain or were refused at once for want of it, and connections that were ended because they held most',
+      labelNames: ['reason'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [reason, count] of Object.entries(reasons)) this.inc({ reason }, count());
+      },
+    });
   }
 
   revocationsChanged(fresh: boolean, reason: string): void {

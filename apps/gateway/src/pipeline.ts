@@ -10,6 +10,7 @@ import { options } from './route/options.js';
 import { type Form, route } from './route/route.js';
 import type { Runtime } from './runtime.js';
 import { admitStream } from './streams/admit-stream.js';
+import { noMemory } from './transcode/problem.js';
 import { forwardRelay } from './transcode/relay.js';
 import { forwardStream } from './transcode/stream.js';
 import { forwardUnary } from './transcode/unary.js';
@@ -38,7 +39,12 @@ function preflight(exchange: Exchange): void {
   if (exchange.head.trace) exchange.trace = newTraceContext(exchange.head.trace);
 }
 
-function forward(exchange: Exchange): void {
+function forward(exchange: Exchange): void | Problem {
+  const { account } = exchange;
+  if (account.exhausted && !account.relieve()) {
+    exchange.runtime.clients.counters.memory_exhausted++;
+    return noMemory('Too much is held in memory for this client or for all: read the answers that wait.');
+  }
   const { form, target } = exchange.route;
   if (form === 'rest' && target.method.kind === 'unary') return forwardUnary(exchange);
   return forwardByForm[form](exchange);

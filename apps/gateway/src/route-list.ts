@@ -3,6 +3,8 @@ import { createMemoryStore } from '@sluice/limit';
 import { createLogger, Registry } from '@sluice/telemetry';
 import { compileBindings } from '@sluice/transcode';
 import { gatewayConfigSchema } from './config/schema.js';
+import { clientBounds } from './listener/client-bounds.js';
+import { Clients } from './listener/clients.js';
 import { Observer } from './observe.js';
 import type { Access } from './route/access.js';
 import { compileOptions } from './route/build-routes.js';
@@ -29,6 +31,7 @@ export function routeList(configFile: string): string {
       () => undefined,
       () => undefined,
     ),
+    clients: new Clients(clientBounds(config, { all: 1, perAddress: 1 })),
     current: () => undefined,
   });
   const rows = runtime.upstreams.flatMap((upstream) => {

@@ -7,6 +7,7 @@ import { keysFromUpstream } from './authenticate/key-source.js';
 import { RevocationWatch } from './authenticate/revocations.js';
 import type { AuthConfig, GatewayConfig } from './config/schema.js';
 import { Limiter } from './limit/limit.js';
+import type { Clients } from './listener/clients.js';
 import { healthChecks, healthMethod } from './local/health.js';
 import { myLimits } from './local/my-limits.js';
 import type { CallLog, Observer } from './observe.js';
@@ -31,6 +32,8 @@ export interface Runtime {
   /** The gateway's secret, for trusted upstreams. */
   readonly secret: string | undefined;
   readonly log: CallLog;
+  /** Who is connected, and what is held for whom. */
+  readonly clients: Clients;
   /** Calls by this configuration whose answers have not ended. */
   readonly inFlight: { calls: number };
   /** What `/readyz` and `GET /health` say of each upstream. */
@@ -43,6 +46,7 @@ export interface RuntimeParts {
   readonly limitsEnabled: boolean;
   readonly store: LimitStore;
   readonly observer: Observer;
+  readonly clients: Clients;
   /** What is in force at the time of asking, also after reloads. */
   current(): Runtime | undefined;
 }
@@ -73,7 +77,7 @@ function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
   );
   const health = healthChecks(() => upstreams.map((upstream) => [upstream.name, upstream.channel] as const));
   const local = { GetHealth: healthMethod(health), GetMyLimits: myLimits };
-  const routes = buildRoutes(upstreams, local, authenticates);
+  const routes = buildRoutes(upstreams, local, authenticates, config.sizes.body);
   return {
     config,
     routes: routes.rest,
@@ -86,6 +90,7 @@ function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
     preflight: { trusted: trustedProxies(config.trusted_proxies), fieldsMax: config.sizes.header_count },
     secret: parts.secret,
     log: parts.observer,
+    clients: parts.clients,
     inFlight: { calls: 0 },
     health,
   };

@@ -32,4 +32,9 @@ export const settings = {
     { min: 0, max: 1_000_000 },
   ),
   GATEWAY_MAX_CONNECTIONS: integer('Client connections at most, over all ports.', 20_000, { min: 1, max: 1_000_000 }),
+  GATEWAY_MAX_CONNECTIONS_PER_ADDRESS: integer(
+    'Client connections of one address at most, or of one /64 network of IPv6; trusted proxies may have all. Idle ones are closed for new ones.',
+    2_000,
+    { min: 1, max: 1_000_000 },
+  ),
 };

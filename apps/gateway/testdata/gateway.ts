@@ -1,6 +1,8 @@
 import { createMemoryStore } from '@sluice/limit';
 import { createLogger, Registry } from '@sluice/telemetry';
 import { gatewayConfigSchema } from '../src/config/schema.js';
+import { clientBounds } from '../src/listener/client-bounds.js';
+import { Clients } from '../src/listener/clients.js';
 import { listen, type Listener } from '../src/listener/listener.js';
 import type { ListenerOptions } from '../src/listener/options.js';
 import { Observer } from '../src/observe.js';
@@ -19,10 +21,10 @@ export interface TestGateway {
 
 /**
  * The gateway in this process, before the echo service at `address`, on a free port. `over` is laid over the configuration,
- * but for `listener`, which is laid over the options of the listener.
+ * but for `listener`, which is laid over the options of the listener, and `connections`, how many there may be (`all`, `perAddress`).
  */
 export async function startTestGateway(address: string, over: Record<string, unknown> = {}): Promise<TestGateway> {
-  const { upstream, listener: options, ...rest } = over;
+  const { upstream, listener: options, connections, ...rest } = over;
   const config = gatewayConfigSchema.parse({
     upstreams: [{ name: 'echo', address, descriptor_set: echoDescriptorSet, ...(upstream as object | undefined) }],
     ...rest,
@@ -38,12 +40,15 @@ export async function startTestGateway(address: string, over: Record<string, unk
     () => listener,
   );
   const store = createMemoryStore();
+  const clients = new Clients(clientBounds(config, { all: 1000, perAddress: 1000, ...(connections as object) }));
+  observer.watchMemory(clients, metrics);
   const built = buildRuntime(config, {
     configFile: '/',
     secret: 'a secret of sixteen or more characters',
     limitsEnabled: true,
     store,
     observer,
+    clients,
     current: () => runtime,
   });
   runtime = built;
@@ -52,7 +57,8 @@ export async function startTestGateway(address: string, over: Record<string, unk
       host: '127.0.0.1',
       port: 0,
       tls: undefined,
-      connectionsMax: 1000,
+      clients,
+      isProxy: (address) => built.preflight.trusted(address),
       limits: config,
       ...(options as Partial<ListenerOptions> | undefined),
     },

@@ -46,7 +46,7 @@ export class WireGrpcServer {
       compression: options.compression,
     };
     this.http2 = new Http2Server((stream) => this.onRequest(stream), options.http2);
-    const accept = (socket: Socket): void => this.http2.accept(socket);
+    const accept = (socket: Socket): void => void this.http2.accept(socket);
     this.listener =
       options.tls === undefined
         ? createServer(accept)

@@ -200,6 +200,7 @@ function openRequestStream(
   switch (encoder.target.kind) {
     case 'none':
       return {
+        held: 0,
         push: (chunk) => (encoder.encode(undefined, contentType, chunk), []),
         end: () => [encoder.encode(overlay, contentType, undefined)],
       };
@@ -210,6 +211,7 @@ function openRequestStream(
         return [encoder.encode(overlay, contentType, chunk)];
       };
       return {
+        held: 0,
         push: (chunk) => (chunk.length === 0 ? [] : encode(chunk)),
         // An empty file has a name and a type all the same.
         end: () => (sent || (overlay === undefined && contentType === undefined) ? [] : encode()),

@@ -128,7 +128,11 @@ const upstream = z.strictObject({
     .describe(
       'selectors of methods that behave as RFC 6749 says: refusals (section 5.2), unknown parameters (section 3.2)',
     ),
-  max_message: size.default(4 * 1024 ** 2),
+  max_message: size.default(4 * 1024 ** 2).describe('of an answer; over gRPC also what a client may announce'),
+  max_body: z
+    .record(z.string(), size)
+    .default({})
+    .describe('bodies of requests, by selector; `sizes.body` for the others'),
   connections: z.number().int().min(1).max(64).default(16).describe('to each address at most; as many as are needed'),
   max_concurrent: z.number().int().min(1).default(1000).describe('calls in flight at once'),
   streams: z
@@ -241,6 +245,7 @@ export const gatewayConfigSchema = z.strictObject({
       request: duration.default(60_000),
       idle: duration.default(75_000),
       send: duration.default(30_000).describe('a client that takes nothing of its answer for so long is cut off'),
+      memory: duration.default(5_000).describe('how long a large body or answer waits for room in memory: 503'),
       settings: duration.default(5_000),
       max: duration.default(300_000).describe('the longest deadline that a client can ask for'),
     })
@@ -251,6 +256,18 @@ export const gatewayConfigSchema = z.strictObject({
       header_count: z.number().int().min(1).default(128),
       body: size.default(10 * 1024 ** 2),
       compress_above: size.default(1024),
+      min_send_rate: size
+        .default(1024)
+        .describe('a second, over `timeouts.send`: a client that takes less of what waits for it is cut off'),
+    })
+    .prefault({}),
+  memory: z
+    .strictObject({
+      total: size
+        .optional()
+        .describe('held for all clients: bodies and answers; a quarter of the memory, 512MiB at most'),
+      per_address: size.optional().describe('a quarter of the total'),
+      per_connection: size.optional().describe('a sixteenth of the total'),
     })
     .prefault({}),
   http2: z

@@ -343,7 +343,7 @@ describe('a slow reader of an endless answer', () => {
 
 describe('limits of connections', () => {
   it('more than the most are turned away at once, and one that leaves makes room', async () => {
-    const small = await startTestGateway(`127.0.0.1:${echo.port}`, { listener: { connectionsMax: 3 } });
+    const small = await startTestGateway(`127.0.0.1:${echo.port}`, { connections: { all: 3 } });
     const open = Array.from({ length: 3 }, () => converse(small.port));
     for (const each of open) {
       each.send(echoOf('a'));

@@ -16,6 +16,7 @@ export function http1Server(options: ListenerOptions, handle: (transport: Transp
       headersTimeoutMs: timeouts.headers,
       idleTimeoutMs: timeouts.idle,
       writeTimeoutMs: timeouts.send,
+      leastWriteRate: sizes.min_send_rate,
     },
   );
   const { counters } = server;
@@ -27,7 +28,11 @@ export function http1Server(options: ListenerOptions, handle: (transport: Transp
     client_error: () => counters.malformed,
   };
   return {
-    accept: (socket, seen) => server.accept(socket, seen),
+    accept(socket, seen, client) {
+      const connection = server.accept(socket, seen, client);
+      client.idle = () => connection.idle;
+      client.shed = () => connection.cut();
+    },
     drain() {
       server.draining = true;
     },

@@ -17,13 +17,21 @@ export function http2Server(options: ListenerOptions, handle: (transport: Transp
     headersTimeoutMs: timeouts.headers,
     bodyTimeoutMs: timeouts.request,
     writeTimeoutMs: timeouts.send,
+    leastWriteRate: sizes.min_send_rate,
     idleTimeoutMs: timeouts.idle,
     resets: inPeriod(http2.max_resets),
     pings: inPeriod(http2.max_pings),
     settings: inPeriod(http2.max_settings),
   });
   return {
-    accept: (socket, seen) => server.accept(socket, seen),
+    accept(socket, seen, client) {
+      const connection = server.accept(socket, seen, client);
+      client.idle = () => connection.idle;
+      client.closeIdle = client.shed = () => {
+        connection.shed();
+        socket.destroySoon();
+      };
+    },
     drain: () => void server.close(NEVER_MS),
     closeIdle: () => undefined,
     stop: () => void server.close(0),
@@ -37,6 +45,8 @@ const NEVER_MS = 2 ** 31 - 1;
 /** What the server counts, by the limits that operators know. */
 const hitCounters: Readonly<Record<LimitHit, readonly (keyof Http2ServerCounters)[]>> = {
   connections: [],
+  address_connections: [],
+  shed_idle: [],
   first_byte_timeout: ['prefaceTimeouts'],
   headers_timeout: ['headersTimeouts'],
   request_timeout: ['bodyTimeouts'],

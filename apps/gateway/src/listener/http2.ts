@@ -1,4 +1,4 @@
-import type { Fields, FieldSection, FixedFields, RequestEvents, ServerStream } from '@sluice/wire';
+import type { ConnectionPeer, Fields, FieldSection, FixedFields, RequestEvents, ServerStream } from '@sluice/wire';
 import type { BodySink, Transport, TransportEvents } from '../exchange.js';
 
 /** One request and its answer on a stream of HTTP/2. */
@@ -11,6 +11,7 @@ export class Http2Transport implements Transport, RequestEvents {
   readonly authority: string | undefined;
   readonly section: FieldSection;
   readonly peerAddress: string;
+  readonly peer: ConnectionPeer;
   readonly hasBody: boolean;
   /** A body comes frame by frame. */
   readonly bodyHere = false;
@@ -25,7 +26,8 @@ export class Http2Transport implements Transport, RequestEvents {
     this.writtenScheme = stream.scheme;
     this.authority = authority === '' ? undefined : authority;
     this.section = section;
-    this.peerAddress = socket.remoteAddress ?? '';
+    this.peer = stream.peer;
+    this.peerAddress = stream.peer.address;
     this.hasBody = !stream.endStream;
     stream.events = this;
     // What nobody has asked for yet waits in the client, by flow control.

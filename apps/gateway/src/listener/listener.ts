@@ -3,6 +3,7 @@ import { createServer as createTcpServer, type AddressInfo, type Socket } from '
 import { createServer as createTlsServer, type TlsOptions, type TLSSocket } from 'node:tls';
 import { ConfigurationError } from '@sluice/config';
 import type { Transport } from '../exchange.js';
+import type { ClientConnection } from './clients.js';
 import { http1Server } from './http1-server.js';
 import { http2Server } from './http2-server.js';
 import type { LimitHit, ListenerOptions } from './options.js';
@@ -40,18 +41,34 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
   const http1 = http1Server(options, handle);
   const http2 = http2Server(options, handle);
   const counts: Partial<Record<LimitHit, number>> = {};
+  const { clients } = options;
   const counted = (limit: LimitHit) => (counts[limit] = (counts[limit] ?? 0) + 1);
+
+  const clientHits: Partial<Record<LimitHit, () => number>> = {
+    connections: () => clients.counters.connections,
+    address_connections: () => clients.counters.address_connections,
+    shed_idle: () => clients.counters.shed_idle,
+  };
 
   function onSocketClose(this: Socket) {
     sockets.delete(this);
   }
-  const keep = (socket: Socket) => {
+  /** @returns undefined when there is no room for the connection, which is closed then */
+  const keep = (socket: Socket): ClientConnection | undefined => {
+    socket.on('error', onSocketError);
+    const address = socket.remoteAddress ?? '';
+    const client = clients.connected(socket, address, options.isProxy(address));
+    if (client === undefined) {
+      socket.destroy();
+      return undefined;
+    }
     sockets.add(socket);
     socket.on('close', onSocketClose);
+    return client;
   };
   const byPreface = (socket: Socket) => {
-    keep(socket);
-    socket.on('error', onSocketError);
+    const client = keep(socket);
+    if (client === undefined) return;
     const timer = setTimeout(() => {
       counted('first_byte_timeout');
       socket.destroy();
@@ -67,17 +84,28 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
       socket.off('data', onData);
       socket.off('end', onEarlyEnd);
       socket.off('close', onClose);
-      (isHttp2 ? http2 : http1).accept(socket, seen);
+      (isHttp2 ? http2 : http1).accept(socket, seen, client);
     };
     const onClose = () => clearTimeout(timer);
     socket.on('end', onEarlyEnd);
     socket.on('data', onData);
     socket.on('close', onClose);
   };
+  /** Clients whose handshakes are under way, by the other end of their sockets: Node makes another socket of each. */
+  const shaking = new Map<string, ClientConnection>();
+  const shake = (socket: Socket) => {
+    const client = keep(socket);
+    if (client === undefined) return;
+    const key = otherEnd(socket);
+    shaking.set(key, client);
+    socket.on('close', () => shaking.delete(key));
+  };
   const byAlpn = (socket: TLSSocket) => {
     socket.on('error', onSocketError);
     socket.setNoDelay(true);
-    (socket.alpnProtocol === 'h2' ? http2 : http1).accept(socket, NOTHING);
+    const client = shaking.get(otherEnd(socket));
+    if (client === undefined) return void socket.destroy();
+    (socket.alpnProtocol === 'h2' ? http2 : http1).accept(socket, NOTHING, client);
   };
 
   // A client may close its side before it has its answer (RFC 9112 section 9.6).
@@ -85,11 +113,7 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
   const tls =
     options.tls && createTlsServer({ ...certificate(options.tls), ...tlsOptions(options.limits.timeouts) }, byAlpn);
   // The socket under TLS, so that one whose handshake never ends is known too.
-  tls?.on('connection', keep);
-  for (const server of tls ? [tcp, tls] : [tcp]) {
-    server.maxConnections = options.connectionsMax;
-    server.on('drop', () => counted('connections'));
-  }
+  tls?.on('connection', shake);
   // Node tells of a handshake that is late or wrong, and leaves the connection to us.
   tls?.on('tlsClientError', (_error, socket) => {
     counted('client_error');
@@ -102,7 +126,7 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
     port: (tcp.address() as AddressInfo).port,
     tlsPort: tls && (tls.address() as AddressInfo).port,
     connections: () => sockets.size,
-    hits: (limit) => (counts[limit] ?? 0) + http1.hits(limit) + http2.hits(limit),
+    hits: (limit) => (counts[limit] ?? 0) + (clientHits[limit]?.() ?? 0) + http1.hits(limit) + http2.hits(limit),
     async close(graceMs) {
       tcp.close();
       tls?.close();
@@ -140,6 +164,10 @@ function certificate({ certFile, keyFile }: { certFile: string; keyFile: string 
       `GATEWAY_TLS_CERT_FILE=${certFile}, GATEWAY_TLS_KEY_FILE=${keyFile}: expected PEM files (${(error as Error).message})`,
     ]);
   }
+}
+
+function otherEnd(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`;
 }
 
 function onSocketError(this: Socket) {

@@ -1,9 +1,12 @@
 import type { Socket } from 'node:net';
 import type { GatewayConfig } from '../config/schema.js';
+import type { ClientConnection, Clients } from './clients.js';
 
 /** The limits that a client can hit; values of the label of a counter. */
 export const limitHits = [
   'connections',
+  'address_connections',
+  'shed_idle',
   'first_byte_timeout',
   'headers_timeout',
   'request_timeout',
@@ -20,14 +23,16 @@ export interface ListenerOptions {
   readonly host: string;
   readonly port: number;
   readonly tls: { readonly port: number; readonly certFile: string; readonly keyFile: string } | undefined;
-  readonly connectionsMax: number;
+  readonly clients: Clients;
+  /** Whether an address is one of the proxies that stand for many clients. */
+  readonly isProxy: (address: string) => boolean;
   readonly limits: Pick<GatewayConfig, 'timeouts' | 'sizes' | 'http2'>;
 }
 
 /** One protocol's side of the listener: it is handed sockets that are known to speak it. */
 export interface ProtocolServer {
   /** @param seen bytes that were read already, the first of the connection */
-  accept(socket: Socket, seen: Buffer): void;
+  accept(socket: Socket, seen: Buffer, client: ClientConnection): void;
   /** Tells clients to take their next request elsewhere; requests in flight go on. */
   drain(): void;
   /** Closes connections on which nothing happens. */

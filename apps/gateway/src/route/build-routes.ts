@@ -6,12 +6,13 @@ import { compileBindings, loadSchema, methodOption, type MethodInfo, RouteTable,
 import type { UpstreamConfig } from '../config/schema.js';
 import type { LocalMethod } from '../local/local.js';
 import { jsonOptionsOf, servedMethods, timeoutOf, type Upstream } from '../upstream/upstream.js';
-import { accessOf, selectorRank } from './access.js';
+import { accessOf, bySelector, selectorRank } from './access.js';
 import type { GrpcRoutes, Route, Target } from './route.js';
 
 const GATEWAY_SERVICE = 'sluice.gateway.v1.GatewayService';
 const ACCESS_OPTION = 'sluice.access.v1.access';
 const LOCAL_TIMEOUT_MS = 5000;
+const LOCAL_BODY_OCTETS = 65_536;
 
 export interface Routes {
   /** By HTTP method and path. */
@@ -26,17 +27,19 @@ export interface Routes {
  * The routes of every upstream, and the gateway's own.
  *
  * @param local the gateway's own methods by name
+ * @param bodyMax octets of a body, for methods of which the configuration says nothing else
  * @throws SchemaError or ConfigurationError that names both of two rules for the same requests
  */
 export function buildRoutes(
   upstreams: readonly Upstream[],
   local: Readonly<Record<string, LocalMethod>>,
   authenticates: boolean,
+  bodyMax: number,
 ): Routes {
   const rest = new RouteTable<Route>();
   const grpc = new Map<string, Record<'grpc' | 'grpc-web' | 'grpc-web-text', Route>>();
   for (const upstream of upstreams) {
-    const targets = targetsOf(upstream, authenticates);
+    const targets = targetsOf(upstream, authenticates, bodyMax);
     for (const [path, target] of targets) {
       if (grpc.has(path)) throw new ConfigurationError([`upstreams: ${path} is served by two of them`]);
       const of = (form: 'grpc' | 'grpc-web' | 'grpc-web-text'): Route => ({ form, target, binding: undefined });
@@ -48,12 +51,12 @@ export function buildRoutes(
       if (target) rest.add(binding, { form: 'rest', target, binding, oauthErrors });
     }
   }
-  const own = addLocalRoutes(rest, local, authenticates);
+  const own = addLocalRoutes(rest, local, authenticates, bodyMax);
   const methods = [...[...grpc.values()].map(({ grpc: { target } }) => target.method), ...own];
   return { rest, grpc, methods };
 }
 
-function targetsOf(upstream: Upstream, authenticates: boolean): Map<string, Target> {
+function targetsOf(upstream: Upstream, authenticates: boolean, bodyMax: number): Map<string, Target> {
   const { config, schema, channel } = upstream;
   return new Map(
     servedMethods(upstream).map((method) => {
@@ -61,7 +64,8 @@ function targetsOf(upstream: Upstream, authenticates: boolean): Map<string, Targ
       const access = accessOf(method, config.access, option, authenticates);
       const idempotent = method.idempotency !== 'unknown';
       const place = { kind: 'upstream' as const, upstream, handle: channel.method(method.path), idempotent };
-      return [method.path, { method, access, timeoutMs: timeoutOf(config, method), place }];
+      const most = bySelector(Object.entries(config.max_body), method) ?? bodyMax;
+      return [method.path, { method, access, timeoutMs: timeoutOf(config, method), bodyMax: most, place }];
     }),
   );
 }
@@ -71,6 +75,7 @@ function addLocalRoutes(
   rest: RouteTable<Route>,
   local: Readonly<Record<string, LocalMethod>>,
   authenticates: boolean,
+  bodyMax: number,
 ): MethodInfo[] {
   const schema = loadSchema(readFileSync(descriptorSetPath), descriptorSetPath);
   const methods: MethodInfo[] = [];
@@ -79,7 +84,13 @@ function addLocalRoutes(
     methods.push(method);
     const access = accessOf(method, [], methodOption(schema, method, ACCESS_OPTION), authenticates);
     const place = { kind: 'local' as const, serve: local[method.name]! };
-    const target: Target = { method, access, timeoutMs: LOCAL_TIMEOUT_MS, place };
+    const target: Target = {
+      method,
+      access,
+      timeoutMs: LOCAL_TIMEOUT_MS,
+      bodyMax: Math.min(bodyMax, LOCAL_BODY_OCTETS),
+      place,
+    };
     try {
       rest.add(binding, { form: 'rest', target, binding });
     } catch (error) {

@@ -15,6 +15,8 @@ export interface Target {
   readonly method: MethodInfo;
   readonly access: Access;
   readonly timeoutMs: number;
+  /** Octets of a request's body, before and after decoding. */
+  readonly bodyMax: number;
   /** Where it is: behind an upstream, or in the gateway itself. */
   readonly place: UpstreamPlace | { readonly kind: 'local'; readonly serve: LocalMethod };
 }

@@ -29,6 +29,13 @@ export function transcodeProblem(thrown: unknown): Problem {
   return new Problem(codes[thrown.code], thrown.message, { details });
 }
 
+const RETRY_WITHOUT_MEMORY_MS = 1000;
+
+/** A refusal because too much is held for clients already. */
+export function noMemory(detail: string): Problem {
+  return new Problem('OVERLOADED', detail, { details: { retry_after_ms: RETRY_WITHOUT_MEMORY_MS } });
+}
+
 const RESOURCE_EXHAUSTED = 8;
 
 /**

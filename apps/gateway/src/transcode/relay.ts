@@ -64,7 +64,8 @@ class RelayCall implements RelayEvents {
       ...requestMetadata(exchange, upstream, exchange.runtime.secret),
     ];
     const { kind } = exchange.route.target.method;
-    const options = { deadline: exchange.deadline, unlimited: kind !== 'unary' };
+    const { deadline, account } = exchange;
+    const options = { deadline, account, unlimited: kind !== 'unary' };
     this.relay = upstream.channel.openStream(handle, fields, options, this);
     exchange.work = this.relay;
     if (!transport.hasBody) return this.relay.end();
@@ -73,7 +74,7 @@ class RelayCall implements RelayEvents {
     transport.readBody({
       onData: (chunk) => this.send(chunk),
       onEnd: () => {
-        exchange.bodyTime?.clearTimer();
+        exchange.bodyTime?.stop();
         if (this.decoder?.whole === false) return this.refuse(new Problem('MALFORMED_REQUEST', CUT_SHORT));
         this.relay!.end();
       },

@@ -1,6 +1,6 @@
 import { Problem, toProblemDocument } from '@sluice/problem';
 import type { Binding, RequestStream, ResponseStream } from '@sluice/transcode';
-import type { Call, CallEvents, Fields, Outcome } from '@sluice/wire';
+import { type Call, type CallEvents, type Fields, Holding, type Outcome } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { begin, respondProblem } from '../respond/respond.js';
 import { answerStatus, isBodiless, responseHeaders } from '../upstream/answer-fields.js';
@@ -8,7 +8,7 @@ import { requestMetadata } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
 import { readBody } from './body.js';
 import { answerOnce, encodeRequest, requireAcceptable } from './unary.js';
-import { transcodeProblem, outcomeProblem } from './problem.js';
+import { noMemory, outcomeProblem, transcodeProblem } from './problem.js';
 
 /** REST to a method that streams, on either side or both. */
 export function forwardStream(exchange: Exchange): void {
@@ -28,16 +28,22 @@ export function forwardStream(exchange: Exchange): void {
  */
 class StreamCall implements CallEvents {
   private call: Call | undefined;
+  /** The memory of a message whose end has not come. */
+  private readonly holding: Holding;
   private metadata: Fields = [];
   private responses: ResponseStream | undefined;
   private lone: Buffer | undefined;
   private begun = false;
+  /** Messages wait to leave for the upstream. */
+  private upstreamFull = false;
 
   constructor(
     private readonly exchange: Exchange,
     private readonly binding: Binding,
     private readonly upstream: Upstream,
-  ) {}
+  ) {
+    this.holding = new Holding(exchange.account, this);
+  }
 
   private get streamsResponses(): boolean {
     return this.binding.method.kind !== 'client_stream';
@@ -66,16 +72,18 @@ class StreamCall implements CallEvents {
     try {
       if (!this.streamsResponses) requireAcceptable(exchange);
       const parts = { variables: exchange.variables, query: exchange.query, contentType };
-      requests = binding.openRequestStream(parts, exchange.runtime.config.sizes.body);
+      requests = binding.openRequestStream(parts, exchange.route.target.bodyMax);
       this.open(handle);
     } catch (error) {
       return this.refuse(transcodeProblem(error));
     }
     const call = this.call!;
+    const { holding } = this;
     const send = (messages: Uint8Array[]) => {
-      let room = true;
-      for (const message of messages) room = call.write(message);
-      if (!room) exchange.transport.pauseBody();
+      for (const message of messages) this.upstreamFull = !call.write(message);
+      const { held } = requests;
+      if (held !== holding.octets) holding.change(held - holding.octets);
+      if (this.upstreamFull || (held > 0 && !holding.hasRoom())) exchange.transport.pauseBody();
     };
     const end = () =>
       this.guarded(() => {
@@ -93,7 +101,8 @@ class StreamCall implements CallEvents {
     const { exchange, upstream } = this;
     if (this.streamsResponses) this.responses = this.binding.openResponseStream(exchange.head.accept);
     const metadata = requestMetadata(exchange, upstream, exchange.runtime.secret);
-    this.call = upstream.channel.start(handle, metadata, { deadline: exchange.deadline, unlimited: true }, this);
+    const { deadline, account } = exchange;
+    this.call = upstream.channel.start(handle, metadata, { deadline, account, unlimited: true }, this);
     exchange.work = this.call;
   }
 
@@ -102,7 +111,16 @@ class StreamCall implements CallEvents {
   }
 
   onDrain(): void {
-    this.exchange.transport.resumeBody();
+    this.upstreamFull = false;
+    if (!this.holding.waiting) this.exchange.transport.resumeBody();
+  }
+
+  onRoom(): void {
+    if (!this.upstreamFull) this.exchange.transport.resumeBody();
+  }
+
+  onNoRoom(): void {
+    this.refuse(noMemory('A message of the request found no room in memory: clients send more than there is.'));
   }
 
   onMessage(message: Buffer): void {
@@ -121,6 +139,7 @@ class StreamCall implements CallEvents {
 
   onEnd(outcome: Outcome): void {
     const { exchange } = this;
+    this.holding.end();
     if (exchange.finished) return;
     if (outcome.code !== 0) return this.refuse(outcomeProblem(outcome, this.metadata, this.upstream));
     if (this.responses) {

@@ -1,5 +1,5 @@
 import type { Binding } from '@sluice/transcode';
-import { type CallEvents, type Fields, messageMemory, type Outcome } from '@sluice/wire';
+import { type CallEvents, type Fields, type MemoryAccount, messageMemory, type Outcome } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { encodeAnswer, type LocalMethod } from '../local/local.js';
 import { respond, respondProblem } from '../respond/respond.js';
@@ -72,6 +72,8 @@ class UnaryCall implements BodyTaker, CallEvents {
   private readonly binding: Binding;
   private metadata: Fields = NONE;
   private request: Uint8Array = NOTHING;
+  /** Where the request is counted, when it is large. */
+  private account: MemoryAccount | undefined;
   private message: Buffer | undefined;
 
   constructor(
@@ -90,8 +92,10 @@ class UnaryCall implements BodyTaker, CallEvents {
       return respondProblem(exchange, transcodeProblem(error));
     }
     this.request = message;
+    const { account } = exchange;
+    if (message.byteLength > UNCOUNTED_OCTETS) (this.account = account).hold(message.byteLength);
     const { idempotent } = place;
-    exchange.work = startUnary(exchange, place, message, { deadline: exchange.deadline, idempotent }, this);
+    exchange.work = startUnary(exchange, place, message, { deadline: exchange.deadline, idempotent, account }, this);
   }
 
   onBodyFault(problem: Problem): void {
@@ -109,6 +113,7 @@ class UnaryCall implements BodyTaker, CallEvents {
   onEnd(outcome: Outcome): void {
     const { exchange } = this;
     messageMemory.give(this.request);
+    this.account?.release(this.request.byteLength);
     if (exchange.finished) return;
     const { metadata, message, binding } = this;
     const { upstream } = this.place;
@@ -143,5 +148,7 @@ export function answerOnce(
   respond(exchange, status, fields.slice(1), undefined);
 }
 
+/** Smaller requests are bounded by how many calls a client may have in flight. */
+const UNCOUNTED_OCTETS = 16_384;
 const NONE: Fields = [];
 const NOTHING = new Uint8Array(0);

@@ -6,6 +6,8 @@ export interface RequestStream {
   /** @throws TranscodeError; the stream is unusable after it */
   push(chunk: Uint8Array): Uint8Array[];
   end(): Uint8Array[];
+  /** Octets of memory that the beginning of a message takes up whose end has not come. */
+  readonly held: number;
 }
 
 /**
@@ -42,6 +44,9 @@ export function valueStream(
     return all;
   };
   return {
+    get held() {
+      return splitter.octetsHeld;
+    },
     push(chunk) {
       splitter.push(chunk);
       return taken();

@@ -185,6 +185,11 @@ export class ValueSplitter {
     this.take(value, this.begin);
   }
 
+  /** Octets of memory in use for the beginning of a value. */
+  get octetsHeld(): number {
+    return this.held.length;
+  }
+
   private hold(piece: Uint8Array): void {
     this.requireRoom(piece.length);
     const bytes = this.heldBytes + piece.length;

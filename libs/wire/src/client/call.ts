@@ -1,4 +1,5 @@
 import type { Fields } from '../fields.js';
+import type { MemoryAccount } from '../memory/account.js';
 
 /** How a call ended. */
 export interface Outcome {
@@ -41,6 +42,8 @@ export interface CallOptions {
   compression?: 'gzip';
   /** Takes no place among the calls in flight: for streams, which last as long as somebody listens, and for checks of health. */
   unlimited?: boolean;
+  /** Counts what is held for the call; without room in it, large messages wait, or end the call as `overloaded`. */
+  account?: MemoryAccount;
 }
 
 /** A call in progress. Every method is a no-op once the call has ended. */
@@ -79,6 +82,8 @@ export interface RelayOptions {
   deadline?: number;
   /** As in `CallOptions`. */
   unlimited?: boolean;
+  /** Counts what is held for the stream. */
+  account?: MemoryAccount;
 }
 
 /** A relayed stream in progress. Every method is a no-op once it has ended. */

@@ -3,6 +3,7 @@
  * again as long as nothing of the response was handed on, and ends exactly once.
  */
 import type { Fields } from '../fields.js';
+import { type MemoryAccount, unbounded } from '../memory/account.js';
 import { failure, outcomeOfAbort } from '../grpc/outcome.js';
 import { Status } from '../grpc/status.js';
 import { encodeTimeout } from '../grpc/timeout.js';
@@ -56,6 +57,7 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     readonly unlimited: boolean,
     /** The only message, which leaves with the headers. */
     private readonly onlyMessage: Uint8Array | undefined,
+    readonly account: MemoryAccount = unbounded,
   ) {
     super();
     if (onlyMessage !== undefined) this.endWritten = true;
@@ -72,6 +74,7 @@ export abstract class ClientCall extends Timer implements StreamHandler {
   /** Opens a stream on the connection and sends what was written so far. */
   begin(connection: ClientConnection, endpoint: Endpoint): void {
     const stream = connection.newStream(this);
+    stream.account = this.account;
     this.stream = stream;
     this.connection = connection;
     this.endpoint = endpoint;
@@ -114,6 +117,7 @@ export abstract class ClientCall extends Timer implements StreamHandler {
       for (const chunk of chunks) {
         replay.push(chunk);
         this.replayOctets += chunk.length;
+        this.account.hold(chunk.length);
       }
       if (stream === undefined) {
         if (this.replayOctets <= REPLAY_OCTETS_MAX) return true;
@@ -130,7 +134,13 @@ export abstract class ClientCall extends Timer implements StreamHandler {
 
   protected commit(): void {
     this.committed = true;
+    this.dropReplay();
+  }
+
+  private dropReplay(): void {
+    if (this.replay === undefined) return;
     this.replay = undefined;
+    this.account.release(this.replayOctets);
     this.replayOctets = 0;
   }
 
@@ -183,7 +193,7 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     }
     if (this.sentAt !== 0) this.owner.giveBack(this, outcome);
     this.connection = undefined;
-    this.replay = undefined;
+    this.dropReplay();
     this.deliverEnd(outcome);
   }
 

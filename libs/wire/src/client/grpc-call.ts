@@ -1,4 +1,5 @@
 import type { Fields } from '../fields.js';
+import { Holding } from '../memory/holding.js';
 import {
   copyOf,
   frameMessage,
@@ -23,6 +24,8 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
   private readonly maxMessageBytes: number;
   /** The end has arrived while messages before it are still unread. */
   private endDue: Outcome | undefined;
+  /** The memory of what the reader has not delivered. */
+  private holding: Holding | undefined;
 
   constructor(
     owner: CallOwner,
@@ -42,6 +45,7 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
       options.idempotent === true,
       options.unlimited === true,
       onlyMessage,
+      options.account,
     );
     this.outgoing = compressed ? 'gzip' : 'identity';
     this.maxMessageBytes = options.maxMessageBytes ?? maxMessageBytes;
@@ -60,7 +64,16 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
     this.read(undefined);
     if (this.stopped) return;
     if (this.endDue !== undefined) this.complete(this.endDue);
-    else this.stream?.resume();
+    else if (this.holding?.waiting !== true) this.stream?.resume();
+  }
+
+  onRoom(): void {
+    if (!this.stopped) this.stream?.resume();
+  }
+
+  onNoRoom(): void {
+    const outcome = failure(Status.UNAVAILABLE, 'no memory for the answer: its client reads slowly, or others hold it');
+    this.finish({ ...outcome, overloaded: true, retryAfterMs: RETRY_WITHOUT_ROOM_MS });
   }
 
   /** No message may be delivered now. */
@@ -122,13 +135,15 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
   private read(chunk: Buffer | undefined): void {
     if (this.reader === undefined) {
       if (chunk === undefined) return;
-      this.reader = new MessageReader(this, this.maxMessageBytes);
+      this.holding = new Holding(this.account, this);
+      this.reader = new MessageReader(this, this.maxMessageBytes, this.holding);
       this.reader.encoding = this.encoding;
     }
     try {
       if (chunk === undefined) this.reader.resume();
       else this.reader.push(chunk);
-      if (chunk !== undefined && !this.stopped) this.stream?.resume();
+      if (this.holding !== undefined && this.holding.octets > 0 && !this.holding.hasRoom()) this.stream?.pause();
+      else if (chunk !== undefined && !this.stopped) this.stream?.resume();
     } catch (error) {
       if (!(error instanceof MessageError)) throw error;
       this.finish(failure(error.code, error.message));
@@ -145,6 +160,8 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
 
   protected override deliverEnd(outcome: Outcome): void {
     this.reader = undefined;
+    this.holding?.end();
+    this.holding = undefined;
     this.events.onEnd(outcome);
   }
 
@@ -152,6 +169,9 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
     this.events.onDrain?.();
   }
 }
+
+/** When a call is worth another attempt that found no memory. */
+const RETRY_WITHOUT_ROOM_MS = 1_000;
 
 function hasGrpcContentType(fields: Fields): boolean {
   for (const [name, value] of fields) if (name === 'content-type') return /^application\/grpc(?:[+;]|$)/.test(value);

@@ -15,7 +15,7 @@ export class RelayCall extends ClientCall implements Relay {
     options: RelayOptions,
     private readonly events: RelayEvents,
   ) {
-    super(owner, head, fields, options.deadline, false, options.unlimited === true, undefined);
+    super(owner, head, fields, options.deadline, false, options.unlimited === true, undefined, options.account);
   }
 
   write(bytes: Uint8Array): boolean {

@@ -6,6 +6,7 @@
 import { Buffer } from 'node:buffer';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { readUint32, writeUint32 } from '../http2/frames.js';
+import type { Holding } from '../memory/holding.js';
 import { messageMemory } from '../sockets/page-pool.js';
 import { Status } from './status.js';
 
@@ -46,6 +47,8 @@ export class MessageReader {
   constructor(
     private readonly sink: MessageSink,
     private readonly maxBytes: number,
+    /** Counts what an unfinished message and what was not read yet take up. */
+    private readonly holding?: Holding,
   ) {}
 
   /** Nothing is left over: no incomplete message and nothing unread. */
@@ -59,13 +62,18 @@ export class MessageReader {
 
   /** The chunk is read, not kept. @throws MessageError */
   push(chunk: Buffer): void {
-    const bytes = this.rest === undefined ? chunk : Buffer.concat([this.rest, chunk]);
-    this.rest = undefined;
+    let bytes = chunk;
+    if (this.rest !== undefined) {
+      bytes = Buffer.concat([this.rest, chunk]);
+      this.hold(-this.rest.length);
+      this.rest = undefined;
+    }
     this.busy = true;
     let at = 0;
     while (at < bytes.length) {
       if (this.sink.stopped) {
         this.rest = Buffer.from(bytes.subarray(at));
+        this.hold(this.rest.length);
         break;
       }
       at = this.have > 0 ? this.fill(bytes, at) : this.whole(bytes, at);
@@ -78,6 +86,7 @@ export class MessageReader {
     const rest = this.rest;
     if (rest === undefined) return;
     this.rest = undefined;
+    this.hold(-rest.length);
     this.push(rest);
   }
 
@@ -95,6 +104,7 @@ export class MessageReader {
     } else this.need = MESSAGE_PREFIX_OCTETS;
     // Beyond the first step it grows as it fills: a prefix that announces much does not get much.
     this.partial = messageMemory.take(Math.min(this.need, Math.max(FIRST_OCTETS, left * 2)));
+    this.hold(this.partial.length);
     return this.fill(bytes, at);
   }
 
@@ -106,6 +116,7 @@ export class MessageReader {
         Math.min(this.need, Math.max(this.have + take, partial.length * 2, FIRST_OCTETS)),
       );
       partial.copy(larger, 0, 0, this.have);
+      this.hold(larger.length - partial.length);
       messageMemory.give(partial);
       this.partial = partial = larger;
     }
@@ -115,12 +126,17 @@ export class MessageReader {
       const total = MESSAGE_PREFIX_OCTETS + this.lengthAt(partial, 0);
       if (this.need < total) this.need = total;
       else {
+        this.hold(-partial.length);
         this.partial = undefined;
         this.have = 0;
         this.deliver(partial[0]!, partial.subarray(MESSAGE_PREFIX_OCTETS, total));
       }
     }
     return at + take;
+  }
+
+  private hold(octets: number): void {
+    this.holding?.change(octets);
   }
 
   private lengthAt(bytes: Buffer, at: number): number {

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Fields } from '../fields.js';
 import { NO_FIXED_FIELDS } from '../fixed-fields.js';
 import { Outbox } from '../http2/outbox.js';
+import type { ConnectionPeer } from '../sockets/peer.js';
 import { readFrom } from '../sockets/read.js';
 import { Alarm, Timer } from '../timers/wheel.js';
 import { Http1Fault, malformed } from './fault.js';
@@ -41,7 +42,6 @@ const NOTHING: Buffer = Buffer.alloc(0);
 
 export class Http1Connection extends Timer {
   readonly scheme: 'http' | 'https';
-  readonly peerAddress: string;
   /** The connection ends with the response that is being made. */
   lastResponse = false;
 
@@ -62,6 +62,8 @@ export class Http1Connection extends Timer {
   private inputEnded = false;
   private readonly probeAlarm = new Alarm(() => this.probe());
   private emptyLines = 0;
+  /** Octets of the input that the account was told of. */
+  private counted = 0;
   private closed = false;
   private stopped = false;
   /** There has been a request. */
@@ -72,11 +74,11 @@ export class Http1Connection extends Timer {
   constructor(
     private readonly socket: Socket,
     private readonly owner: Http1ConnectionOwner,
+    readonly peer: ConnectionPeer,
   ) {
     super();
     this.scheme = 'encrypted' in socket ? 'https' : 'http';
-    this.peerAddress = socket.remoteAddress ?? '';
-    this.outbox = new Outbox(socket, () => this.onRoom());
+    this.outbox = new Outbox(socket, () => this.onRoom(), peer.account);
     this.heads = new HeadReader(owner.settings.maxHeadBytes);
     owner.counters.connections++;
     owner.counters.open++;
@@ -175,6 +177,10 @@ export class Http1Connection extends Timer {
     if (left === 0) {
       this.input = NOTHING;
       this.at = this.searched = 0;
+    }
+    if (left !== this.counted) {
+      this.peer.account.hold(left - this.counted);
+      this.counted = left;
     }
     const ahead = this.request !== undefined || this.outbox.full;
     const stop = ahead && left > AHEAD_OCTETS;
@@ -395,7 +401,8 @@ export class Http1Connection extends Timer {
     const { settings, counters, patrolMs } = this.owner;
     this.setTimer(patrolMs);
     const now = Date.now();
-    if (this.outbox.stuck(now, settings.writeTimeoutMs)) {
+    const leastOctets = ((settings.leastWriteRate ?? 0) * settings.writeTimeoutMs) / 1000;
+    if (this.outbox.stuck(now, settings.writeTimeoutMs, leastOctets)) {
       counters.writeTimeouts++;
       return this.cut();
     }

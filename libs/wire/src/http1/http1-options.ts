@@ -12,6 +12,8 @@ export interface Http1ServerSettings {
   readonly idleTimeoutMs: number;
   /** A client must take something of what waits for it within this time, in milliseconds; then the connection is cut. */
   readonly writeTimeoutMs: number;
+  /** Octets a second, on average over `writeTimeoutMs`, that a client takes at least of what waits for it; absent: however few. */
+  readonly leastWriteRate?: number;
 }
 
 /** Totals since the server was made, but for `open`, which is of now. */

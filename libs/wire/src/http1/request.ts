@@ -1,5 +1,6 @@
 import type { Fields, FieldSection } from '../fields.js';
 import { NO_FIXED_FIELDS } from '../fixed-fields.js';
+import type { ConnectionPeer } from '../sockets/peer.js';
 import { BodyDecoder } from './body-decoder.js';
 import type { Http1Connection } from './connection.js';
 import type { HeadFields, RequestHead } from './head-reader.js';
@@ -34,7 +35,7 @@ export class Http1Request {
   readonly scheme: 'http' | 'https';
   readonly authority: string | undefined;
   readonly section: FieldSection;
-  readonly peerAddress: string;
+  readonly peer: ConnectionPeer;
   /** False when the request certainly has no body. */
   readonly hasBody: boolean;
   events: Http1RequestEvents | undefined;
@@ -57,9 +58,13 @@ export class Http1Request {
     this.minorVersion = line.minorVersion;
     this.section = this.head = section;
     this.scheme = connection.scheme;
-    this.peerAddress = connection.peerAddress;
+    this.peer = connection.peer;
     this.hasBody = section.bodyLength !== 0;
     if (this.hasBody) this.body = new BodyDecoder(section.bodyLength);
+  }
+
+  get peerAddress(): string {
+    return this.peer.address;
   }
 
   /** All of the body has arrived: `readBody` hands it over in one piece, and `onEnd` follows before those octets are taken back. */

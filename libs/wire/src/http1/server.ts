@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { type ConnectionPeer, peerOf } from '../sockets/peer.js';
 import { Http1Connection, type Http1ConnectionOwner } from './connection.js';
 import type { Http1Handler, Http1ServerCounters, Http1ServerSettings } from './http1-options.js';
 
@@ -32,11 +33,12 @@ export class Http1Server implements Http1ConnectionOwner {
   }
 
   /** Takes over a socket. `read` is what was read of it already. */
-  accept(socket: Socket, read: Buffer): void {
-    const connection = new Http1Connection(socket, this);
+  accept(socket: Socket, read: Buffer, peer: ConnectionPeer = peerOf(socket)): Http1Connection {
+    const connection = new Http1Connection(socket, this, peer);
     this.connections.add(connection);
     if (read.length > 0) connection.read(read);
     else socket.resume();
+    return connection;
   }
 
   /** Closes connections on which nothing happens. */

@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { CompressionError } from '../hpack/compression-error.js';
+import type { MemoryAccount } from '../memory/account.js';
 import type { SessionLimits } from './bounds.js';
 import { ConnectionError, ErrorCode, StreamError } from './errors.js';
 import {
@@ -34,8 +35,8 @@ export abstract class FrameReceiver extends Session implements FrameSink {
   protected prefaceSeen = false;
   protected framesReceived = 0;
 
-  constructor(socket: Socket, limits: SessionLimits, creditOnArrival: boolean) {
-    super(socket, limits, creditOnArrival);
+  constructor(socket: Socket, limits: SessionLimits, creditOnArrival: boolean, account?: MemoryAccount) {
+    super(socket, limits, creditOnArrival, account);
     this.blocks = new HeaderBlockReader(limits.headerListBytes);
   }
 

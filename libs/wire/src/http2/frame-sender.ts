@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Field, Fields } from '../fields.js';
+import { type MemoryAccount, unbounded } from '../memory/account.js';
 import { FIELD_OCTETS_EXTRA, TABLE_SIZE_ZERO, writeField } from '../hpack/encoder.js';
 import { INITIAL_WINDOW, SendWindow } from './flow-control.js';
 import { Flag, FRAME_HEADER_OCTETS, FrameType, writeFrameHeader, writeUint32 } from './frames.js';
@@ -16,6 +17,8 @@ export abstract class FrameSender {
   /** What the peer's SETTINGS say. */
   readonly peer: Settings = initialSettings();
   closed = false;
+  /** Octets of DATA that have left, of all streams. */
+  sentOctets = 0;
 
   protected readonly sendWindow = new SendWindow(INITIAL_WINDOW);
   private tableSizeDue = true;
@@ -27,8 +30,11 @@ export abstract class FrameSender {
   private writers: Stream[] = [];
   private pumping = false;
 
-  constructor(protected readonly socket: Socket) {
-    this.outbox = new Outbox(socket, () => this.pump());
+  constructor(
+    protected readonly socket: Socket,
+    readonly account: MemoryAccount = unbounded,
+  ) {
+    this.outbox = new Outbox(socket, () => this.pump(), account);
   }
 
   /** A DATA frame has been written. */
@@ -88,7 +94,9 @@ export abstract class FrameSender {
 
   private countSent(stream: Stream, octets: number): void {
     stream.sendWindow.available -= octets;
+    stream.sentOctets += octets;
     this.sendWindow.available -= octets;
+    this.sentOctets += octets;
     this.onDataSent();
   }
 

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { type MemoryAccount, unbounded } from '../memory/account.js';
 import { pages } from '../sockets/page-pool.js';
 import { flushAtEnd } from '../sockets/turn.js';
 
@@ -21,14 +22,21 @@ export class Outbox {
   private takenBefore = -1;
   private takenAt = 0;
   private queuedBefore = 0;
+  /** Since when something has always waited, and how much of it was taken since then; 0: nothing waits. */
+  private slowSince = 0;
+  private slowTaken = 0;
+  /** What the account was told of. */
+  private counted = 0;
 
   /** `onRoom` is called when the socket takes more after it had been full. */
   constructor(
     private readonly socket: Socket,
     private readonly onRoom: () => void,
+    private readonly account: MemoryAccount = unbounded,
   ) {
     socket.on('drain', () => {
       this.takeBack();
+      this.count();
       this.waitsForDrain = false;
       onRoom();
     });
@@ -39,16 +47,26 @@ export class Outbox {
     return this.pending + this.socket.writableLength;
   }
 
-  /** Octets have been waiting in the socket for `ms` without any being taken. */
-  stuck(now: number, ms: number): boolean {
+  /** Octets have been waiting in the socket for `ms` without any being taken, or, always some of them, with less than `octets` being taken. */
+  stuck(now: number, ms: number, octets = 0): boolean {
     const { bytesWritten, writableLength } = this.socket;
     const taken = bytesWritten - writableLength;
     const queued = queuedOctets(this.socket);
     this.takeBack();
+    this.count();
     const progress = writableLength === 0 || taken !== this.takenBefore || queued < this.queuedBefore;
+    // A write that is complete is counted whole, so that a slow one may be counted too high, once.
+    this.slowTaken += taken !== this.takenBefore ? taken - this.takenBefore : Math.max(0, this.queuedBefore - queued);
     this.takenBefore = taken;
     this.queuedBefore = queued;
     if (progress) this.takenAt = now;
+    if (writableLength === 0) this.slowSince = 0;
+    else if (this.slowSince === 0 || now - this.slowSince >= ms) {
+      const slow = this.slowSince > 0 && this.slowTaken < octets;
+      this.slowSince = now;
+      this.slowTaken = 0;
+      if (slow) return true;
+    }
     return now - this.takenAt >= ms;
   }
 
@@ -128,6 +146,7 @@ export class Outbox {
     } else if (tail !== undefined) ok = socket.write(tail);
     if (!ok) this.waitsForDrain = socket.writableNeedDrain;
     this.takeBack();
+    this.count();
     if (wasFull && !this.waitsForDrain) this.onRoom();
   }
 
@@ -136,6 +155,14 @@ export class Outbox {
     const { lent, socket } = this;
     if (lent.length === 0 || socket.writableLength > 0 || socket.destroyed) return;
     while (lent.length > 0) pages.give(lent.pop()!);
+  }
+
+  private count(): void {
+    const waiting = this.socket.writableLength;
+    if (waiting === 0) this.slowSince = 0;
+    if (waiting === this.counted) return;
+    this.account.hold(waiting - this.counted);
+    this.counted = waiting;
   }
 
   private touch(): void {

@@ -3,6 +3,7 @@
  * peer may make us do, and how streams and the connection end (§5.4). `FrameReceiver` adds what the frames mean.
  */
 import type { Socket } from 'node:net';
+import type { MemoryAccount } from '../memory/account.js';
 import { Bounds, type Flood, type SessionLimits } from './bounds.js';
 import { ErrorCode } from './errors.js';
 import { INITIAL_WINDOW, ReceiveWindow } from './flow-control.js';
@@ -31,8 +32,9 @@ export abstract class Session extends FrameSender {
     limits: SessionLimits,
     /** Credit for the whole connection is given back on arrival (a stalled stream stalls no other), or when data is used. */
     protected readonly creditOnArrival: boolean,
+    account?: MemoryAccount,
   ) {
-    super(socket);
+    super(socket, account);
     this.bounds = new Bounds(limits, this);
     this.receiveWindow = new ReceiveWindow(limits.connectionWindowBytes);
   }

@@ -1,5 +1,6 @@
 import { ErrorCode } from './errors.js';
 import type { HeaderBlock } from './header-block.js';
+import type { MemoryAccount } from '../memory/account.js';
 import { ReceiveWindow, SendWindow } from './flow-control.js';
 import { Pieces } from './pieces.js';
 import type { Session } from './session.js';
@@ -54,6 +55,10 @@ export class Stream {
   readonly receiveWindow: ReceiveWindow;
   /** The stream is in the connection's list of writers. */
   scheduled = false;
+  /** Counts what waits here, in either direction. */
+  account: MemoryAccount;
+  /** Octets of DATA that have left. */
+  sentOctets = 0;
 
   private queue: SendQueue | undefined;
   private endQueued = false;
@@ -61,6 +66,10 @@ export class Stream {
   private drainDue = false;
   private stalledAt = 0;
   private stalledSince = 0;
+  /** Since when something has waited without a break, and what had left of the stream and of the connection then; 0: nothing waits. */
+  private slowSince = 0;
+  private slowFrom = 0;
+  private slowFromConnection = 0;
 
   private paused = false;
   private delivering = false;
@@ -79,6 +88,7 @@ export class Stream {
   ) {
     // A server sets it when it has made its view of the request, which needs the stream.
     this.handler = handler!;
+    this.account = session.account;
     this.sendWindow = new SendWindow(sendWindow);
     this.receiveWindow = new ReceiveWindow(receiveWindow);
   }
@@ -99,14 +109,14 @@ export class Stream {
       this.session.sendData(this, bytes, 0, bytes.length, false);
       return true;
     }
-    (this.queue ??= new SendQueue()).push(bytes);
+    (this.queue ??= new SendQueue(this.account)).push(bytes);
     return this.sendQueued();
   }
 
   /** As `write`, of two pieces; the first is short and is copied. */
   writePrefixed(prefix: Uint8Array, bytes: Uint8Array): boolean {
     if (this.writeNow(prefix, bytes, false) || !maySend(this.state) || this.endQueued) return true;
-    const queue = (this.queue ??= new SendQueue());
+    const queue = (this.queue ??= new SendQueue(this.account));
     queue.push(prefix);
     if (bytes.length > 0) queue.push(bytes);
     return this.sendQueued();
@@ -115,7 +125,8 @@ export class Stream {
   private sendQueued(): boolean {
     this.session.schedule(this);
     this.session.pump();
-    if (this.queuedOctets < QUEUE_OCTETS) return true;
+    const { queuedOctets } = this;
+    if (queuedOctets === 0 || (queuedOctets < QUEUE_OCTETS && this.account.hasRoom)) return true;
     this.drainDue = true;
     return false;
   }
@@ -149,6 +160,22 @@ export class Stream {
       return false;
     }
     return now - this.stalledSince >= ms;
+  }
+
+  /**
+   * Over `ms` in which something always waited, less than `octets` have left. A stream whose own window is used up is judged by itself, since the client
+   * chose to hold it back; another shares a slow path with the rest of the connection, and is judged by what all of that took.
+   */
+  slow(now: number, ms: number, octets: number): boolean {
+    if (this.queue === undefined) return false;
+    if (this.slowSince > 0 && now - this.slowSince < ms) return false;
+    const own = this.sentOctets - this.slowFrom;
+    const all = this.session.sentOctets - this.slowFromConnection;
+    const judged = this.slowSince > 0;
+    this.slowSince = now;
+    this.slowFrom = this.sentOctets;
+    this.slowFromConnection = this.session.sentOctets;
+    return judged && (this.sendWindow.available <= 0 ? own : all) < octets;
   }
 
   /** Ends our side, with END_STREAM on the last DATA frame. */
@@ -187,6 +214,7 @@ export class Stream {
     this.delivering = true;
     while (this.held !== undefined && !this.paused) {
       const chunk = this.held.shift();
+      this.account.release(chunk.length);
       if (this.held.octets === 0) this.held = undefined;
       this.deliver(chunk);
     }
@@ -220,6 +248,7 @@ export class Stream {
       return;
     }
     (this.held ??= new Pieces()).push(chunk);
+    this.account.hold(chunk.length);
   }
 
   /** END_STREAM has arrived. */
@@ -248,7 +277,10 @@ export class Stream {
       const octets = this.session.sendable(this, head.length);
       if (octets <= 0) return this.sendWindow.available <= 0 ? Sent.STREAM_BLOCKED : Sent.CONNECTION_BLOCKED;
       const empty = queue.octets === octets;
-      if (empty) this.queue = undefined;
+      if (empty) {
+        this.queue = undefined;
+        this.slowSince = 0;
+      }
       const last = empty && this.endQueued && this.trailersQueued === undefined;
       this.session.sendData(this, head, 0, octets, last);
       queue.sent(octets);
@@ -297,7 +329,9 @@ export class Stream {
   }
 
   private dropHeld(): void {
-    if (this.held !== undefined) this.session.consumedLast(this.held.octets);
+    if (this.held === undefined) return;
+    this.session.consumedLast(this.held.octets);
+    this.account.release(this.held.octets);
     this.held = undefined;
   }
 }

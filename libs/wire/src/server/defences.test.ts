@@ -267,6 +267,19 @@ const SLOW: Record<string, Row> = {
     counter: 'writeTimeouts',
     reset: ErrorCode.CANCEL,
   },
+  'an octet of window now and then': {
+    setting: 'leastWriteRate',
+    options: { writeTimeoutMs: 200, leastWriteRate: 1_000 },
+    preface: Buffer.concat([PREFACE, f.settings([4, 0])]),
+    attack: (peer) => {
+      peer.send(f.headers(1, POST), f.data(1, 'x'.repeat(1_000), true));
+      const timer = setInterval(() => peer.send(f.windowUpdate(1, 1)), 20);
+      void peer.closed.then(() => clearInterval(timer));
+    },
+    handler: echo,
+    counter: 'writeTimeouts',
+    reset: ErrorCode.CANCEL,
+  },
   'a socket that is not read': {
     setting: 'writeTimeoutMs',
     options: { writeTimeoutMs: 80 },

@@ -8,6 +8,7 @@ import { PREFACE } from '../http2/frames.js';
 import type { HeaderBlock } from '../http2/header-block.js';
 import { Stream } from '../http2/stream.js';
 import { mayReceive, maySend } from '../http2/stream-state.js';
+import type { ConnectionPeer } from '../sockets/peer.js';
 import { readFrom } from '../sockets/read.js';
 import { Alarm } from '../timers/wheel.js';
 import { requestLine, type RequestLine } from './request-rules.js';
@@ -63,8 +64,9 @@ export class ServerConnection extends FrameReceiver {
   constructor(
     socket: Socket,
     private readonly owner: ServerConnectionOwner,
+    private readonly client: ConnectionPeer,
   ) {
-    super(socket, serverLimits(owner.settings), false);
+    super(socket, serverLimits(owner.settings), false, client.account);
     const { settings, counters } = owner;
     counters.connections++;
     counters.open++;
@@ -103,6 +105,11 @@ export class ServerConnection extends FrameReceiver {
     }
     this.prefaceAt += octets;
     if (octets < chunk.length) this.receive(chunk.subarray(octets));
+  }
+
+  /** No request is being answered. */
+  get idle(): boolean {
+    return this.streams.size === 0;
   }
 
   protected override isIdle(streamId: number): boolean {
@@ -148,7 +155,7 @@ export class ServerConnection extends FrameReceiver {
   private accept(streamId: number, line: RequestLine, block: HeaderBlock, endStream: boolean): void {
     const { counters, settings } = this.owner;
     const stream = new Stream(streamId, this, undefined, this.peer.initialWindowSize, settings.streamWindowBytes);
-    const request = new ServerStream(stream, line, block, endStream, this.socket, settings.bodyTimeoutMs);
+    const request = new ServerStream(stream, line, block, endStream, this.client, this.socket, settings.bodyTimeoutMs);
     stream.handler = request;
     stream.headReceived = true;
     if (!endStream) stream.bodyExpected = block.bodyLength;
@@ -213,6 +220,12 @@ export class ServerConnection extends FrameReceiver {
 
   protected override onPingAck(): void {
     if (this.draining && this.goneAwayAt < 0) this.refuseFurther();
+  }
+
+  /** Ends the connection, and says why. */
+  shed(): void {
+    const code = this.idle ? ErrorCode.NO_ERROR : ErrorCode.ENHANCE_YOUR_CALM;
+    this.fail(code, 'the connection is ended to make room for others');
   }
 
   /**
@@ -295,6 +308,7 @@ export class ServerConnection extends FrameReceiver {
 
   private patrolStreams(now: number): void {
     const { settings, counters } = this.owner;
+    const leastOctets = (settings.leastWriteRate * settings.writeTimeoutMs) / 1000;
     for (const stream of this.streams.all()) {
       const request = stream.handler as ServerStream;
       if (request.bodyDeadline > 0 && now >= request.bodyDeadline) {
@@ -304,13 +318,16 @@ export class ServerConnection extends FrameReceiver {
         }
         counters.bodyTimeouts++;
         this.endStream(stream.id, ErrorCode.CANCEL, 'the request was not complete in time');
-      } else if (stream.stalled(now, settings.writeTimeoutMs)) {
+      } else if (
+        stream.stalled(now, settings.writeTimeoutMs) ||
+        stream.slow(now, settings.writeTimeoutMs, leastOctets)
+      ) {
         counters.writeTimeouts++;
         this.endStream(stream.id, ErrorCode.CANCEL, 'the response was not read in time');
       }
     }
     // RST_STREAM does not help when the socket itself is stuck.
-    if (this.outbox.stuck(now, settings.writeTimeoutMs)) {
+    if (this.outbox.stuck(now, settings.writeTimeoutMs, leastOctets)) {
       counters.writeTimeouts++;
       this.lose('the client does not read');
     }

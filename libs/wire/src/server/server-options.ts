@@ -27,6 +27,8 @@ export interface Http2ServerOptions {
   bodyTimeoutMs?: number;
   /** A response must make progress within this time when data is waiting, in milliseconds. */
   writeTimeoutMs?: number;
+  /** Octets a second, on average over `writeTimeoutMs`, that a client takes at least of what waits for it; 0: however few. */
+  leastWriteRate?: number;
   /** A connection without streams is closed after this time, in milliseconds. */
   idleTimeoutMs?: number;
   /** Requests that end before their answer is complete: by RST_STREAM of the client, or by a fault of its that makes us send one. */
@@ -59,6 +61,7 @@ export function serverSettings(options: Http2ServerOptions): Http2ServerSettings
     headersTimeoutMs: 10_000,
     bodyTimeoutMs: 30_000,
     writeTimeoutMs: 60_000,
+    leastWriteRate: 0,
     idleTimeoutMs: 300_000,
     resets: { burst: 500, perSecond: 100 },
     errors: { burst: 1_000, perSecond: 50 },

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Fields, FieldSection } from '../fields.js';
+import type { ConnectionPeer } from '../sockets/peer.js';
 import { NO_FIXED_FIELDS } from '../fixed-fields.js';
 import { isFieldValue, isSendableName } from '../http2/field-rules.js';
 import type { HeaderBlock } from '../http2/header-block.js';
@@ -42,6 +43,7 @@ export class ServerStream implements StreamHandler, RequestLine {
     block: HeaderBlock,
     /** The request ended with its headers: there is no body. */
     readonly endStream: boolean,
+    readonly peer: ConnectionPeer,
     readonly socket: Socket,
     bodyTimeoutMs: number,
   ) {

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { type ConnectionPeer, peerOf } from '../sockets/peer.js';
 import { ServerConnection, type ServerConnectionOwner } from './server-connection.js';
 import {
   noCounts,
@@ -29,11 +30,12 @@ export class Http2Server implements ServerConnectionOwner {
   }
 
   /** Takes over a socket. `read` is what was read of it already, the preface included. */
-  accept(socket: Socket, read?: Buffer): void {
-    const connection = new ServerConnection(socket, this);
+  accept(socket: Socket, read?: Buffer, peer: ConnectionPeer = peerOf(socket)): ServerConnection {
+    const connection = new ServerConnection(socket, this, peer);
     this.connections.add(connection);
     if (read !== undefined && read.length > 0) connection.read(read);
     if (this.closing !== undefined) connection.drain();
+    return connection;
   }
 
   /**

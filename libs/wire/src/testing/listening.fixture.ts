@@ -24,7 +24,7 @@ export class Listening {
 
   static async start(handler: (stream: ServerStream) => void, options: ListenOptions = {}): Promise<Listening> {
     const server = new Http2Server(handler, options.http2);
-    const accept = (socket: Socket): void => server.accept(socket);
+    const accept = (socket: Socket): void => void server.accept(socket);
     const listener =
       options.tls === true
         ? createTlsServer({ key: KEY, cert: CERTIFICATE, ALPNProtocols: ['h2'] }, accept)
