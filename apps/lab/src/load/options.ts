@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import type { LoadOptions } from './plan.js';
+import { GATEWAY_PORT, localServices } from './local-services.js';
 import type { WatchedService } from './monitor.js';
+import type { LoadOptions } from './plan.js';
 import { parseScenario, readScenario, type Scenario, UsageError } from './scenario.js';
 import { checkTarget } from './target.js';
 
@@ -15,9 +16,6 @@ export interface LoadRequest {
   readonly services: readonly WatchedService[];
 }
 
-/** Of `npm start`, where nothing moves it. */
-const GATEWAY_PORT = 8083;
-
 /** Each flag with its value's name and what it does; the help is made of it. */
 const flags = {
   server: ['URL', 'the gateway (default: SLUICE_URL or http://127.0.0.1:8083)', 's'],
@@ -25,7 +23,8 @@ const flags = {
   list: [undefined, 'lists the scenarios'],
   help: [undefined, 'this text', 'h'],
   sessions: ['N', 'sessions, instead of the scenario’s'],
-  duration: ['MINUTES', 'minutes, instead of the scenario’s'],
+  scenario: ['NAME', 'the scenario, as without the flag'],
+  duration: ['TIME', 'seconds, or with a unit 90s, 60m, 2h: instead of the scenario’s'],
   'ip-count': ['N', 'client addresses, instead of the scenario’s'],
   rate: ['N', 'calls a minute of each address, instead of the scenario’s'],
   users: ['KIND', 'guests (default) or accounts, which register and sign in'],
@@ -75,11 +74,6 @@ export function readFlags(args: readonly string[]): { list: boolean; help: boole
     request() {
       const server = values.server ?? process.env['SLUICE_URL'] ?? `http://127.0.0.1:${GATEWAY_PORT}`;
       const { origin, loopback } = checkTarget(server, values['i-own-this-target']);
-      if (!loopback && !values.forwarded) {
-        throw new UsageError(
-          `${server}: source addresses are of this machine only; use --forwarded for another target`,
-        );
-      }
       if (loopback && !values.forwarded && new URL(origin).hostname === '[::1]') {
         throw new UsageError(`${server}: source addresses are of IPv4; use 127.0.0.1 or --forwarded`);
       }
@@ -114,6 +108,7 @@ function parseFlags(args: readonly string[]) {
         list: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
         sessions: { type: 'string' },
+        scenario: { type: 'string' },
         duration: { type: 'string' },
         'ip-count': { type: 'string' },
         rate: { type: 'string' },
@@ -139,23 +134,40 @@ function parseFlags(args: readonly string[]) {
 type Values = ReturnType<typeof parseFlags>['values'];
 
 function scenarioOf(positionals: readonly string[], values: Values): Scenario {
-  if (positionals.length > 1) throw new UsageError(`one scenario at a time: ${positionals.join(' ')}`);
-  const name = positionals[0];
+  const names = [...positionals, ...(values.scenario === undefined ? [] : [values.scenario])];
+  if (names.length > 1) throw new UsageError(`one scenario at a time: ${names.join(' ')}`);
+  const [name] = names;
   if (name === undefined && (values.sessions === undefined || values.duration === undefined)) {
     throw new UsageError('name a scenario, or give --sessions and --duration');
   }
-  const base = readScenario(name ?? 'light_load');
-  const { name: baseName, ...content } = base;
+  const { name: baseName, ...content } = readScenario(name ?? 'light_load');
+  const custom = name === undefined && {
+    title: `A run of its own: ${values.sessions} sessions for ${values.duration}`,
+    addresses: CUSTOM_ADDRESSES,
+  };
   const override = {
     ...(values.sessions !== undefined && { sessions: Number(values.sessions) }),
-    ...(values.duration !== undefined && { minutes: Number(values.duration) }),
+    ...(values.duration !== undefined && { minutes: minutesOf(values.duration) }),
     ...(values['ip-count'] !== undefined && { addresses: Number(values['ip-count']) }),
     ...(values.rate !== undefined && { messages_per_minute_per_address: Number(values.rate) }),
     ...(values.users !== undefined && { users: values.users }),
     ...(values.tenants !== undefined && { tenants: values.tenants.split(',').map((tenant) => ({ name: tenant })) }),
     ...(values.messages !== undefined && { messages: readMessages(values.messages) }),
   };
-  return parseScenario(name === undefined ? 'custom' : baseName, { ...content, ...override }, 'options');
+  return parseScenario(name === undefined ? 'custom' : baseName, { ...content, ...custom, ...override }, 'options');
+}
+
+/** Client addresses of a run without a scenario. */
+const CUSTOM_ADDRESSES = 10;
+const unitMinutes = { s: 1 / 60, m: 1, h: 60 } as const;
+
+/** @throws UsageError for anything but a number, of seconds, with or without another unit */
+function minutesOf(text: string): number {
+  const [, amount, unit = 's'] = /^(\d+(?:\.\d+)?)\s*([smh])?$/.exec(text) ?? [];
+  if (amount === undefined) {
+    throw new UsageError(`--duration ${text}: expected seconds, or a time with a unit such as 90s, 60m or 2h`);
+  }
+  return Number(amount) * unitMinutes[unit as keyof typeof unitMinutes];
 }
 
 function readMessages(path: string): string[] {
@@ -179,21 +191,11 @@ function number(flag: string, text: string | undefined, usual: number, min: numb
 function servicesOf(given: readonly string[] | undefined, local: string | undefined): WatchedService[] {
   const named = given ?? process.env['LAB_WATCH']?.split(/\s+/).filter((text) => text !== '');
   if (named) return named.map(watched);
-  return local === undefined ? [] : usualServices(local);
+  return local === undefined ? [] : localServices(local);
 }
 
 function watched(text: string): WatchedService {
   const [name, url] = text.split(/=(.*)/s);
   if (!name || !url || !URL.canParse(url)) throw new UsageError(`--watch ${text}: expected NAME=URL`);
   return { name, url };
-}
-
-/** Where `npm start` puts them: PORT_OFFSET moves all ports as it moves the gateway's. */
-function usualServices(server: string): WatchedService[] {
-  const offset = Number(new URL(server).port) - GATEWAY_PORT;
-  const ports = { gateway: 9083, user: 9051, allocator: 9052, postcard: 9053 };
-  return Object.entries(ports).map(([name, usual]) => {
-    const port = process.env[`${name.toUpperCase()}_ADMIN_PORT`] || usual + offset;
-    return { name, url: `http://127.0.0.1:${port}/metrics` };
-  });
 }

@@ -95,7 +95,7 @@ describe('flags', () => {
       '--sessions',
       '7',
       '--duration',
-      '0.5',
+      '30',
       '--ip-count',
       '3',
       '--rate',
@@ -123,9 +123,40 @@ describe('flags', () => {
     expect(urls('-s', 'http://a.example', '--i-own-this-target', 'a.example', '--forwarded')).toEqual([]);
   });
 
-  it('suffice without a scenario', () => {
-    expect(readFlags(['--sessions', '7', '--duration', '1']).request().scenario.name).toBe('custom');
+  it('suffice without a scenario: ten addresses, and a title that says what it is', () => {
+    const custom = (...args: string[]) =>
+      readFlags(['--sessions', '7', '--duration', '60', ...args]).request().scenario;
+    expect(custom()).toMatchObject({
+      name: 'custom',
+      title: 'A run of its own: 7 sessions for 60',
+      minutes: 1,
+      addresses: 10,
+    });
+    expect(custom('--ip-count', '20').addresses).toBe(20);
     expect(() => readFlags(['--sessions', '7']).request()).toThrow(/name a scenario/);
+  });
+
+  it.each([
+    ['3600', 60],
+    ['90s', 1.5],
+    ['60m', 60],
+    ['1.5h', 90],
+  ])('--duration %s are %d minutes', (text, minutes) => {
+    expect(readFlags(['light_load', '--duration', text]).request().scenario.minutes).toBe(minutes);
+  });
+
+  it('--scenario NAME is the scenario, too', () => {
+    expect(readFlags(['--scenario', 'heavy_load']).request().scenario).toEqual(readScenario('heavy_load'));
+  });
+
+  it('for another machine are asked for once', () => {
+    const elsewhere = (...args: string[]) =>
+      readFlags(['stress_test', '-s', 'http://a.example:8800', ...args]).request();
+    expect(elsewhere).toThrow(/needs --i-own-this-target a.example.*trusted_proxies/s);
+    expect(elsewhere('--i-own-this-target', 'a.example').options).toMatchObject({
+      baseUrl: 'http://a.example:8800',
+      addressMode: 'forwarded',
+    });
   });
 
   it.each([
@@ -135,6 +166,12 @@ describe('flags', () => {
     [['light_load', '-s', 'ftp://x'], /expected http/],
     [['light_load', '-s', 'http://[::1]:8083'], /use 127.0.0.1 or --forwarded/],
     [['light_load', 'heavy_load'], /one scenario at a time/],
+    [['light_load', '--scenario', 'heavy_load'], /one scenario at a time/],
+    ...['', 'x', '-1', '5d', '1h30m', '1e3'].map((text): [string[], RegExp] => [
+      ['light_load', `--duration=${text}`],
+      /--duration .*: expected seconds, or a time with a unit/,
+    ]),
+    [['light_load', '--duration', '0'], /minutes=0: expected/],
     [['light_load', '--users', 'robots'], /users="robots": expected guests or accounts/],
     [['light_load', '--watch', 'x'], /expected NAME=URL/],
   ])('%j are refused', (args, message) => {

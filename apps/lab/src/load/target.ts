@@ -14,7 +14,8 @@ export function checkTarget(url: string, owned: string | undefined): { origin: s
   const loopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
   if (!loopback && owned?.toLowerCase() !== host) {
     throw new UsageError(
-      `${host} is not this machine: a load test of it needs --i-own-this-target ${host}, given by someone who may decide that`,
+      `${host} is not this machine. A load test of it needs --i-own-this-target ${host}, given by someone who may decide that. ` +
+        `The client addresses are said in X-Forwarded-For then: its gateway must list this machine under trusted_proxies.`,
     );
   }
   // The source addresses are of IPv4, so the target must be as well.

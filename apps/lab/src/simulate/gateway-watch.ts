@@ -10,21 +10,29 @@ export interface ContinuingRefusals {
 
 /** Where the gateway was told to be looked at. */
 export interface GatewayPlaces {
-  readonly metricsUrl: string | undefined;
+  readonly metrics: { readonly url: string; readonly asked: boolean } | undefined;
   readonly logFile: string | undefined;
   readonly settleSeconds: number;
 }
 
-/** @throws when a place cannot be read */
+/**
+ * @returns nothing of a place that nobody has named and that is not there
+ * @throws when a place that was named cannot be read
+ */
 export async function watchAfterwards(places: GatewayPlaces): Promise<ContinuingRefusals[]> {
-  const { metricsUrl, logFile, settleSeconds: seconds } = places;
-  if (metricsUrl === undefined && logFile === undefined) return [];
-  const before = metricsUrl === undefined ? 0 : await refusalsInMetrics(metricsUrl);
+  const { metrics, logFile, settleSeconds: seconds } = places;
+  const before =
+    metrics &&
+    (await refusalsInMetrics(metrics.url).catch((error: unknown) => {
+      if (metrics.asked) throw error;
+      return undefined;
+    }));
+  if (before === undefined && logFile === undefined) return [];
   const offset = logFile === undefined ? 0 : sizeOf(logFile);
   await delay(seconds * 1000);
   const found: ContinuingRefusals[] = [];
-  if (metricsUrl !== undefined) {
-    found.push({ source: 'metrics', seconds, refusals: (await refusalsInMetrics(metricsUrl)) - before });
+  if (metrics !== undefined && before !== undefined) {
+    found.push({ source: 'metrics', seconds, refusals: (await refusalsInMetrics(metrics.url)) - before });
   }
   if (logFile !== undefined) found.push({ source: 'log', seconds, refusals: refusalsInLog(logFile, offset) });
   return found;

@@ -1,21 +1,20 @@
 import { describe, expect, test } from 'vitest';
 import { UsageError } from '../load/scenario.js';
-import { readOptions } from './options.js';
+import { readOptions, type ExpiryOptions } from './options.js';
 
 describe('options', () => {
   test('nothing given: the defaults', () => {
     expect(readOptions([], {})).toEqual({
       apiUrl: 'http://127.0.0.1:8083/api/v1',
-      userId: 'token-expiry',
+      userId: 'test-user',
       initialToken: undefined,
       refreshToken: undefined,
       concurrency: 6,
       batchSize: 6,
       rounds: 1,
-      endpoints: ['/me', '/metrics', '/allocations/{allocation}'],
+      endpoints: ['/me', '/metrics', '/me/sessions'],
       clients: undefined,
-      allocationId: 'token-expiry',
-      metricsUrl: undefined,
+      metrics: { url: 'http://127.0.0.1:9083/metrics', asked: false },
       logFile: undefined,
       settleSeconds: 3,
       output: undefined,
@@ -33,6 +32,13 @@ describe('options', () => {
       endpoints: ['/me', '/strategy'],
       jsonOnly: true,
     });
+  });
+
+  test('the metrics are those beside a gateway on this machine, or what is named', () => {
+    const metrics = (...args: string[]) => (readOptions(args, {}) as ExpiryOptions).metrics;
+    expect(metrics('--base-url', 'http://localhost:8183')?.url).toBe('http://127.0.0.1:9183/metrics');
+    expect(metrics('--base-url', 'https://sluice.example')).toBeUndefined();
+    expect(metrics('--metrics', 'http://a/metrics')).toEqual({ url: 'http://a/metrics', asked: true });
   });
 
   test('many clients need an address on this machine', () => {

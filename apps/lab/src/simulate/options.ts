@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { localServices } from '../load/local-services.js';
 import { UsageError } from '../load/scenario.js';
 
 /** What `simulate token-expiry` was asked for. */
@@ -17,9 +18,8 @@ export interface ExpiryOptions {
   readonly endpoints: readonly string[];
   /** Users that are made for the run, each with a source address; undefined: the one whose tokens were given. */
   readonly clients: number | undefined;
-  readonly allocationId: string;
-  /** Where the gateway tells what it refuses. */
-  readonly metricsUrl: string | undefined;
+  /** Where the gateway tells what it refuses; `asked`: somebody has named it, so that it must be there. */
+  readonly metrics: { readonly url: string; readonly asked: boolean } | undefined;
   readonly logFile: string | undefined;
   readonly settleSeconds: number;
   readonly output: string | undefined;
@@ -29,21 +29,30 @@ export interface ExpiryOptions {
 /** Flag → variable, value's name, default, meaning; the help is made of it. */
 const flags = {
   'base-url': ['BASE_URL', 'URL', 'http://127.0.0.1:8083', 'the gateway'],
-  'user-id': ['USER_ID', 'ID', 'token-expiry', 'whose the made-up expired token is'],
-  'initial-token': ['INITIAL_TOKEN', 'TOKEN', undefined, 'the expired access token (default: a made-up one)'],
+  'user-id': ['USER_ID', 'ID', 'test-user', 'whose the made-up expired token is'],
+  'initial-token': [
+    'INITIAL_TOKEN',
+    'TOKEN',
+    undefined,
+    'the access token that is refused (default: a made-up one that has expired, as in life; one that is merely wrong counts as a guess)',
+  ],
   'refresh-token': ['REFRESH_TOKEN', 'TOKEN', undefined, 'without one every call ends with its 401'],
   concurrency: ['CONCURRENCY', 'N', '6', 'calls of a client under way at once'],
   'batch-size': ['BATCH_SIZE', 'N', '6', 'calls of a client in a round: the endpoints in turn, repeated'],
-  rounds: ['ROUNDS', 'N', '1', 'times that the token expires'],
+  rounds: ['ROUNDS', 'N', '1', 'times that a client makes its calls; its token has expired before the first'],
   endpoints: ['ENDPOINTS', 'PATHS', undefined, 'paths under /api/v1, separated by commas'],
-  allocation: ['ALLOCATION_ID', 'ID', 'token-expiry', 'the allocation that is read (404 when there is none)'],
   clients: [
     'CLIENTS',
     'N',
     undefined,
     'makes N users, each with a session and a source address (127.1.0.1 onward) of its own',
   ],
-  metrics: ['METRICS_URL', 'URL', undefined, 'the gateway’s /metrics: are refusals going on after the run?'],
+  metrics: [
+    'METRICS_URL',
+    'URL',
+    undefined,
+    'the gateway’s /metrics: are refusals going on after the run? (default: the admin port beside a gateway on this machine)',
+  ],
   log: ['GATEWAY_LOG', 'FILE', undefined, 'the gateway’s log, for the same question'],
   settle: ['SETTLE', 'SECONDS', '3', 'how long to look for that'],
   output: ['OUTPUT', 'FILE', undefined, 'writes the JSON there too'],
@@ -51,12 +60,12 @@ const flags = {
 
 type Flag = keyof typeof flags;
 
-const DEFAULT_ENDPOINTS = ['/me', '/metrics', '/allocations/{allocation}'];
+const DEFAULT_ENDPOINTS = ['/me', '/metrics', '/me/sessions'];
 
 export const usage = `Usage: npm run lab -- simulate token-expiry [options]
 
-All of a client's calls meet an expired token at once, ROUNDS times. Without a refresh token every call ends with
-401 and none with 429; with one there is one refresh a round, and every call succeeds when it is sent again.
+All of a client's calls meet an expired token at once. Without a refresh token every call ends with 401 and none
+with 429; with one there is one refresh, and every call succeeds, when it is sent again and in the further rounds.
 
 ${Object.entries(flags)
   .map(([name, [variable, value, usual, text]]: [string, readonly [string, string, string | undefined, string]]) => {
@@ -68,7 +77,8 @@ ${Object.entries(flags)
 
 Default endpoints: ${DEFAULT_ENDPOINTS.join(', ')}.
 
-Exit code: 0 passed (at most 5 % of the answers are 429, and at most one refresh a round and client), 99 not passed,
+Exit code: 0 passed (at most 5 % of the answers are 429, and at most one refresh a client, and
+nobody is refused after the run), 99 not passed,
 2 wrong usage, 1 anything else.
 `;
 
@@ -93,8 +103,9 @@ export function readOptions(
   const settle = Number(text('settle'));
   if (!(settle >= 0 && settle <= 600)) throw new UsageError(`--settle ${text('settle')}: expected 0 to 600 seconds`);
   const clients = whole('clients', 10_000);
+  const apiUrl = apiUrlOf(text('base-url') as string, clients !== undefined);
   return {
-    apiUrl: apiUrlOf(text('base-url') as string, clients !== undefined),
+    apiUrl,
     userId: text('user-id') as string,
     initialToken: text('initial-token'),
     refreshToken: text('refresh-token'),
@@ -103,8 +114,7 @@ export function readOptions(
     rounds: whole('rounds', 1_000) as number,
     endpoints: endpointsOf(text('endpoints')),
     clients,
-    allocationId: text('allocation') as string,
-    metricsUrl: text('metrics'),
+    metrics: metricsOf(text('metrics'), apiUrl),
     logFile: text('log'),
     settleSeconds: settle,
     output: text('output'),
@@ -140,6 +150,14 @@ function apiUrlOf(given: string, needsLoopback: boolean): string {
   }
   if (url.pathname === '/') url.pathname = '/api/v1';
   return url.href;
+}
+
+function metricsOf(asked: string | undefined, apiUrl: string): ExpiryOptions['metrics'] {
+  if (asked !== undefined) return { url: asked, asked: true };
+  const { hostname, origin } = new URL(apiUrl);
+  const local = hostname === 'localhost' || hostname.startsWith('127.');
+  const url = local ? localServices(origin).find(({ name }) => name === 'gateway')?.url : undefined;
+  return url === undefined ? undefined : { url, asked: false };
 }
 
 function endpointsOf(given: string | undefined): readonly string[] {

@@ -45,7 +45,7 @@ async function givenClient(options: ExpiryOptions, tap: WireTap): Promise<Simula
   await client.setSession({ access_token: token, ...(refreshToken && { refresh_token: refreshToken }) });
   return {
     client,
-    paths: pathsOf(options, options.allocationId),
+    paths: pathsOf(options),
     async expire() {
       const session = await client.session();
       if (session !== undefined) await client.setSession({ ...session, access_token: token });
@@ -59,16 +59,14 @@ async function newUser(options: ExpiryOptions, tap: WireTap, run: string, index:
   const account = { email: `token-expiry-${run}-${index}@example.com`, password: `${run}-${index}-password` };
   // What prepares the run and cleans up after it is not counted.
   const setUp = createClient({ baseUrl: options.apiUrl, fetch: send });
-  const allocationId = `token-expiry-${run}-${index}`;
   try {
     await setUp.register(account);
     const session = await setUp.login(account);
-    await setUp.call('POST /alloc', { request_id: allocationId, token_count: 1, ttl_seconds: 3600 });
     const client = createClient({ baseUrl: options.apiUrl, fetch: tap.wrap(send) });
     await client.setSession(session);
     return {
       client,
-      paths: pathsOf(options, allocationId),
+      paths: pathsOf(options),
       async expire() {
         const current = await client.session();
         if (current === undefined) return;
@@ -76,7 +74,6 @@ async function newUser(options: ExpiryOptions, tap: WireTap, run: string, index:
       },
       async close() {
         await setUp.setSession(await client.session());
-        await setUp.call('POST /free', { request_id: allocationId }).catch(() => undefined);
         await setUp.logout().catch(() => undefined);
         await agent.close();
       },
@@ -87,9 +84,8 @@ async function newUser(options: ExpiryOptions, tap: WireTap, run: string, index:
   }
 }
 
-function pathsOf({ endpoints, batchSize }: ExpiryOptions, allocationId: string): string[] {
-  const paths = endpoints.map((path) => path.replace('{allocation}', encodeURIComponent(allocationId)));
-  return Array.from({ length: batchSize }, (_, index) => paths[index % paths.length] as string);
+function pathsOf({ endpoints, batchSize }: ExpiryOptions): string[] {
+  return Array.from({ length: batchSize }, (_, index) => endpoints[index % endpoints.length] as string);
 }
 
 function transport({ concurrency }: ExpiryOptions, localAddress: string | undefined) {

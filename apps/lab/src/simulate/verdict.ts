@@ -5,7 +5,6 @@ import type { Blocked } from './wire-tap.js';
 export interface Facts {
   readonly story: 'with_refresh_token' | 'without_refresh_token';
   readonly clients: number;
-  readonly rounds: number;
   readonly status_counts: Readonly<Record<string, number>>;
   readonly results: Readonly<Record<string, number>>;
   readonly refresh_calls: number;
@@ -28,12 +27,11 @@ export interface Verdict {
 
 const REFUSED_SHARE_MAX = 0.05;
 
-/** Row T1: at most 5 % of the answers are 429, and no client refreshes more than once a round. */
+/** Row T1: at most 5 % of the answers are 429, no client refreshes more than once, and nobody is refused after the run. */
 export function judge(facts: Facts): Verdict {
   const answers = sum(facts.status_counts) + sum(facts.refresh_status_counts);
   const refused = (facts.status_counts['429'] ?? 0) + (facts.refresh_status_counts['429'] ?? 0);
   const share = answers === 0 ? 0 : refused / answers;
-  const refreshesMax = facts.rounds * facts.clients;
   const reasons: string[] = [];
   const advice: string[] = [];
 
@@ -41,23 +39,23 @@ export function judge(facts: Facts): Verdict {
   if (share > REFUSED_SHARE_MAX) {
     reasons.push(`${refused} of ${answers} answers are 429 (${percent(share)}; at most ${percent(REFUSED_SHARE_MAX)})`);
   }
-  if (facts.refresh_calls > refreshesMax) {
-    reasons.push(`${facts.refresh_calls} refreshes; at most ${refreshesMax}: one a round and client`);
+  if (facts.refresh_calls > facts.clients) {
+    reasons.push(`${facts.refresh_calls} refreshes; at most ${facts.clients}: one a client`);
     advice.push('Let everything that uses one session share a client, or its store and its lock.');
   }
   for (const blocked of facts.blocked) advice.push(adviceFor(blocked));
   for (const [code, count] of Object.entries(facts.failures)) advice.push(failureAdvice(code, count));
   const missing = facts.results['404'] ?? 0;
   if (missing > 0) {
-    advice.push(
-      `${missing} × 404: what was asked for is not there; --allocation names an allocation of the user that is.`,
-    );
+    advice.push(`${missing} × 404: what was asked for is not there; --endpoints names what is.`);
   }
   for (const { source, seconds, refusals } of facts.continuing_refusals) {
     if (refusals === 0) continue;
-    advice.push(
-      `In ${seconds} s after the run the gateway's ${source} still tell of ${refusals} refusals: somebody retries.`,
-    );
+    reasons.push(`in ${seconds} s after the run the gateway's ${source} still tell of ${refusals} refusals`);
+    advice.push("Somebody goes on asking: the gateway's log says who (`client`, `subject`); let it obey Retry-After.");
+  }
+  if (facts.continuing_refusals.length === 0) {
+    advice.push("Whether refusals go on after the run was not looked at: name the gateway's --metrics or --log.");
   }
   if (facts.story === 'with_refresh_token') advice.push(...refreshTrouble(facts));
   if (answers > 0 && facts.status_counts['401'] === undefined) {
