@@ -68,6 +68,7 @@ export class GatewayService implements OnApplicationShutdown {
       current: () => this.runtime,
     };
     this.runtime = buildRuntime(config, parts);
+    this.watch(parts, observer);
     this.runtime.revocations?.start();
     this.runtime.verifier?.ready();
     this.listener = await listen(
@@ -81,7 +82,6 @@ export class GatewayService implements OnApplicationShutdown {
       },
       (transport) => handle(transport, this.runtime!),
     );
-    this.watch(parts, observer);
     this.logger.info({ port: this.listener.port, tls_port: this.listener.tlsPort }, 'ready');
   }
 
