@@ -13,7 +13,7 @@ import { valueStream } from './request/request-stream.js';
 import type { RequestStream } from './request/request-stream.js';
 import { ResponseDecoder } from './response/response-decoder.js';
 import { responseStream } from './response/response-stream.js';
-import type { ResponseStream } from './response/response-stream.js';
+import type { Envelope, ResponseStream } from './response/response-stream.js';
 import type { MethodInfo, Schema } from './schema.js';
 import type { Allocate } from './wire/allocate.js';
 
@@ -36,6 +36,8 @@ export interface RouteOptions {
   /** Full names of the services to compile; all of them by default. */
   services?: readonly string[];
   json?: JsonOptions;
+  /** What the messages of a response stream stand in. `none` by default. */
+  envelope?: Envelope;
   /** How many messages of a request may be within one another, 1 to 1000. 100 by default, as in protobuf; answers may nest three times as deep. */
   maxDepth?: number;
   /** Where messages and JSON texts are put; `Buffer.allocUnsafe` by default. */
@@ -76,6 +78,8 @@ export interface Binding {
   readonly responseBody: string;
   /** How its messages are printed. */
   readonly json: Required<JsonOptions>;
+  /** What the messages of a response stream stand in. */
+  readonly envelope: Envelope;
   /**
    * Builds the request message of a unary or server-streaming method.
    * @throws TranscodeError with a 4xx status
@@ -152,6 +156,7 @@ function compileBinding(
     allocate: options.allocate,
   });
   const decoder = new ResponseDecoder(output, rule, printers, printDepthMax(depthMax), options.allocate);
+  const envelope = options.envelope ?? 'none';
   const errorName = output.fields.some((field) => field.jsonName === 'error') ? '@error' : 'error';
   return {
     method,
@@ -162,6 +167,7 @@ function compileBinding(
     body: rule.body,
     responseBody: rule.responseBody,
     json: printOptions(options.json),
+    envelope,
     encodeRequest: ({ variables, query, contentType, body }) =>
       encoder.encode(encoder.overlay(variables, query), contentType, body),
     decodeResponse: (message) => {
@@ -171,7 +177,7 @@ function compileBinding(
     },
     answersAcceptably: (accept) => decoder.isRaw || accepts(accept, 'application/json'),
     openRequestStream: (parts, itemBytesMax) => openRequestStream(encoder, parts, itemBytesMax),
-    openResponseStream: (accept) => responseStream(decoder, accept, errorName),
+    openResponseStream: (accept) => responseStream(decoder, accept, { errorName, envelope }),
   };
 }
 

@@ -10,14 +10,28 @@ import { gatewaysOwn } from '../upstream/answer-fields.js';
 const durationUnits = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
 const sizeUnits = { '': 1, B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
 
+function milliseconds(text: string): number {
+  const [, amount, unit] = /^(\d+)(\D+)$/.exec(text) as unknown as [string, string, keyof typeof durationUnits];
+  return Number(amount) * durationUnits[unit];
+}
+
 /** Milliseconds. */
 const duration = z
   .string()
   .regex(/^\d+(ms|s|m|h)$/, 'expected a duration such as 250ms, 10s, 5m or 1h')
-  .transform((value) => {
-    const [, amount, unit] = /^(\d+)(\D+)$/.exec(value) as unknown as [string, string, keyof typeof durationUnits];
-    return Number(amount) * durationUnits[unit];
-  });
+  .transform(milliseconds);
+
+/** Milliseconds of what would fail at once if there were none. */
+const timeLimit = z
+  .string()
+  .regex(/^0*[1-9]\d*(ms|s|m|h)$/, 'expected a duration above zero, such as 250ms, 10s, 5m or 1h')
+  .transform(milliseconds);
+
+/** As {@link timeLimit}; Infinity: none. */
+const timeLimitOrNone = z
+  .string()
+  .regex(/^(none|0*[1-9]\d*(ms|s|m|h))$/, 'expected a duration above zero, such as 250ms, 10s, 5m or 1h, or none')
+  .transform((value) => (value === 'none' ? Infinity : milliseconds(value)));
 
 /** Bytes. */
 const size = z
@@ -78,9 +92,9 @@ const upstream = z.strictObject({
     .regex(/^(\/[^/{}*?#]+)*$/, 'expected a path such as /billing, without a slash at its end')
     .default(''),
   unannotated: z.enum(['none', 'post']).default('none').describe('`post`: POST /package.Service/Method'),
-  timeout: duration.default(10_000),
-  stream_timeout: duration.default(3_600_000),
-  timeouts: z.record(z.string(), duration).default({}).describe('by selector'),
+  timeout: timeLimit.default(10_000),
+  stream_timeout: timeLimitOrNone.default(3_600_000),
+  timeouts: z.record(z.string(), timeLimitOrNone).default({}).describe('by selector'),
   tls: z.union([z.boolean(), upstreamTls]).default(false),
   trusted: z.boolean().default(false).describe('receives the gateway secret with the identity of the caller'),
   forward_authorization: z
@@ -140,6 +154,16 @@ const upstream = z.strictObject({
       max: z.number().int().min(1).default(1000).describe('open at once; they take no place of `max_concurrent`'),
       max_per_caller: z.number().int().min(1).default(32),
       max_per_address: z.number().int().min(1).default(256),
+      envelope: z
+        .enum(['none', 'result'])
+        .default('none')
+        .describe('`result`: each message as {"result": …}, an error as {"error": …}, as grpc-gateway does'),
+      headers_after: timeLimitOrNone
+        .default(1000)
+        .describe('the header fields of an answer go out then, if the service has said nothing before'),
+      heartbeat: timeLimitOrNone
+        .default(15_000)
+        .describe('after so long a silence a comment or an empty line is sent; `none`: nothing'),
     })
     .prefault({}),
   max_queued: z.number().int().min(0).default(10_000).describe('calls that wait for one in flight to end'),
@@ -213,7 +237,7 @@ const limitPolicy = z
     dimensions: z.array(z.enum(['user', 'ip', 'endpoint', 'tenant', 'global'])).min(1),
     algorithm: z.enum(['token_bucket', 'sliding_window']).default('token_bucket'),
     limit: z.number().int().min(1),
-    window: duration,
+    window: timeLimit,
     burst: z.number().int().min(1).optional(),
     cost: z.number().int().min(1).default(1),
     shadow: z.boolean().default(false),
@@ -230,7 +254,7 @@ export const gatewayConfigSchema = z.strictObject({
     .strictObject({
       policies: z.array(limitPolicy).default([]),
       guess_guard: z
-        .strictObject({ limit: z.number().int().min(1), window: duration })
+        .strictObject({ limit: z.number().int().min(1), window: timeLimit })
         .optional()
         .describe('made-up tokens that one address may present in a window; expired ones do not count'),
       max_keys: z.number().int().min(100).default(200_000),
@@ -241,13 +265,13 @@ export const gatewayConfigSchema = z.strictObject({
   trusted_proxies: z.array(z.string()).default([]).describe('addresses or CIDR blocks whose forwarding headers count'),
   timeouts: z
     .strictObject({
-      headers: duration.default(10_000),
-      request: duration.default(60_000),
-      idle: duration.default(75_000),
-      send: duration.default(30_000).describe('a client that takes nothing of its answer for so long is cut off'),
+      headers: timeLimit.default(10_000),
+      request: timeLimit.default(60_000),
+      idle: timeLimit.default(75_000),
+      send: timeLimit.default(30_000).describe('a client that takes nothing of its answer for so long is cut off'),
       memory: duration.default(5_000).describe('how long a large body or answer waits for room in memory: 503'),
-      settings: duration.default(5_000),
-      max: duration.default(300_000).describe('the longest deadline that a client can ask for'),
+      settings: timeLimit.default(5_000),
+      max: timeLimit.default(300_000).describe('the longest deadline that a client can ask for'),
     })
     .prefault({}),
   sizes: z
@@ -276,7 +300,7 @@ export const gatewayConfigSchema = z.strictObject({
       max_resets: z.number().int().min(1).default(200).describe('streams that a client may reset in a period'),
       max_pings: z.number().int().min(1).default(120).describe('in a period'),
       max_settings: z.number().int().min(1).default(60).describe('in a period'),
-      period: duration.default(10_000),
+      period: timeLimit.default(10_000),
     })
     .prefault({}),
   errors: z.strictObject({ format: z.enum(['problem', 'status']).default('problem') }).prefault({}),

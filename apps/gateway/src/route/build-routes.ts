@@ -117,5 +117,6 @@ export function compileOptions(config: UpstreamConfig): Parameters<typeof compil
     services: config.services,
     allocate: (octets) => messageMemory.take(octets),
     json: jsonOptionsOf(config),
+    envelope: config.streams.envelope,
   };
 }

@@ -8,7 +8,7 @@ import { requestMetadata } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
 import { Base64Decoder, Base64Encoder } from './base64.js';
 import { BodyTime } from './body.js';
-import { ownFailure } from './problem.js';
+import { ownFailure, timeIsOver } from './problem.js';
 
 /** gRPC and gRPC-Web: message frames go through as they are, in both directions; only fields are looked at. */
 export function forwardRelay(exchange: Exchange): void {
@@ -117,13 +117,19 @@ class RelayCall implements RelayEvents {
     const { exchange } = this;
     if (exchange.finished) return;
     const { failure } = end;
-    if (failure) return this.refuse(ownFailure(failure) ?? problemFromStatus(failure.code, failure.message));
+    if (failure) {
+      const { code, message } = failure;
+      const late = timeIsOver(code, exchange.deadline, message);
+      return this.refuse(ownFailure(failure) ?? late ?? problemFromStatus(code, message));
+    }
     const trailers = end.trailers ?? this.trailersOnly;
     const status = trailers && statusOf(trailers);
     if (status === undefined) {
       return this.refuse(new Problem('INTERNAL', '', { cause: 'the upstream ended the stream without grpc-status' }));
     }
     if (Number.isNaN(status)) return this.refuse(new Problem('UNKNOWN', '', { cause: 'grpc-status is not a number' }));
+    const late = timeIsOver(status, exchange.deadline, 'the upstream ended the call at its deadline');
+    if (late) return this.refuse(late);
     if (isOfInside(status)) return this.endByInside(trailers!);
     this.beginOnce([]);
     this.finish(trailers!.filter(([name]) => !dropped.has(name)));

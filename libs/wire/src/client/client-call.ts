@@ -33,6 +33,8 @@ export abstract class ClientCall extends Timer implements StreamHandler {
   /** Part of the response was handed on, or the request is no longer kept: the call cannot be sent again. */
   committed = false;
   attempts = 0;
+  /** As `Date.now()` counts; undefined: the call may take any time. */
+  readonly deadline: number | undefined;
   /** When it was sent, while it has a place among the calls in flight, as `Date.now()` counts; 0: it has none. */
   sentAt = 0;
   /** Where it was sent last. */
@@ -51,7 +53,7 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     protected readonly owner: CallOwner,
     private readonly head: Uint8Array,
     private readonly metadata: Fields,
-    readonly deadline: number | undefined,
+    deadline: number | undefined,
     readonly idempotent: boolean,
     /** It takes no place among the calls in flight. */
     readonly unlimited: boolean,
@@ -60,6 +62,7 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     readonly account: MemoryAccount = unbounded,
   ) {
     super();
+    this.deadline = deadline === Infinity ? undefined : deadline;
     if (onlyMessage !== undefined) this.endWritten = true;
   }
 
