@@ -206,14 +206,28 @@ const auth = z.discriminatedUnion('mode', [
   }),
 ]);
 
+/** What clients in browsers send: ours, those of gRPC-Web (connect-web, grpc-web) and of Connect, and tracing. */
+const corsRequestHeaders = [
+  ...['authorization', 'content-type', 'idempotency-key', 'if-match', 'if-none-match', 'last-event-id'],
+  ...['x-request-id', 'x-request-timeout', 'traceparent', 'tracestate', 'baggage'],
+  ...['x-grpc-web', 'x-user-agent', 'grpc-timeout', 'grpc-encoding', 'grpc-accept-encoding'],
+  ...['connect-protocol-version', 'connect-timeout-ms', 'connect-content-encoding', 'connect-accept-encoding'],
+];
+
+/** What they read of answers. */
+const corsResponseHeaders = [
+  ...['retry-after', 'ratelimit', 'ratelimit-policy', 'x-ratelimit-limit', 'x-ratelimit-remaining'],
+  ...['x-ratelimit-reset', 'x-request-id', 'www-authenticate', 'location', 'etag', 'link', 'content-disposition'],
+  ...['grpc-status', 'grpc-message', 'grpc-status-details-bin', 'grpc-encoding'],
+  ...['connect-content-encoding', 'connect-accept-encoding'],
+];
+
 const cors = z
   .strictObject({
     origins: z.array(z.string()).min(1).describe('exact origins, or `*`'),
     methods: z.array(z.string()).default(['GET', 'POST', 'PUT', 'PATCH', 'DELETE']),
-    request_headers: z.array(fieldName).default(['authorization', 'content-type', 'x-request-timeout', 'x-grpc-web']),
-    response_headers: z
-      .array(fieldName)
-      .default(['retry-after', 'ratelimit', 'ratelimit-policy', 'grpc-status', 'grpc-message']),
+    request_headers: z.array(fieldName).default([...corsRequestHeaders]),
+    response_headers: z.array(fieldName).default([...corsResponseHeaders]),
     credentials: z.boolean().default(false),
     max_age: duration.default(600_000),
   })
