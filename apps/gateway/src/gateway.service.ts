@@ -121,8 +121,8 @@ export class GatewayService implements OnApplicationShutdown {
   private watch(parts: RuntimeParts, observer: Observer): void {
     this.unwatch();
     const again = (reason: string) => this.reload(parts, observer, reason);
-    const descriptorSets = this.runtime!.upstreams.map((upstream) => upstream.schema.origin);
-    const stopWatching = watchFiles([parts.configFile, ...descriptorSets], (file) => again(`${file} changed`));
+    const files = this.runtime!.upstreams.flatMap((upstream) => upstream.files);
+    const stopWatching = watchFiles([parts.configFile, ...files], (file) => again(`${file} changed`));
     const onHangup = () => again('SIGHUP');
     process.on('SIGHUP', onHangup);
     this.unwatch = () => {

@@ -162,7 +162,7 @@ class StreamCall extends Timer implements CallEvents {
     this.guarded(() => {
       const text = responses.item(message);
       this.beginOnce();
-      if (!this.write(text)) this.call?.pause();
+      if (!this.exchange.finished && !this.write(text)) this.call?.pause();
     });
   }
 
@@ -175,6 +175,7 @@ class StreamCall extends Timer implements CallEvents {
     if (this.responses) {
       this.beginOnce();
       this.clearTimer();
+      if (exchange.finished) return;
       const rest = this.responses.end();
       if (rest.byteLength > 0) exchange.transport.write(rest);
       exchange.transport.end();
@@ -188,12 +189,20 @@ class StreamCall extends Timer implements CallEvents {
     if (this.begun || this.exchange.finished) return;
     this.begun = true;
     this.writtenAt = Date.now();
-    if (this.responses!.silence) this.waitFor(this.upstream.config.streams.heartbeat);
     const contentType = this.responses!.contentType ?? 'application/octet-stream';
     const fields = responseHeaders(contentType, this.metadata, NONE, this.upstream);
     fields.push(['x-accel-buffering', 'no']);
     const status = answerStatus(this.metadata, NONE);
-    begin(this.exchange, isBodiless(status) ? 200 : status, fields);
+    const { exchange } = this;
+    begin(exchange, isBodiless(status) ? 200 : status, fields);
+    if (exchange.transport.method !== 'HEAD') {
+      if (this.responses!.silence) this.waitFor(this.upstream.config.streams.heartbeat);
+      return;
+    }
+    // The answer is whole: nobody reads what the service would go on to say.
+    exchange.transport.end();
+    exchange.finish();
+    this.call?.cancel();
   }
 
   private guarded(work: () => void): void {

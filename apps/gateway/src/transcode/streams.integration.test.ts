@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { request as requestHttp1, type IncomingMessage } from 'node:http';
 import type { ServerHttp2Stream } from 'node:http2';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ask } from '../../testdata/client.js';
+import { ask, protocols } from '../../testdata/client.js';
 import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
 import { ECHO, GRPC, message, type ScriptedUpstream, startScriptedUpstream } from '../../testdata/scripted-upstream.js';
 
@@ -92,6 +92,21 @@ describe('an answer that streams', () => {
     await until(/"x"[^]*"x"/);
     await until(accept === 'application/json' ? /\]$/ : /\n$/);
     await expect.poll(() => gateway.runtime.inFlight.calls).toBe(0);
+  });
+
+  it('is over for HEAD when it has begun, and so is the call', async () => {
+    await start();
+    const closed: number[] = [];
+    upstream.script = (stream) => {
+      stream.respond(GRPC);
+      stream.on('close', () => closed.push(stream.rstCode));
+    };
+    for (const protocol of protocols) {
+      const { status, body } = await ask(gateway.port, protocol, { method: 'HEAD', path: '/v1/count/1' });
+      expect([status, body.length]).toEqual([200, 0]);
+    }
+    await expect.poll(() => closed).toEqual([8, 8]);
+    expect(gateway.runtime.inFlight.calls).toBe(0);
   });
 
   it('gives none where it is told so, and none among bytes', async () => {

@@ -22,6 +22,8 @@ export interface Upstream {
   readonly channelOptions: ChannelOptions;
   /** Of the descriptor set. */
   readonly digest: string;
+  /** What was read: the descriptor set and PEM files. */
+  readonly files: readonly string[];
   /** The streams that are open to it. */
   readonly streams: StreamShare;
   /** Whether the client's `Authorization` goes on to it. */
@@ -62,6 +64,7 @@ export function createUpstream(
     schema,
     channel: keptChannel(before, config.address, options) ?? new Channel(config.address, options),
     channelOptions: options,
+    files: [file, ...pemFiles(config, configFile)],
     digest: createHash('sha256').update(set).digest('hex'),
     streams: before?.streams ?? new StreamShare(),
     forwardsAuthorization: config.forward_authorization ?? !authenticates,
@@ -80,6 +83,13 @@ function keptChannel(before: Upstream | undefined, address: string, options: Cha
 /** How the upstream's messages print. */
 export function jsonOptionsOf({ json }: UpstreamConfig): JsonOptions {
   return { printDefaults: json.print_defaults, enumNumbers: json.enum_numbers, protoNames: json.proto_names };
+}
+
+function pemFiles({ tls }: UpstreamConfig, configFile: string): string[] {
+  if (typeof tls === 'boolean') return [];
+  return [tls.ca, tls.cert, tls.key]
+    .filter((file) => file !== undefined)
+    .map((file) => resolve(dirname(configFile), file));
 }
 
 function channelOptions(config: UpstreamConfig, configFile: string): ChannelOptions {
