@@ -90,6 +90,8 @@ export interface RelayOptions {
 export interface Relay {
   /** Sends bytes as DATA. False: queued; wait for `onDrain`. The bytes must not be changed afterwards. */
   write(bytes: Uint8Array): boolean;
+  /** Another deadline than it was opened with, for when more is known; what the peer was told stays. */
+  setDeadline(deadline: number): void;
   end(): void;
   cancel(code?: number, reason?: string): void;
   pause(): void;

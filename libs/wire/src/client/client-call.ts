@@ -34,7 +34,7 @@ export abstract class ClientCall extends Timer implements StreamHandler {
   committed = false;
   attempts = 0;
   /** As `Date.now()` counts; undefined: the call may take any time. */
-  readonly deadline: number | undefined;
+  deadline: number | undefined;
   /** When it was sent, while it has a place among the calls in flight, as `Date.now()` counts; 0: it has none. */
   sentAt = 0;
   /** Where it was sent last. */
@@ -133,6 +133,13 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     for (const chunk of chunks) more = stream!.write(chunk);
     if (!more) this.drainDue = true;
     return more;
+  }
+
+  setDeadline(deadline: number): void {
+    if (this.ended) return;
+    this.deadline = deadline === Infinity ? undefined : deadline;
+    if (this.deadline === undefined) this.clearTimer();
+    else this.setTimer(deadline - Date.now());
   }
 
   protected commit(): void {
