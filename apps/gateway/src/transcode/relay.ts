@@ -34,6 +34,7 @@ const dropped = new Set([
   'trailer',
   'server',
   'date',
+  'x-request-id',
 ]);
 
 class RelayCall implements RelayEvents, RelayOpener {
