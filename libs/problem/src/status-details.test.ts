@@ -86,6 +86,12 @@ describe('details that are not ours', () => {
     expect(problemFromStatus(14, '', statusWith(['RetryInfo', value])).details['retry_after_ms']).toBe(wait);
   });
 
+  it('the message in them counts when there is no other', () => {
+    const message = [0x12, 2, 0x6e, 0x6f];
+    expect(problemFromStatus(3, '', Uint8Array.from(message)).message).toBe('no');
+    expect(problemFromStatus(3, 'never', Uint8Array.from(message)).message).toBe('never');
+  });
+
   it('an ErrorInfo that cannot be read spoils no other', () => {
     const details = statusWith(['ErrorInfo', [10, 200]], ['Help', []]);
     expect(names(problemFromStatus(3, '', details, { printDetail }))).toEqual(['ErrorInfo', 'Help']);

@@ -136,17 +136,18 @@ export interface FromStatusOptions {
 /**
  * A failed gRPC outcome as a problem. A `google.rpc.RetryInfo` becomes `details.retry_after_ms`, unless the service's own details say that.
  *
- * @param message `grpc-message`, decoded; a client sees it unless it speaks of the service's inside, when it is the cause
+ * @param grpcMessage decoded; without it the message in the details counts. A client sees it unless it speaks of the service's inside, when it is the cause
  * @param details the bytes of `grpc-status-details-bin`, when there were any
  */
 export function problemFromStatus(
   code: number,
-  message: string,
+  grpcMessage: string,
   details?: Uint8Array,
   { expose = 'codes', printDetail, headers, status }: FromStatusOptions = {},
 ): Problem {
   const name = grpcCodeName(code === 0 ? 2 : code);
   const decoded = details && decodeStatusDetails(details);
+  const message = grpcMessage || (decoded?.message ?? '');
   const others = decoded?.others ?? [];
   const inside = speaksOfInside.has(name);
   const shown = inside && expose !== 'all' ? [] : others.filter((one) => expose === 'all' || !isDebugInfo(one));

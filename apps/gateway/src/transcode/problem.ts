@@ -50,7 +50,8 @@ export function outcomeProblem(outcome: Outcome, metadata: Fields, exchange: Exc
     ownFailure(outcome) ??
     timeIsOver(code, exchange.deadline, message) ??
     problemFromStatus(code, message, details, {
-      expose: upstream.expose.rest,
+      // Without trailers it was not the service that spoke: our own words, with its addresses, are for the log.
+      expose: trailers.length === 0 ? 'codes' : upstream.expose.rest,
       printDetail: upstream.printDetail,
       headers: failureHeaders(metadata, trailers, upstream),
       status: failureStatus(metadata, trailers),

@@ -180,6 +180,13 @@ describe.each(protocols)('REST over %s', (protocol) => {
     });
   });
 
+  it('tells nothing of connections, whatever services may tell of themselves', async () => {
+    upstream.script = (stream) => stream.session!.socket.destroy();
+    const { status, json } = await rest(gateways.all, protocol);
+    expect([status, json['code']]).toEqual([503, 'UNAVAILABLE']);
+    expect(json).not.toHaveProperty('detail');
+  });
+
   it('shows the details in the error of a stream', async () => {
     upstream.script = (stream) => afterMessage(stream, failed(3, 'no'));
     const lines = (await rest(gateways.usual, protocol, '/v1/count/1')).body.toString().trim().split('\n');
