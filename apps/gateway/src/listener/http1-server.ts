@@ -1,5 +1,4 @@
 import { Problem, problemContentType, type ProblemCode, toProblemDocument } from '@sluice/problem';
-import { newTraceContext } from '@sluice/telemetry';
 import { Http1Server, type Http1Fault } from '@sluice/wire';
 import type { Transport } from '../exchange.js';
 import type { LimitHit, ListenerOptions, ProtocolServer } from './options.js';
@@ -56,10 +55,7 @@ const codes: Readonly<Record<Http1Fault['status'], ProblemCode>> = {
 
 function answerFault({ status, message }: Http1Fault) {
   return {
-    fields: [
-      ['content-type', problemContentType],
-      ['x-request-id', newTraceContext().traceId],
-    ] as const,
+    fields: [['content-type', problemContentType]] as const,
     body: Buffer.from(JSON.stringify(toProblemDocument(new Problem(codes[status], message)))),
   };
 }

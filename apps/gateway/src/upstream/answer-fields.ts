@@ -34,7 +34,6 @@ export const gatewaysOwn: ReadonlySet<string> = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
-  'x-request-id',
   'x-http-code',
 ]);
 

@@ -6,8 +6,6 @@ import type { ResponseDecoder } from './response-decoder.js';
 export interface ResponseStream {
   /** `undefined` until the first message of a stream of `google.api.HttpBody`. */
   readonly contentType: string | undefined;
-  /** What can be sent between messages without meaning anything; `undefined` where nothing can. */
-  readonly silence: Uint8Array | undefined;
   /** The text of one message. */
   item(message: Uint8Array): Uint8Array;
   /** What ends a complete answer. */
@@ -20,13 +18,8 @@ export interface ResponseStream {
   error(problem: string): Uint8Array | undefined;
 }
 
-/** What each message of a stream stands in: nothing, or `{"result": …}` as clients of grpc-gateway expect it. */
-export type Envelope = 'none' | 'result';
-
 /** The forms that a stream of JSON messages can take; the first is the default. */
-const forms = ['application/x-ndjson', 'text/event-stream', 'application/json', 'application/jsonl'] as const;
-/** With envelopes a line is the default, and not an item of an array. */
-const envelopedForms = ['application/json', 'application/x-ndjson', 'text/event-stream', 'application/jsonl'] as const;
+const forms = ['application/x-ndjson', 'text/event-stream', 'application/json'] as const;
 
 const empty = Buffer.alloc(0);
 const lineFeed = Buffer.from('\n');
@@ -34,62 +27,39 @@ const data = Buffer.from('data: ');
 const blankLine = Buffer.from('\n\n');
 const comma = Buffer.from(',\n');
 const openBracket = Buffer.from('[');
-const openResult = Buffer.from('{"result":');
-const closeBrace = Buffer.from('}');
-/** A comment, which clients leave out. */
-const ping = Buffer.from(': ping\n\n');
-
-/** The text of a message or of an error, without what separates it from the next. */
-interface Texts {
-  message(message: Uint8Array): Buffer;
-  error(problem: string): string;
-}
-
-export interface ResponseStreamOptions {
-  /** The name of the member that carries an error where messages have members of their own. */
-  readonly errorName: string;
-  readonly envelope: Envelope;
-}
 
 /**
  * Frames the messages of a response stream.
+ * @param errorName name of the member that carries an error where messages have members of their own
  * @throws TranscodeError `NOT_ACCEPTABLE`
  */
 export function responseStream(
   decoder: ResponseDecoder,
   accept: string | undefined,
-  { errorName, envelope }: ResponseStreamOptions,
+  errorName: string,
 ): ResponseStream {
   if (decoder.isRaw) return rawStream(decoder);
-  const enveloped = envelope === 'result';
-  const texts: Texts = enveloped
-    ? {
-        message: (message) => Buffer.concat([openResult, decoder.json(message), closeBrace]),
-        error: (problem) => `{"error":${problem}}`,
-      }
-    : { message: (message) => decoder.json(message), error: (problem) => `{"${errorName}":${problem}}` };
-  const form = negotiate(accept, enveloped ? envelopedForms : forms);
-  switch (form) {
+  switch (negotiate(accept, [...forms, 'application/jsonl'])) {
     case 'application/x-ndjson':
+      return ndjson(decoder, errorName, 'application/x-ndjson');
     case 'application/jsonl':
-      return jsonLines(texts, form);
+      return ndjson(decoder, errorName, 'application/jsonl');
     case 'text/event-stream':
-      return eventStream(enveloped ? texts : { ...texts, error: (problem) => problem });
+      return eventStream(decoder);
     case 'application/json':
-      return enveloped ? jsonLines(texts, form) : jsonArray(texts);
+      return jsonArray(decoder, errorName);
     default:
-      throw new TranscodeError('NOT_ACCEPTABLE', `a stream is available as ${forms.slice(0, 3).join(', ')}`);
+      throw new TranscodeError('NOT_ACCEPTABLE', `a stream is available as ${forms.join(', ')}`);
   }
 }
 
 /** One message a line. After an error the last line is an object with the error alone. */
-function jsonLines(texts: Texts, contentType: string): ResponseStream {
+function ndjson(decoder: ResponseDecoder, errorName: string, contentType: string): ResponseStream {
   return {
     contentType,
-    silence: lineFeed,
-    item: (message) => Buffer.concat([texts.message(message), lineFeed]),
+    item: (message) => Buffer.concat([decoder.json(message), lineFeed]),
     end: () => empty,
-    error: (problem) => Buffer.from(`${texts.error(problem)}\n`),
+    error: (problem) => Buffer.from(`{"${errorName}":${problem}}\n`),
   };
 }
 
@@ -97,18 +67,17 @@ function jsonLines(texts: Texts, contentType: string): ResponseStream {
  * Server-sent events of the HTML standard, section 9.2: a message an event without a name, then `end` or `error`. They
  * tell a client that must not connect again from one that lost its connection.
  */
-function eventStream(texts: Texts): ResponseStream {
+function eventStream(decoder: ResponseDecoder): ResponseStream {
   return {
     contentType: 'text/event-stream',
-    silence: ping,
-    item: (message) => Buffer.concat([data, texts.message(message), blankLine]),
+    item: (message) => Buffer.concat([data, decoder.json(message), blankLine]),
     end: () => Buffer.from('event: end\ndata: {}\n\n'),
-    error: (problem) => Buffer.from(`event: error\ndata: ${texts.error(problem)}\n\n`),
+    error: (problem) => Buffer.from(`event: error\ndata: ${problem}\n\n`),
   };
 }
 
 /** One array. After an error its last item is an object with the error, and the array stays open: it does not parse. */
-function jsonArray(texts: Texts): ResponseStream {
+function jsonArray(decoder: ResponseDecoder, errorName: string): ResponseStream {
   let isFirst = true;
   const before = (): Buffer => {
     const separator = isFirst ? openBracket : comma;
@@ -117,13 +86,12 @@ function jsonArray(texts: Texts): ResponseStream {
   };
   return {
     contentType: 'application/json',
-    silence: lineFeed,
     item: (message) => {
-      const json = texts.message(message);
+      const json = decoder.json(message);
       return Buffer.concat([before(), json]);
     },
     end: () => Buffer.from(isFirst ? '[]' : ']'),
-    error: (problem) => Buffer.concat([before(), Buffer.from(texts.error(problem))]),
+    error: (problem) => Buffer.concat([before(), Buffer.from(`{"${errorName}":${problem}}`)]),
   };
 }
 
@@ -134,7 +102,6 @@ function rawStream(decoder: ResponseDecoder): ResponseStream {
     get contentType() {
       return contentType;
     },
-    silence: undefined,
     item: (message) => {
       const raw = decoder.raw(message);
       contentType ??= raw.contentType;

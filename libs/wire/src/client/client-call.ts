@@ -33,8 +33,6 @@ export abstract class ClientCall extends Timer implements StreamHandler {
   /** Part of the response was handed on, or the request is no longer kept: the call cannot be sent again. */
   committed = false;
   attempts = 0;
-  /** As `Date.now()` counts; undefined: the call may take any time. */
-  deadline: number | undefined;
   /** When it was sent, while it has a place among the calls in flight, as `Date.now()` counts; 0: it has none. */
   sentAt = 0;
   /** Where it was sent last. */
@@ -53,7 +51,7 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     protected readonly owner: CallOwner,
     private readonly head: Uint8Array,
     private readonly metadata: Fields,
-    deadline: number | undefined,
+    readonly deadline: number | undefined,
     readonly idempotent: boolean,
     /** It takes no place among the calls in flight. */
     readonly unlimited: boolean,
@@ -62,7 +60,6 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     readonly account: MemoryAccount = unbounded,
   ) {
     super();
-    this.deadline = deadline === Infinity ? undefined : deadline;
     if (onlyMessage !== undefined) this.endWritten = true;
   }
 
@@ -133,13 +130,6 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     for (const chunk of chunks) more = stream!.write(chunk);
     if (!more) this.drainDue = true;
     return more;
-  }
-
-  setDeadline(deadline: number): void {
-    if (this.ended) return;
-    this.deadline = deadline === Infinity ? undefined : deadline;
-    if (this.deadline === undefined) this.clearTimer();
-    else this.setTimer(deadline - Date.now());
   }
 
   protected commit(): void {
