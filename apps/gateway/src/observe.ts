@@ -304,6 +304,11 @@ function keyFetchMetrics(registers: Registry[], runtime: () => Runtime | undefin
 function upstreamGauges(registers: Registry[], runtime: () => Runtime | undefined): void {
   const gauges = [
     ['gateway_upstream_streams', 'Calls in flight', 'streams'],
+    [
+      'gateway_upstream_abandoned',
+      'Of the calls in flight, those that nobody waits for and which the service has not ended yet',
+      'abandoned',
+    ],
     ['gateway_upstream_queued', 'Calls that wait for a free stream', 'queued'],
     ['gateway_upstream_connections', 'Open connections', 'connections'],
     ['gateway_upstream_addresses', 'Addresses that are known', 'addresses'],
@@ -315,6 +320,12 @@ function upstreamGauges(registers: Registry[], runtime: () => Runtime | undefine
     ['gateway_upstream_retries_refused_total', 'Retries that the budget refused', 'retriesRefused'],
     ['gateway_upstream_shed_total', 'Calls that were refused at once because there was no room', 'shed'],
     ['gateway_upstream_connect_failures_total', 'Connection attempts that failed', 'connectFailures'],
+    ['gateway_upstream_resets_total', 'Calls in flight that were cancelled by RST_STREAM', 'resets'],
+    [
+      'gateway_upstream_connections_retired_total',
+      'Connections that gave way to a fresh one because many calls on them had been cancelled',
+      'retired',
+    ],
   ] as const;
   for (const [name, help, key] of gauges) {
     new Gauge({

@@ -55,6 +55,8 @@ export interface ChannelStats {
   streams: number;
   inFlight: number;
   queued: number;
+  /** Of the streams, those that nobody waits for any more and which the upstream has not ended yet. */
+  abandoned: number;
   /** Totals since the channel was made. */
   calls: number;
   retries: number;
@@ -62,6 +64,9 @@ export interface ChannelStats {
   shed: number;
   connects: number;
   connectFailures: number;
+  /** RST_STREAM sent, and connections that gave way to a fresh one because they had sent many. */
+  resets: number;
+  retired: number;
   bytesRead: number;
   bytesWritten: number;
 }

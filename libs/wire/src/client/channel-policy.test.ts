@@ -70,13 +70,15 @@ describe('retry', () => {
     const channel = open();
     const events = call(channel);
     const first = await servers[0]!.next();
+    first.send(f.settings());
     await first.seeType(FrameType.HEADERS, 1);
-    first.send(f.settings(), f.reset(1, ErrorCode.REFUSED_STREAM));
+    first.send(f.reset(1, ErrorCode.REFUSED_STREAM));
     await first.seeType(FrameType.HEADERS, 3);
     first.send(f.goaway(1, ErrorCode.NO_ERROR));
     const second = await servers[0]!.next();
+    second.send(f.settings());
     await second.seeType(FrameType.HEADERS, 1);
-    second.send(f.settings(), ...ok(1));
+    second.send(...ok(1));
     expect(await events.outcome).toMatchObject({ code: Status.OK });
     expect(channel.stats.retries).toBe(2);
   });
@@ -86,8 +88,8 @@ describe('retry', () => {
     const once = call(channel);
     const twice = call(channel, { idempotent: true });
     const first = await servers[0]!.next();
-    await first.seeType(FrameType.HEADERS, 3);
     first.send(f.settings());
+    await first.seeType(FrameType.HEADERS, 3);
     first.socket.end();
     expect(await once.outcome).toMatchObject({ code: Status.UNAVAILABLE, unprocessed: false });
     const second = await servers[0]!.next();
@@ -100,8 +102,9 @@ describe('retry', () => {
     const channel = open();
     const events = call(channel, { idempotent: true });
     const peer = await servers[0]!.next();
+    peer.send(f.settings());
     await peer.seeType(FrameType.HEADERS, 1);
-    peer.send(f.settings(), f.headers(1, f.RESPONSE), f.reset(1, ErrorCode.REFUSED_STREAM));
+    peer.send(f.headers(1, f.RESPONSE), f.reset(1, ErrorCode.REFUSED_STREAM));
     expect(await events.outcome).toMatchObject({ code: Status.UNAVAILABLE });
     expect(channel.stats.retries).toBe(0);
   });
@@ -215,7 +218,9 @@ describe('the queue', () => {
   it('lets a call leave it by cancellation and by deadline', async () => {
     const channel = open({ maxStreamsPerConnection: 1, connectionsPerAddress: 1 });
     const running = call(channel);
-    await (await servers[0]!.next()).seeType(FrameType.HEADERS, 1);
+    const peer = await servers[0]!.next();
+    peer.send(f.settings());
+    await peer.seeType(FrameType.HEADERS, 1);
     const late = call(channel, { deadline: Date.now() + 30 });
     const events = new Recorder();
     const cancelled = channel.unary(channel.method('/a.B/C'), [], Buffer.alloc(0), {}, events);
@@ -293,6 +298,33 @@ describe('several addresses', () => {
     expect(server.connections.length - before).toBeLessThan(10);
   });
 
+  it('does not hammer a peer that says goodbye to every connection at once', async () => {
+    const channel = open();
+    const server = servers[0]!;
+    const end = (): void =>
+      void server.next().then((peer) => {
+        peer.send(f.settings(), f.goaway(0, ErrorCode.NO_ERROR));
+        end();
+      });
+    end();
+    await call(channel, { deadline: Date.now() + 200 }).outcome;
+    await expect.poll(() => channel.state).toBe('failing');
+    expect(server.connections.length).toBeLessThan(10);
+  });
+
+  it('loses no call at a peer that takes one of each connection', async () => {
+    const channel = open({ connectionsPerAddress: 1 });
+    const server = servers[0]!;
+    const end = (): void =>
+      void server.next().then((peer) => {
+        answer(peer, (id) => [...ok(id), f.goaway(1, ErrorCode.NO_ERROR)]);
+        end();
+      });
+    end();
+    for (let round = 0; round < 20; round++) expect(await call(channel).outcome).toMatchObject({ code: Status.OK });
+    expect(server.connections.length).toBeGreaterThanOrEqual(20);
+  });
+
   it('says so when a name cannot be resolved', async () => {
     const channel = new Channel('no-such-host.invalid:1');
     channels.push(channel);
@@ -360,8 +392,8 @@ describe('closing', () => {
     const channel = open();
     const events = call(channel);
     const peer = await servers[0]!.next();
-    await peer.seeType(FrameType.HEADERS, 1);
     peer.send(f.settings());
+    await peer.seeType(FrameType.HEADERS, 1);
     const closing = channel.close(5_000);
     expect(channel.state).toBe('closing');
     expect(await call(channel).outcome).toMatchObject({ code: Status.UNAVAILABLE, message: 'the channel is closed' });
@@ -375,7 +407,9 @@ describe('closing', () => {
   it('ends what is left when the grace is over', async () => {
     const channel = open();
     const events = call(channel);
-    await (await servers[0]!.next()).seeType(FrameType.HEADERS, 1);
+    const peer = await servers[0]!.next();
+    peer.send(f.settings());
+    await peer.seeType(FrameType.HEADERS, 1);
     await channel.close(20);
     expect((await events.outcome).code).toBe(Status.UNAVAILABLE);
   });
@@ -388,8 +422,9 @@ describe('backpressure and bounds', () => {
     const running = channel.unary(channel.method('/a.B/C'), [], Buffer.alloc(0), {}, events);
     events.onMessageHook = () => running.pause();
     const peer = await servers[0]!.next();
+    peer.send(f.settings());
+    await peer.seeType(FrameType.HEADERS, 1);
     peer.send(
-      f.settings(),
       f.headers(1, f.RESPONSE),
       f.data(1, Buffer.concat([f.message('a'), f.message('b')])),
       f.data(1, f.message('c')),
@@ -417,7 +452,9 @@ describe('backpressure and bounds', () => {
         else running.resume();
       };
       const peer = await servers[0]!.next();
-      peer.send(f.settings(), f.headers(1, f.RESPONSE));
+      peer.send(f.settings());
+      await peer.seeType(FrameType.HEADERS, 1);
+      peer.send(f.headers(1, f.RESPONSE));
       for (let at = 0; at < 20; at++) {
         const pair = Buffer.concat([f.message(`${2 * at}`), f.message(`${2 * at + 1}`)]);
         peer.send(f.data(1, pair.subarray(0, 8)), f.data(1, pair.subarray(8)));
@@ -435,7 +472,9 @@ describe('backpressure and bounds', () => {
     const running = channel.unary(channel.method('/a.B/C'), [], Buffer.alloc(0), {}, events);
     running.pause();
     const peer = await servers[0]!.next();
-    peer.send(f.settings(), f.headers(1, f.RESPONSE));
+    peer.send(f.settings());
+    await peer.seeType(FrameType.HEADERS, 1);
+    peer.send(f.headers(1, f.RESPONSE));
     for (let at = 0; at < 3; at++) peer.send(f.data(1, f.message(Buffer.alloc(16_000))));
     peer.send(f.ping());
     await peer.see(({ type, flags }) => type === FrameType.PING && (flags & Flag.ACK) !== 0);
@@ -519,8 +558,9 @@ describe('backpressure and bounds', () => {
     const events = new Recorder();
     channel.unary(channel.method('/a.B/C'), [['x-long', 'v'.repeat(40_000)]], Buffer.alloc(0), {}, events);
     const peer = await servers[0]!.next();
+    peer.send(f.settings());
     await peer.see(({ type, flags }) => type === FrameType.CONTINUATION && (flags & Flag.END_HEADERS) !== 0);
-    peer.send(f.settings(), ...ok(1));
+    peer.send(...ok(1));
     expect(await events.outcome).toMatchObject({ code: Status.OK });
   });
 });
@@ -542,12 +582,12 @@ describe('a relayed stream', () => {
     relay.write(f.message('one').subarray(3));
     relay.end();
     const peer = await servers[0]!.next();
+    peer.send(f.settings());
     const request = await peer.seeType(FrameType.HEADERS, 1);
     expect(request.fields).toContainEqual(['content-type', 'application/grpc+proto']);
     expect(request.fields!.map(([name]) => name)).toContain('grpc-timeout');
     await peer.see(({ flags, type }) => type === FrameType.DATA && (flags & Flag.END_STREAM) !== 0);
     peer.send(
-      f.settings(),
       f.headers(1, [...f.RESPONSE, ['grpc-encoding', 'br']]),
       f.data(1, 'anything'),
       f.headers(
@@ -576,12 +616,9 @@ describe('a relayed stream', () => {
     channel.openStream(method, [], {}, first).end();
     channel.openStream(method, [], {}, second).end();
     const peer = await servers[0]!.next();
+    peer.send(f.settings());
     await peer.seeType(FrameType.HEADERS, 3);
-    peer.send(
-      f.settings(),
-      f.headers(1, [...f.RESPONSE, ['grpc-status', '5']], true),
-      f.reset(3, ErrorCode.REFUSED_STREAM),
-    );
+    peer.send(f.headers(1, [...f.RESPONSE, ['grpc-status', '5']], true), f.reset(3, ErrorCode.REFUSED_STREAM));
     expect(await first.end).toEqual({});
     expect(first.last).toBe(true);
     expect(await second.end).toMatchObject({ failure: { code: Status.UNAVAILABLE, unprocessed: true } });

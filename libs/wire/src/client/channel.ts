@@ -44,7 +44,7 @@ export class Channel implements CallOwner, EndpointOwner {
   private readonly leaving = new Set<Endpoint>();
   private active = false;
   private readonly totals = { calls: 0, retries: 0, retriesRefused: 0, shed: 0 };
-  private readonly gone = { connects: 0, connectFailures: 0, bytesRead: 0, bytesWritten: 0 };
+  private readonly gone = { connects: 0, connectFailures: 0, resets: 0, retired: 0, bytesRead: 0, bytesWritten: 0 };
   private closed: { promise: Promise<void>; resolve: () => void } | undefined;
 
   /**
@@ -110,7 +110,7 @@ export class Channel implements CallOwner, EndpointOwner {
   get state(): ChannelState {
     if (this.closed !== undefined) return this.endpoints.length + this.leaving.size > 0 ? 'closing' : 'closed';
     if (!this.active) return 'idle';
-    if (this.endpoints.some((endpoint) => endpoint.readyConnections > 0)) return 'ready';
+    if (this.endpoints.some((endpoint) => endpoint.openConnections > 0)) return 'ready';
     return this.failing ? 'failing' : 'connecting';
   }
 
@@ -121,6 +121,7 @@ export class Channel implements CallOwner, EndpointOwner {
       ejected: 0,
       connections: 0,
       streams: 0,
+      abandoned: 0,
       inFlight: this.admission.inFlight,
       queued: this.queued + this.waiting.size,
       ...this.totals,
@@ -128,8 +129,9 @@ export class Channel implements CallOwner, EndpointOwner {
     };
     for (const endpoint of this.endpoints) if (endpoint.down || endpoint.ejected(now)) stats.ejected++;
     for (const endpoint of [...this.endpoints, ...this.leaving]) {
-      stats.connections += endpoint.readyConnections;
+      stats.connections += endpoint.openConnections;
       stats.streams += endpoint.load;
+      stats.abandoned += endpoint.abandoned;
       addTotals(stats, endpoint);
     }
     return stats;
@@ -250,22 +252,27 @@ export class Channel implements CallOwner, EndpointOwner {
   retry(call: ClientCall, outcome: Outcome): boolean {
     if (!outcome.unprocessed && !(call.idempotent && outcome.code === Status.UNAVAILABLE)) return false;
     if (call.attempts >= this.options.maxAttempts || this.closed !== undefined) return false;
-    if (!this.budget.withdraw()) {
+    // The first certain refusal costs nothing (gRFC A6, transparent retries): the upstream has not worked for the call yet.
+    const free = outcome.unprocessed && call.attempts === 1;
+    if (!free && !this.budget.withdraw()) {
       this.totals.retriesRefused++;
       return false;
     }
     this.totals.retries++;
     // What was certainly not processed goes elsewhere at once, the first time; everything else waits a little.
-    const wait =
-      outcome.unprocessed && call.attempts === 1
-        ? 0
-        : RETRY_FIRST_MS * RETRY_GROWTH ** (call.attempts - 1) * (0.5 + Math.random());
+    const wait = free ? 0 : RETRY_FIRST_MS * RETRY_GROWTH ** (call.attempts - 1) * (0.5 + Math.random());
     const timer = setTimeout(() => {
       this.waiting.delete(call);
       this.dispatch(call);
     }, wait);
     this.waiting.set(call, timer);
     return true;
+  }
+
+  sendElsewhere(call: ClientCall): void {
+    if (!call.unlimited) this.admission.gaveBack(call);
+    if (this.closed === undefined) this.dispatch(call);
+    else call.finish(failure(Status.UNAVAILABLE, 'the channel was closed', true));
   }
 
   // ---- addresses --------------------------------------------------------------------------------------------------------
@@ -372,11 +379,13 @@ export class Channel implements CallOwner, EndpointOwner {
 }
 
 function addTotals(
-  to: Pick<ChannelStats, 'connects' | 'connectFailures' | 'bytesRead' | 'bytesWritten'>,
+  to: Pick<ChannelStats, 'connects' | 'connectFailures' | 'resets' | 'retired' | 'bytesRead' | 'bytesWritten'>,
   from: Endpoint,
 ): void {
   to.connects += from.connects;
   to.connectFailures += from.connectFailures;
+  to.resets += from.resets;
+  to.retired += from.retirements;
   to.bytesRead += from.bytesRead;
   to.bytesWritten += from.bytesWritten;
 }

@@ -7,12 +7,11 @@ import { type MemoryAccount, unbounded } from '../memory/account.js';
 import { failure, outcomeOfAbort } from '../grpc/outcome.js';
 import { Status } from '../grpc/status.js';
 import { encodeTimeout } from '../grpc/timeout.js';
-import { ErrorCode } from '../http2/errors.js';
 import type { HeaderBlock } from '../http2/header-block.js';
 import type { Abort, Stream, StreamHandler } from '../http2/stream.js';
 import { Timer } from '../timers/wheel.js';
 import type { Outcome } from './call.js';
-import type { ClientConnection } from './connection.js';
+import type { ClientConnection, Opening } from './connection.js';
 import type { Endpoint } from './endpoint.js';
 
 /** The channel, as a call sees it. */
@@ -23,12 +22,14 @@ export interface CallOwner {
   giveBack(call: ClientCall, outcome: Outcome): void;
   /** @returns true when the call will be sent again. */
   retry(call: ClientCall, outcome: Outcome): boolean;
+  /** The call was to be sent and was not: it looks for another connection. */
+  sendElsewhere(call: ClientCall): void;
 }
 
 /** Bytes written are kept up to this many for another sending. */
 const REPLAY_OCTETS_MAX = 65_536;
 
-export abstract class ClientCall extends Timer implements StreamHandler {
+export abstract class ClientCall extends Timer implements StreamHandler, Opening {
   ended = false;
   /** Part of the response was handed on, or the request is no longer kept: the call cannot be sent again. */
   committed = false;
@@ -71,13 +72,19 @@ export abstract class ClientCall extends Timer implements StreamHandler {
   abstract onData(chunk: Buffer): void;
   abstract onEnd(trailers: HeaderBlock | undefined): void;
 
-  /** Opens a stream on the connection and sends what was written so far. */
+  /** Takes a place on the connection; the stream opens at the end of the turn. */
   begin(connection: ClientConnection, endpoint: Endpoint): void {
+    this.connection = connection;
+    this.endpoint = endpoint;
+    connection.openAtEnd(this);
+  }
+
+  /** Opens the stream and sends what was written so far. */
+  open(): void {
+    const connection = this.connection!;
     const stream = connection.newStream(this);
     stream.account = this.account;
     this.stream = stream;
-    this.connection = connection;
-    this.endpoint = endpoint;
     this.receivedBefore = connection.received;
     this.attempts++;
     if (this.paused) stream.pause();
@@ -91,6 +98,11 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     if (this.endWritten) stream.end();
     if (this.replayOctets > REPLAY_OCTETS_MAX) this.commit();
     if (room) this.onDrain();
+  }
+
+  unsent(): void {
+    this.connection = undefined;
+    this.owner.sendElsewhere(this);
   }
 
   end(): void {
@@ -164,6 +176,7 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     }
     this.finish(
       failure(Status.DEADLINE_EXCEEDED, 'the deadline has passed', stream === undefined && this.attempts === 0),
+      true,
     );
   }
 
@@ -173,26 +186,25 @@ export abstract class ClientCall extends Timer implements StreamHandler {
     this.report(outcome);
     if (this.sentAt !== 0) this.owner.giveBack(this, outcome);
     if (!this.committed && this.owner.retry(this, outcome)) {
-      this.stream = undefined;
-      this.connection = undefined;
+      const { stream, connection } = this;
+      this.stream = this.connection = undefined;
+      // Answered before the request was complete.
+      if (stream !== undefined) connection!.release(stream, false);
       return;
     }
     this.finish(outcome);
   }
 
-  /** Ends the call; what is left of its stream is reset. */
-  finish(outcome: Outcome): void {
+  /** Ends the call; nobody waits for what is left of its stream. `expired`: because its deadline has passed. */
+  finish(outcome: Outcome, expired = false): void {
     if (this.ended) return;
     this.ended = true;
     this.clearTimer();
-    const { stream } = this;
+    const { stream, connection } = this;
+    this.stream = this.connection = undefined;
     if (stream === undefined) this.owner.leaveQueue(this);
-    else {
-      stream.reset(ErrorCode.CANCEL);
-      this.stream = undefined;
-    }
+    else connection!.release(stream, expired);
     if (this.sentAt !== 0) this.owner.giveBack(this, outcome);
-    this.connection = undefined;
     this.dropReplay();
     this.deliverEnd(outcome);
   }

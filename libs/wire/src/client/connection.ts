@@ -14,6 +14,7 @@ import { reading, readFrom } from '../sockets/read.js';
 import type { OctetsTaker } from '../sockets/turn.js';
 import { Alarm } from '../timers/wheel.js';
 import type { Address } from './address.js';
+import { Cancellations } from './cancellations.js';
 
 export interface ConnectionOptions {
   readonly tls: object | undefined;
@@ -21,42 +22,61 @@ export interface ConnectionOptions {
   readonly connectTimeoutMs: number;
   readonly keepaliveMs: number;
   readonly keepaliveTimeoutMs: number;
-  /** Open no stream before the peer has sent its SETTINGS: attempts before this one have failed. */
-  readonly cautious?: boolean;
   readonly limits: SessionLimits;
+  /** RST_STREAM that may be sent at once; `Cancellations` says how many more in time. */
+  readonly resetsMax: number;
 }
 
 /** Who keeps a connection; told of everything that changes what it can take. */
 export interface ConnectionOwner {
   onReady(connection: ClientConnection): void;
+  /** RST_STREAM was sent. */
+  onResetSent(): void;
+  /** It has sent so many RST_STREAM that a fresh connection should take over. */
+  onWorn(): void;
   /** A stream has ended or the peer allows more: another may be opened. */
   onCapacity(connection: ClientConnection): void;
   /** The peer says goodbye; streams in flight go on. */
-  onDraining(connection: ClientConnection, tooManyPings: boolean): void;
-  /** The socket is closed. `ready`: it had been usable before. */
-  onClosed(connection: ClientConnection, reason: string, ready: boolean): void;
+  onDraining(connection: ClientConnection, complaint: Complaint | undefined): void;
+  /** The socket is closed. */
+  onClosed(connection: ClientConnection, reason: string): void;
   /** After `onClosed`: the socket itself is gone. */
   onSocketClosed(): void;
 }
 
+/** What a peer that asks for calm (ENHANCE_YOUR_CALM) has had enough of. */
+export type Complaint = 'pings' | 'other';
+
+/** A call whose stream opens at the end of the turn. */
+export interface Opening {
+  readonly ended: boolean;
+  /** The stream may be opened now. */
+  open(): void;
+  /** The connection takes no more streams: nothing was sent. */
+  unsent(): void;
+}
+
 /** The largest id of a stream (RFC 9113 §5.1.1). */
 const STREAM_ID_MAX = 2 ** 31 - 1;
-/** Streams opened at most before the peer has said how many it takes: it should take 100 at least (RFC 9113 §6.5.2). */
-const STREAMS_BEFORE_SETTINGS_MAX = 100;
 /** How long a socket may take to say what is left when it is being closed. */
 const LINGER_MS = 1_000;
 
 export class ClientConnection extends FrameReceiver {
-  /** The socket is connected: streams may be opened. */
+  /**
+   * The peer has sent its SETTINGS: it speaks HTTP/2, and how many streams it takes is known. Nothing is opened before, as
+   * a peer that takes fewer refuses the rest.
+   */
   ready = false;
-  /** The peer has sent its SETTINGS: it speaks HTTP/2. */
-  established = false;
   /** It was closed with nothing left to do. */
   drained = false;
   /** When it was begun, as `Date.now()` counts. */
   readonly openedAt = Date.now();
   /** Reads so far; tells whether anything has arrived since. */
   received = 0;
+  private readonly cancellations: Cancellations;
+  private readonly opening: Opening[] = [];
+  /** How many of them have been dealt with. */
+  private opened = 0;
   private nextId = 1;
   private receivedAtLastCheck = 0;
   private pinged = false;
@@ -81,6 +101,7 @@ export class ClientConnection extends FrameReceiver {
       this.received++;
       this.receive(octets);
     };
+    this.cancellations = new Cancellations(options.resetsMax, () => owner.onWorn());
     const { socket } = this;
     this.peer.enablePush = false;
     socket.setNoDelay(true);
@@ -97,9 +118,28 @@ export class ClientConnection extends FrameReceiver {
 
   /** Streams that can be opened now. */
   get capacity(): number {
-    if (!this.ready || this.draining || (this.options.cautious && !this.established)) return 0;
-    const most = this.established ? this.peer.maxConcurrentStreams : STREAMS_BEFORE_SETTINGS_MAX;
-    return Math.min(this.options.streamsMax, most) - this.streams.size;
+    if (!this.ready || this.draining) return 0;
+    return Math.min(this.options.streamsMax, this.peer.maxConcurrentStreams) - this.load;
+  }
+
+  /** A stream was opened. */
+  get used(): boolean {
+    return this.nextId > 1;
+  }
+
+  /** Streams that are open, or about to be. */
+  get load(): number {
+    return this.streams.size + this.opening.length - this.opened;
+  }
+
+  /** Streams that nobody waits for, and which are still open. */
+  get abandoned(): number {
+    return this.cancellations.abandoned;
+  }
+
+  /** A fresh connection should take over: this one may soon not reset streams any more. */
+  get worn(): boolean {
+    return this.cancellations.worn;
   }
 
   get bytesRead(): number {
@@ -108,6 +148,38 @@ export class ClientConnection extends FrameReceiver {
 
   get bytesWritten(): number {
     return this.socket.bytesWritten;
+  }
+
+  /**
+   * Opens the call's stream at the end of the turn: a call that is cancelled until then never reaches the peer. The caller
+   * has looked at `capacity`.
+   */
+  openAtEnd(call: Opening): void {
+    this.opening.push(call);
+    this.outbox.touch();
+  }
+
+  protected override beforeFlush(): void {
+    const { opening } = this;
+    while (this.opened < opening.length) {
+      const call = opening[this.opened++]!;
+      if (call.ended) this.owner.onCapacity(this);
+      else if (this.draining) call.unsent();
+      else call.open();
+    }
+    opening.length = this.opened = 0;
+  }
+
+  /** Nobody waits for the stream any more. `expired`: its deadline has passed, which the peer knows by itself. */
+  release(stream: Stream, expired: boolean): void {
+    if (stream.closed) stream.reset(ErrorCode.CANCEL);
+    else this.cancellations.cancel(stream, expired);
+    if (this.draining && this.abandoned > 0) this.finishIfIdle('the connection was drained');
+  }
+
+  override sendReset(streamId: number, code: number): void {
+    super.sendReset(streamId, code);
+    this.owner.onResetSent();
   }
 
   /**
@@ -128,7 +200,7 @@ export class ClientConnection extends FrameReceiver {
     return stream.writeNow(prefix, message, true);
   }
 
-  /** A stream that `open` will open. The caller has looked at `capacity`. */
+  /** A stream that `open` will open. */
   newStream(handler: StreamHandler): Stream {
     const id = this.nextId;
     this.nextId += 2;
@@ -141,17 +213,17 @@ export class ClientConnection extends FrameReceiver {
     if (this.ready && !this.closed) this.ping();
   }
 
-  /** Opens nothing more and closes when the last stream has ended. */
+  /** Opens nothing more and closes when the last stream that somebody waits for has ended. */
   drain(): void {
     if (this.closed) return;
+    this.beforeFlush();
     this.draining = true;
-    if (this.streams.size === 0) this.finish('the connection was drained');
+    this.finishIfIdle('the connection was drained');
   }
 
   private onConnected(): void {
     const alpn = (this.socket as TLSSocket).alpnProtocol;
     if (this.options.tls !== undefined && alpn !== 'h2') return this.lose('the peer does not speak h2 (ALPN)');
-    this.ready = true;
     this.openAlarm.setTimer(this.options.connectTimeoutMs);
     this.outbox.push(PREFACE);
     this.sendPreface({
@@ -161,7 +233,6 @@ export class ClientConnection extends FrameReceiver {
       maxHeaderListSize: this.bounds.limits.headerListBytes,
     });
     if (this.options.keepaliveMs > 0) this.keepaliveAlarm.setTimer(this.options.keepaliveMs);
-    this.owner.onReady(this);
   }
 
   private checkAlive(): void {
@@ -190,9 +261,10 @@ export class ClientConnection extends FrameReceiver {
     // The peer's SETTINGS are its preface: the connection is established (RFC 9113 §3.4).
     if (this.peer.enablePush)
       throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'SETTINGS_ENABLE_PUSH of 1 from a server');
-    this.established = true;
+    if (this.ready) return this.owner.onCapacity(this);
+    this.ready = true;
     this.openAlarm.clearTimer();
-    this.owner.onCapacity(this);
+    this.owner.onReady(this);
   }
 
   protected override isIdle(streamId: number): boolean {
@@ -242,27 +314,35 @@ export class ClientConnection extends FrameReceiver {
         unprocessed: true,
       });
     }
-    this.owner.onDraining(this, code === ErrorCode.ENHANCE_YOUR_CALM && text === 'too_many_pings');
-    if (this.streams.size === 0) this.finish('the peer is going away');
+    const pings = text === 'too_many_pings' ? 'pings' : 'other';
+    this.owner.onDraining(this, code === ErrorCode.ENHANCE_YOUR_CALM ? pings : undefined);
+    this.finishIfIdle('the peer is going away');
   }
 
-  protected override onStreamClosed(): void {
+  protected override onStreamClosed(stream: Stream): void {
+    if (stream.abandoned) this.cancellations.ended();
     if (this.closed) return;
     if (!this.draining) this.owner.onCapacity(this);
-    else if (this.streams.size === 0) this.finish('the connection was drained');
+    else this.finishIfIdle('the connection was drained');
   }
 
   protected override onClosed(reason: string): void {
+    this.cancellations.stop();
     this.openAlarm.clearTimer();
     this.keepaliveAlarm.clearTimer();
     this.pingAlarm.clearTimer();
     this.lingerAlarm.setTimer(LINGER_MS);
     if (this.socket.destroyed) this.lingerAlarm.clearTimer();
-    this.owner.onClosed(this, reason, this.ready);
+    this.owner.onClosed(this, reason);
+    for (const call of this.opening.splice(this.opened)) if (!call.ended) call.unsent();
   }
 
-  /** The connection ended in good order: GOAWAY, and the socket is closed. */
-  private finish(reason: string): void {
+  /**
+   * No more streams are opened, and nobody waits for those that are left: GOAWAY, and the socket is closed. That cancels
+   * what was abandoned.
+   */
+  private finishIfIdle(reason: string): void {
+    if (this.closed || this.streams.size > this.abandoned) return;
     this.drained = true;
     this.fail(ErrorCode.NO_ERROR, reason);
   }

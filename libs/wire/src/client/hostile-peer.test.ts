@@ -39,8 +39,8 @@ async function exchange(
   const events = new Recorder();
   channel.unary(channel.method('/a.B/C'), [], Buffer.from('hello'), { deadline: Date.now() + 5_000 }, events);
   const peer = await server.next();
-  await peer.seeType(FrameType.HEADERS);
   peer.send(...preface);
+  if (preface.length > 0) await peer.seeType(FrameType.HEADERS);
   answer(peer);
   await events.outcome;
   return { events, peer };
@@ -513,8 +513,9 @@ describe('a hostile peer', () => {
     channel.start(method, [], {}, events).pause();
     channel.unary(method, [], Buffer.from('x'), {}, other);
     const peer = await server.next();
+    peer.send(f.settings());
     await peer.seeType(FrameType.HEADERS, 3);
-    peer.send(f.settings(), R);
+    peer.send(R);
     for (let sent = 0; sent <= 65_535; sent += 16_384) peer.send(f.data(1, Buffer.alloc(16_384)));
     expect(await events.outcome).toMatchObject({ code: Status.INTERNAL });
     expect(await peer.seeType(FrameType.RST_STREAM, 1)).toMatchObject({ code: ErrorCode.FLOW_CONTROL_ERROR });
@@ -529,8 +530,9 @@ describe('a hostile peer', () => {
     const method = channel.method('/a.B/C');
     channel.unary(method, [], Buffer.alloc(0), {}, warm);
     const peer = await server.next();
+    peer.send(f.settings([4, 0]));
     await peer.seeType(FrameType.HEADERS, 1);
-    peer.send(f.settings([4, 0]), R, f.headers(1, f.OK, true));
+    peer.send(R, f.headers(1, f.OK, true));
     await warm.outcome;
     channel.unary(method, [], message, {}, events);
     await peer.seeType(FrameType.HEADERS, 3);
@@ -564,8 +566,9 @@ describe('a hostile peer', () => {
 
 describe('a conversation cut at every octet', () => {
   it('ends the call exactly once, wherever the cut is', { timeout: 60_000 }, async () => {
+    const preface = f.settings([3, 10], [4, 70_000]);
     const conversation = Buffer.concat([
-      f.settings([3, 10], [4, 70_000]),
+      preface,
       f.settingsAck,
       f.ping(),
       // Our SETTINGS are acknowledged: the first block must set the table to 0 (RFC 9113 §4.3.1).
@@ -583,8 +586,12 @@ describe('a conversation cut at every octet', () => {
       channel = new Channel(`127.0.0.1:${server.port}`, { maxAttempts: 1 });
       channel.unary(channel.method('/a.B/C'), [], Buffer.from('hello'), {}, events);
       const peer = await server.next();
-      await peer.seeType(FrameType.DATA);
-      peer.socket.end(conversation.subarray(0, cut));
+      if (cut < preface.length) peer.socket.end(conversation.subarray(0, cut));
+      else {
+        peer.send(preface);
+        await peer.seeType(FrameType.DATA);
+        peer.socket.end(conversation.subarray(preface.length, cut));
+      }
       const outcome = await events.outcome;
       expect(outcome.code, `cut at ${cut}`).toBe(cut === conversation.length ? Status.OK : Status.UNAVAILABLE);
       await channel.close(0);
@@ -597,8 +604,9 @@ describe('a conversation cut at every octet', () => {
     const events = new Recorder();
     channel.unary(channel.method('/a.B/C'), [], Buffer.from('hello'), {}, events);
     const peer = await server.next();
+    for (const octet of f.settings()) peer.socket.write(Buffer.from([octet]));
     await peer.seeType(FrameType.DATA);
-    for (const octet of Buffer.concat([f.settings(), R, f.data(1, f.message('first')), f.headers(1, f.OK, true)])) {
+    for (const octet of Buffer.concat([R, f.data(1, f.message('first')), f.headers(1, f.OK, true)])) {
       peer.socket.write(Buffer.from([octet]));
     }
     expect(await events.outcome).toMatchObject({ code: Status.OK });

@@ -34,8 +34,16 @@ export abstract class FrameSender {
     protected readonly socket: Socket,
     readonly account: MemoryAccount = unbounded,
   ) {
-    this.outbox = new Outbox(socket, () => this.pump(), account);
+    this.outbox = new Outbox(
+      socket,
+      () => this.pump(),
+      account,
+      () => this.beforeFlush(),
+    );
   }
+
+  /** The turn ends, and what was written leaves. */
+  protected beforeFlush(): void {}
 
   /** A DATA frame has been written. */
   protected abstract onDataSent(): void;

@@ -28,11 +28,15 @@ export class Outbox {
   /** What the account was told of. */
   private counted = 0;
 
-  /** `onRoom` is called when the socket takes more after it had been full. */
+  /**
+   * `onRoom` is called when the socket takes more after it had been full, `beforeFlush` when everything is about to leave
+   * and more may be added.
+   */
   constructor(
     private readonly socket: Socket,
     private readonly onRoom: () => void,
     private readonly account: MemoryAccount = unbounded,
+    private readonly beforeFlush = () => {},
   ) {
     socket.on('drain', () => {
       this.takeBack();
@@ -117,6 +121,7 @@ export class Outbox {
 
   /** Hands everything to the socket now. */
   flush(): void {
+    this.beforeFlush();
     this.dirty = false;
     this.epoch++;
     if (this.pending === 0) return;
@@ -165,7 +170,8 @@ export class Outbox {
     this.counted = waiting;
   }
 
-  private touch(): void {
+  /** Flushes at the end of the turn. */
+  touch(): void {
     if (this.dirty) return;
     this.dirty = true;
     flushAtEnd(this);

@@ -108,6 +108,7 @@ export abstract class Session extends FrameSender {
   /** §5.4.1: GOAWAY with the reason, then the connection is closed. */
   protected fail(code: number, message: string): void {
     if (this.closed) return;
+    this.draining = true;
     this.sendGoaway(code, message, this.lastPeerStreamId());
     this.outbox.flush();
     // What the peer still sends is read and dropped for a while: closing at once could cost it our GOAWAY.

@@ -182,7 +182,10 @@ export class Stream {
   end(): void {
     if (!maySend(this.state) || this.endQueued) return;
     this.endQueued = true;
-    if (this.queue !== undefined) return;
+    if (this.queue === undefined) this.endEmpty();
+  }
+
+  private endEmpty(): void {
     this.session.sendData(this, NOTHING, 0, 0, true);
     this.sentEnd();
   }
@@ -235,6 +238,22 @@ export class Stream {
     this.dropHeld();
   }
 
+  /**
+   * Nobody reads or writes any more, though the peer is not told: what arrives is dropped, and the window not refilled, until
+   * either side ends the stream. If the peer has ended it already, so do we.
+   */
+  abandon(): void {
+    this.handler = NOBODY;
+    this.dropQueue();
+    this.dropRest();
+    this.restAllowed = Infinity;
+    if (!mayReceive(this.state)) this.endEmpty();
+  }
+
+  get abandoned(): boolean {
+    return this.restAllowed === Infinity;
+  }
+
   /** DATA has arrived and was counted. */
   receive(chunk: Buffer): void {
     if (this.restAllowed !== undefined) {
@@ -255,7 +274,10 @@ export class Stream {
   receiveEnd(trailers: HeaderBlock | undefined): void {
     this.state = afterEndReceived(this.state);
     if (this.closed) this.session.forget(this);
-    if (this.restAllowed !== undefined) return;
+    if (this.restAllowed !== undefined) {
+      if (maySend(this.state)) this.endEmpty();
+      return;
+    }
     if (this.paused || this.held !== undefined) {
       this.endHeld = true;
       this.trailersHeld = trailers;
@@ -319,13 +341,18 @@ export class Stream {
 
   private discard(): void {
     this.state = StreamState.CLOSED;
-    this.queue?.drop();
-    this.queue = undefined;
-    this.trailersQueued = undefined;
-    this.endQueued = true;
+    this.dropQueue();
     this.dropHeld();
     this.endHeld = false;
     this.session.forget(this);
+  }
+
+  private dropQueue(): void {
+    this.queue?.drop();
+    this.queue = undefined;
+    this.trailersQueued = undefined;
+    this.drainDue = false;
+    this.endQueued = true;
   }
 
   private dropHeld(): void {
@@ -337,3 +364,4 @@ export class Stream {
 }
 
 const NOTHING = new Uint8Array(0);
+const NOBODY: StreamHandler = { onHead() {}, onData() {}, onEnd() {}, onAbort() {}, onDrain() {} };

@@ -72,7 +72,12 @@ func handle(_ interface{}, stream grpc.ServerStream) error {
 			}
 			return nil
 		})
-	case "/peer.Peer/Wait":
+	case "/echo.v1.EchoService/Echo":
+		return eachMessage(stream, func(message []byte) error {
+			time.Sleep(50 * time.Millisecond)
+			return stream.SendMsg(&message)
+		})
+	case "/peer.Peer/Wait", "/echo.v1.EchoService/Hang":
 		<-stream.Context().Done()
 		fmt.Println("cancelled")
 		return status.FromContextError(stream.Context().Err()).Err()
