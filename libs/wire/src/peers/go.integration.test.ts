@@ -106,6 +106,10 @@ describe.skipIf(goMissing)(`a client in Go on our server${goMissing}`, () => {
     'sends 4 MB, and is refused 5': { scenario: 'big', outcome: { code: 'ResourceExhausted' } },
     'makes 4000 calls, 200 at once, over the concurrent streams': { scenario: 'crowd', outcome: { calls: 4_000 } },
     'goes on sending on streams that were answered early': { scenario: 'earlyAnswer', outcome: {} },
+    'forgets uploads that were answered early, and none of the calls after them is refused': {
+      scenario: 'earlyUploads',
+      outcome: { NotFound: 1_000 },
+    },
   };
   for (const [name, { scenario, outcome, gzip }] of Object.entries(SCENARIOS)) {
     it(`${name}`, async () => {

@@ -73,6 +73,7 @@ const RULES: Rules = {
     sends: [post(1), post(3), post(5), get(7)],
     reset: ErrorCode.REFUSED_STREAM,
     on: 7,
+    statusWhenAnswered: '200',
   },
   '§5.3.1 HEADERS that depend on themselves': {
     sends: [f.frame(FrameType.HEADERS, 0x25, 1, Buffer.concat([f.uint32(1), Buffer.from([0]), f.block(GET)]))],
@@ -511,6 +512,56 @@ describe('RFC 9113 §§3–7, conversations', () => {
     await peer.seeType(FrameType.HEADERS, 3);
     await closing;
     expect(peer.frames.some(({ type, streamId }) => type === FrameType.HEADERS && streamId === 5)).toBe(false);
+  });
+
+  it('§6.8 ignores what still comes on streams after the last one, but for the window it takes', async () => {
+    await served.close();
+    const held: (() => void)[] = [];
+    served = await Served.start((stream) => held.push(() => stream.respond(200, [], true)), {
+      connectionWindowBytes: 65_535,
+    });
+    const peer = served.connect();
+    peer.send(get(1));
+    await expect.poll(() => held.length).toBe(1);
+    const closing = served.server.close(5_000);
+    await peer.seeType(FrameType.GOAWAY);
+    peer.send(f.ping(true));
+    await peer.see(({ type, payload }) => type === FrameType.GOAWAY && payload.readUInt32BE(0) === 1);
+    peer.send(post(3), post(5), post(7), post(9));
+    for (let sent = 0; sent < 10; sent++) {
+      peer.send(f.data(3, Buffer.alloc(16_000)), f.windowUpdate(5, 100));
+      await expect
+        .poll(() => {
+          const updates = peer.frames.filter(
+            ({ type, streamId }) => type === FrameType.WINDOW_UPDATE && streamId === 0,
+          );
+          return 65_535 + updates.reduce((sum, { payload }) => sum + payload.readUInt32BE(0), 0) - 16_000 * (sent + 1);
+        })
+        .toBeGreaterThan(16_000);
+    }
+    peer.send(f.data(3, '', true), f.headers(5, [['x', 'y']], true), f.reset(7, ErrorCode.CANCEL), get(11));
+    peer.send(f.frame(FrameType.PING, 0, 0, Buffer.from('the end.')));
+    await peer.see(({ type, payload }) => type === FrameType.PING && payload.toString() === 'the end.');
+    for (const finish of held) finish();
+    await peer.seeType(FrameType.HEADERS, 1);
+    await closing;
+    expect(held.length).toBe(1);
+    expect(served.server.counters).toMatchObject({ connectionErrors: 0, requests: 1 });
+  });
+
+  it('§8.1 counts no request against the concurrent streams that was answered before it was complete', async () => {
+    await served.close();
+    served = await Served.start((stream) => stream.respond(200, [], true), { maxConcurrentStreams: 2 });
+    const peer = served.connect();
+    for (let id = 1; id < 40; id += 2) peer.send(post(id));
+    await peer.seeType(FrameType.HEADERS, 39);
+    expect(served.server.counters).toMatchObject({ refusedStreams: 0, requests: 20 });
+    const resets = peer.frames.filter(({ type }) => type === FrameType.RST_STREAM);
+    expect(resets.length).toBeGreaterThanOrEqual(18);
+    for (const { code } of resets) expect(code).toBe(ErrorCode.NO_ERROR);
+    // The client may have sent more of them before it knew.
+    peer.send(f.data(1, 'abc'), f.data(3, 'abc', true), f.ping());
+    await peer.see(({ type, flags }) => type === FrameType.PING && (flags & Flag.ACK) !== 0);
   });
 
   it('gives the fields as they came, in order, and joins cookies when asked', async () => {

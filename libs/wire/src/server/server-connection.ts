@@ -50,6 +50,8 @@ const FLOOD_COUNTERS: Readonly<Record<Flood, keyof Http2ServerCounters>> = {
 export class ServerConnection extends FrameReceiver {
   private prefaceAt = 0;
   private lastId = 0;
+  /** The last request that came too late, after the GOAWAY that named `lastId`. */
+  private lateId = 0;
   /** After GOAWAY with the true last id: further requests are not looked at. */
   private goneAwayAt = -1;
   private readonly acceptedAt = Date.now();
@@ -113,7 +115,7 @@ export class ServerConnection extends FrameReceiver {
   }
 
   protected override isIdle(streamId: number): boolean {
-    return streamId % 2 === 0 || streamId > this.lastId;
+    return streamId % 2 === 0 || streamId > Math.max(this.lastId, this.lateId);
   }
 
   protected override lastPeerStreamId(): number {
@@ -130,13 +132,17 @@ export class ServerConnection extends FrameReceiver {
         throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a stream number lower than before');
       return this.onMissingStream(streamId, 'HEADERS');
     }
-    // §6.8: requests after the last one that GOAWAY named are not processed; the client knows.
-    if (this.goneAwayAt >= 0) return this.bounds.count('idleFrames');
+    // §6.8: requests after the last one that GOAWAY named are not processed; the client knows, or will. What else comes on
+    // their streams is ignored as well.
+    if (this.goneAwayAt >= 0) {
+      this.lateId = Math.max(this.lateId, streamId);
+      return this.bounds.count('idleFrames');
+    }
     this.lastId = streamId;
     // Answers that are header sections alone leave no stream open that would count against the client.
     this.bounds.requireRead(this.outbox.held);
     const { counters, settings } = this.owner;
-    if (this.streams.size >= settings.maxConcurrentStreams) {
+    if (this.streams.size >= settings.maxConcurrentStreams && !this.endRests()) {
       counters.refusedStreams++;
       throw new StreamError(ErrorCode.REFUSED_STREAM, 'more concurrent streams than allowed');
     }
@@ -150,6 +156,16 @@ export class ServerConnection extends FrameReceiver {
       );
     }
     this.accept(streamId, line, block, endStream);
+  }
+
+  /**
+   * Resets the streams whose response is complete and whose request is not: a client that has forgotten them when it had its
+   * answer, as gRPC's do, does not count them any more. @returns whether there were any
+   */
+  private endRests(): boolean {
+    const rests = this.streams.all().filter(({ state }) => !maySend(state));
+    for (const stream of rests) stream.reset(ErrorCode.NO_ERROR);
+    return rests.length > 0;
   }
 
   private accept(streamId: number, line: RequestLine, block: HeaderBlock, endStream: boolean): void {

@@ -28,6 +28,8 @@ export interface Rule {
   readonly on?: number;
   /** Requests are not answered, so that their streams stay half-closed. */
   readonly unanswered?: boolean;
+  /** The status when earlier requests were answered at once: what is wrong otherwise is not then. */
+  readonly statusWhenAnswered?: string;
 }
 
 export type Rules = Readonly<Record<string, Rule>>;
@@ -89,6 +91,8 @@ export function tryRules(title: string, rules: Rules): void {
         withServer(answerAtOnce, async (served) => {
           const peer = await frameByFrame(served, rule);
           // A stream that is closed by now makes a connection error of what would be an error of the stream.
+          if (rule.statusWhenAnswered !== undefined)
+            return expectOutcome(peer, { sends: [], on: rule.on, status: rule.statusWhenAnswered });
           if (rule.reset === undefined) return expectOutcome(peer, rule);
           return void (await peer.see((frame) => isError(frame) && frame.code === rule.reset));
         }));

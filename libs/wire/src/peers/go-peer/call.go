@@ -40,6 +40,7 @@ var scenarios = map[string]scenario{
 	"slow":          slow,
 	"untilStopped":  untilStopped,
 	"earlyAnswer":   earlyAnswer,
+	"earlyUploads":  earlyUploads,
 	"unimplemented": unimplemented,
 }
 
@@ -243,6 +244,29 @@ func earlyAnswer(connection *grpc.ClientConn) (outcome, error) {
 		}
 	}
 	return outcome{}, echo(connection, 20)
+}
+
+// earlyUploads sends messages that do not fit the window of their streams to a method that answers before it has them.
+func earlyUploads(connection *grpc.ClientConn) (outcome, error) {
+	var group sync.WaitGroup
+	var lock sync.Mutex
+	codes := outcome{}
+	for at := 0; at < 200; at++ {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for call := 0; call < 5; call++ {
+				message, answer := text(200_000), []byte(nil)
+				err := connection.Invoke(context.Background(), "/peer.Peer/Fail", &message, &answer)
+				lock.Lock()
+				count, _ := codes[status.Code(err).String()].(int)
+				codes[status.Code(err).String()] = count + 1
+				lock.Unlock()
+			}
+		}()
+	}
+	group.Wait()
+	return codes, nil
 }
 
 func crowd(connection *grpc.ClientConn) (outcome, error) {
