@@ -18,6 +18,7 @@ import { catchError, finalize, tap } from 'rxjs/operators';
 import { type Access, checkAccess, readAccessRules } from './access.js';
 import { type Call, withCall } from './call.js';
 import type { Origin } from './caller.js';
+import { readTextChecks, type TextCheck } from './text-rules.js';
 
 export const LOGGER = Symbol('logger');
 export const ORIGIN = Symbol('origin');
@@ -25,12 +26,13 @@ export const ORIGIN = Symbol('origin');
 type ServerCall = ServerUnaryCall<unknown, unknown>;
 
 /**
- * Stands around every gRPC handler: checks access, makes {@link Call} current, logs and counts the call,
+ * Stands around every gRPC handler: checks access and the texts of the request, makes {@link Call} current, logs and counts the call,
  * and turns what is thrown into a gRPC status with details.
  */
 @Injectable()
 export class CallInterceptor implements NestInterceptor {
   private readonly accessRules: ReadonlyMap<string, Access> = readAccessRules();
+  private readonly textChecks: ReadonlyMap<string, TextCheck> = readTextChecks();
   private readonly handled: Counter<'method' | 'code'>;
   private readonly duration: Histogram<'method'>;
 
@@ -57,7 +59,7 @@ export class CallInterceptor implements NestInterceptor {
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     if (context.getType() !== 'rpc') return next.handle();
-    const [, metadata, serverCall] = context.getArgs<[unknown, Metadata, ServerCall]>();
+    const [request, metadata, serverCall] = context.getArgs<[unknown, Metadata, ServerCall]>();
     const started = performance.now();
     const { call, leave } = this.callOf(serverCall, metadata);
     const ended = (code: string, problem?: Problem) => {
@@ -69,7 +71,7 @@ export class CallInterceptor implements NestInterceptor {
     return new Observable<unknown>((subscriber) =>
       withTrace(call.trace, () =>
         withCall(call, () =>
-          this.guarded(call, next)
+          this.guarded(call, request, next)
             .pipe(
               tap({ complete: () => ended('OK') }),
               catchError((thrown: unknown) => {
@@ -85,9 +87,10 @@ export class CallInterceptor implements NestInterceptor {
     );
   }
 
-  private guarded(call: Call, next: CallHandler): Observable<unknown> {
+  private guarded(call: Call, request: unknown, next: CallHandler): Observable<unknown> {
     try {
       checkAccess(this.accessRules.get(call.path) ?? { public: false, roles: [], noGuests: false }, call.caller);
+      this.textChecks.get(call.path)?.(request);
       return next.handle();
     } catch (error) {
       return throwError(() => error);

@@ -47,12 +47,11 @@ export function readPassword(text: string, field = 'password'): string {
   return normal;
 }
 
-/** @throws Problem INVALID_ARGUMENT naming the field */
+/** The contract says which characters it may have. @throws Problem INVALID_ARGUMENT naming the field */
 export function readText(text: string, field: string, charactersMax: number): string {
   if (text.length > charactersMax * 2 || [...text].length > charactersMax) {
     throw invalid(field, `must have at most ${charactersMax} characters`);
   }
-  if (/[\p{Cc}]/u.test(text)) throw invalid(field, 'must not contain control characters');
   return text;
 }
 
