@@ -158,6 +158,11 @@ export class Caller {
       outcome,
     });
     this.interval.answered++;
+    // A time-out or a reset: whoever comes back at once from there makes it worse.
+    if (answer.status === 0) {
+      this.addresses.refused(wanted.from, this.now(), 0);
+      return outcome;
+    }
     if (outcome.kind !== 'refused') {
       this.addresses.answered(wanted.from);
       user.refusalsInARow = 0;

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { compare, type Comparison, readBaseline } from '../report/baseline.js';
+import { junitOf, markdownOf } from '../report/for-machines.js';
 import { page } from '../report/page.js';
 import { type Report, reportOf } from '../report/report.js';
 import { loopbackAddress } from './address-pool.js';
@@ -110,6 +111,8 @@ function writeReport(folder: string | undefined, report: Report, comparisons: re
   mkdirSync(target, { recursive: true });
   writeFileSync(join(target, 'report.json'), `${JSON.stringify({ ...report, comparisons }, undefined, 1)}\n`);
   writeFileSync(join(target, 'report.html'), page(report, comparisons));
+  writeFileSync(join(target, 'report.md'), markdownOf(report, comparisons));
+  writeFileSync(join(target, 'junit.xml'), junitOf(report, comparisons));
   return target;
 }
 

@@ -20,7 +20,15 @@ function status(elapsedMs: number): LiveStatus {
   for (let count = 0; count < 9; count++) recorder.ended({ ...call, outcome: { kind: 'ok' } });
   recorder.ended({ ...call, outcome: { kind: 'refused', blockedBy: 'ip', retryAfterMs: 0 } });
   const generator = { cpu: 0.123, lagP99Ms: 1, rssBytes: 0 };
-  const state = { phase: 'hold', sessions: 42, multiplier: 0.8, inFlight: 3, addressesResting: 1, generator } as const;
+  const state = {
+    phase: 'hold',
+    sessions: 42,
+    sessionsMost: 44,
+    multiplier: 0.8,
+    inFlight: 3,
+    addressesResting: 1,
+    generator,
+  } as const;
   return { phase: 'hold', elapsedMs, moment: { ...recorder.cut(elapsedMs), ...state }, recorder };
 }
 

@@ -57,7 +57,7 @@ function screenLines(plan: LoadPlan, { phase, elapsedMs, moment, recorder }: Liv
   return [
     `${plan.scenario.name} on ${plan.baseUrl}${scale}`,
     `[${'#'.repeat(filled)}${'.'.repeat(BAR_WIDTH - filled)}] ${phase}, ${clock(Math.max(0, plan.phases.endMs - elapsedMs) / 1000)} left`,
-    `sessions   ${moment.sessions} of ${plan.scenario.sessions}`,
+    `sessions   ${moment.sessions} of ${plan.scenario.sessions}, at most ${moment.sessionsMost} at once; ${total.sent} calls sent`,
     `rate       ${(moment.sent / sliceSeconds).toFixed(1)}/s sent, ${(moment.planned / sliceSeconds).toFixed(1)}/s planned, multiplier ${moment.multiplier.toFixed(2)}`,
     `success    ${shareOf(total.ok, recorder)} of ${total.ok + total.refused + total.failed}, ${total.failed} failed`,
     `refused    ${shareOf(total.refused, recorder)}${refusals.length > 0 ? `: ${refusals.join(', ')}` : ''}`,

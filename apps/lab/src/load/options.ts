@@ -19,7 +19,7 @@ export interface LoadRequest {
 /** Each flag with its value's name and what it does; the help is made of it. */
 const flags = {
   server: ['URL', 'the gateway (default: SLUICE_URL or http://127.0.0.1:8083)', 's'],
-  out: ['DIR', 'folder of report.json and report.html (default: reports/SCENARIO-TIME)', 'o'],
+  out: ['DIR', 'folder of report.html, report.json, report.md and junit.xml (default: reports/SCENARIO-TIME)', 'o'],
   list: [undefined, 'lists the scenarios'],
   help: [undefined, 'this text', 'h'],
   sessions: ['N', 'sessions, instead of the scenario’s'],

@@ -9,6 +9,8 @@ import type { LoadPlan } from './plan.js';
 import { RatePlanner } from './planner.js';
 import { seededRandom, weighted } from './random.js';
 import { nextMultiplier } from './rate-controller.js';
+import { honestClient } from './honest-client.js';
+import { RecoveryProbe, type Recovery } from './recovery.js';
 import { Recorder, type Slice, type UnsentReason } from './recorder.js';
 import type { Request } from './request.js';
 import { actions, type Action } from './scenario.js';
@@ -22,6 +24,8 @@ import { type User, Users } from './users.js';
 export interface Moment extends Slice {
   readonly phase: PhaseName;
   readonly sessions: number;
+  /** Live at once so far, at the most. */
+  readonly sessionsMost: number;
   readonly multiplier: number;
   readonly inFlight: number;
   readonly addressesResting: number;
@@ -44,7 +48,17 @@ export interface RunResult {
   readonly interrupted: boolean;
   readonly recorder: Recorder;
   readonly moments: readonly Moment[];
-  readonly sessions: { created: number; wanted: number; expired: number; lost: number; deleted: number };
+  readonly sessions: {
+    created: number;
+    wanted: number;
+    /** Live at once, at the most. */
+    most: number;
+    expired: number;
+    lost: number;
+    deleted: number;
+  };
+  /** Undefined: the scenario does not ask. */
+  readonly recovery: Recovery | undefined;
   /** Sessions per real second, from the first that was created to the last; to the clean-up when some never were. */
   readonly createPerSecond: number;
   readonly generator: {
@@ -79,8 +93,17 @@ export async function runLoad(
   signal: AbortSignal,
   onMoment: (status: LiveStatus) => void,
 ): Promise<RunResult> {
-  const run = new Run(plan, watched, onMoment);
-  return run.go(signal);
+  const mostSeconds = plan.scenario.thresholds.recovery_seconds_max;
+  if (mostSeconds === undefined) return new Run(plan, watched, onMoment).go(signal);
+  const transport = new Transport(plan.baseUrl, plan.addressMode, plan.callTimeoutMs);
+  try {
+    const probe = new RecoveryProbe(await honestClient(transport, plan));
+    await probe.before(signal);
+    const result = await new Run(plan, watched, onMoment).go(signal);
+    return { ...result, recovery: await probe.after(mostSeconds * 1000, signal) };
+  } finally {
+    transport.close();
+  }
 }
 
 class Run {
@@ -243,6 +266,7 @@ class Run {
       ...slice,
       phase: phaseAt(this.plan.phases, nowMs),
       sessions: this.sessions.count,
+      sessionsMost: this.sessions.most,
       multiplier: this.multiplier,
       inFlight: this.caller.inFlight,
       addressesResting: this.addresses.held(nowMs),
@@ -262,7 +286,7 @@ class Run {
   }
 
   private result(interrupted: boolean): RunResult {
-    const { created, expired, lost } = this.sessions;
+    const { created, most, expired, lost } = this.sessions;
     const { cpuSeconds, cpuMost, lagP99MostMs, rssMostBytes } = this.monitor;
     return {
       plan: this.plan,
@@ -272,8 +296,9 @@ class Run {
       interrupted,
       recorder: this.recorder,
       moments: this.moments,
-      sessions: { created, wanted: this.plan.scenario.sessions, expired, lost, deleted: this.deleter.deleted },
+      sessions: { created, wanted: this.plan.scenario.sessions, most, expired, lost, deleted: this.deleter.deleted },
       createPerSecond: this.creator.perSecond(),
+      recovery: undefined,
       generator: { cpuSeconds, cpuMost, lagP99MostMs, rssMostBytes, connections: this.transport.connections },
       memory: this.memory,
     };

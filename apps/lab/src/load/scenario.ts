@@ -18,6 +18,8 @@ export interface Thresholds {
   readonly p99_ms_max: number;
   /** Sessions per second of scenario time, while sessions were being created. */
   readonly create_per_second_min: number;
+  /** Seconds after the load until latency and refusals are as before; absent: not looked at. */
+  readonly recovery_seconds_max?: number;
 }
 
 /** Users of one tenant. The tenant `default` is the server's own. */
@@ -139,6 +141,7 @@ const fields: Readonly<Record<string, readonly [expectation: string, check: Chec
   'thresholds.p95_ms_max': ['milliseconds above 0', number(1, 1e9)],
   'thresholds.p99_ms_max': ['milliseconds above 0', number(1, 1e9)],
   'thresholds.create_per_second_min': ['a number of 0 or more', number(0, 1e6)],
+  'thresholds.recovery_seconds_max': ['seconds from 1 to 3600', number(1, 3600)],
 };
 
 function isTenants(value: unknown): boolean {

@@ -39,6 +39,8 @@ export class SessionManager<User> {
   private readonly live: LiveSession<User>[] = [];
   private nextCleanUpMs: number;
   created = 0;
+  /** Live at once, at the most. */
+  most = 0;
   expired = 0;
   /** The server did not know them any more. */
   lost = 0;
@@ -60,6 +62,7 @@ export class SessionManager<User> {
     const session = { id, user, requests: requestsOf(id), lastUsedMs: nowMs, underWay: 0, place: this.live.length };
     this.live.push(session);
     this.created++;
+    this.most = Math.max(this.most, this.live.length);
     return session;
   }
 

@@ -29,7 +29,14 @@ function reportWith(
   for (const [blockedBy, count] of Object.entries(refusedBy)) {
     for (let call = 0; call < count; call++) record({ kind: 'refused', blockedBy, retryAfterMs: 0 });
   }
-  const moment = { phase: 'hold', sessions: 1, multiplier: 1, inFlight: 0, addressesResting: 0 } as const;
+  const moment = {
+    phase: 'hold',
+    sessions: 1,
+    sessionsMost: 1,
+    multiplier: 1,
+    inFlight: 0,
+    addressesResting: 0,
+  } as const;
   const moments = Array.from({ length: 100 }, (_, index) => ({
     ...recorder.cut(index),
     ...moment,
@@ -43,8 +50,9 @@ function reportWith(
     interrupted: false,
     recorder,
     moments,
-    sessions: { created: 1000, wanted: 1000, expired: 0, lost: 0, deleted: 1000 },
+    sessions: { created: 1000, wanted: 1000, most: 1000, expired: 0, lost: 0, deleted: 1000 },
     createPerSecond: 0.6 * options.timeScale,
+    recovery: undefined,
     generator: { cpuSeconds: 1, cpuMost: 0.1, lagP99MostMs: 60, rssMostBytes: 1, connections: 1 },
     memory: [],
   };

@@ -28,12 +28,12 @@ const TOP = 22;
 const BOTTOM = 30;
 /** Lines differ by dash as well as by colour, for paper and for those who do not tell colours apart. */
 const styles = [
-  { colour: '#1f5fa8', dash: '' },
-  { colour: '#b3261e', dash: '7 3' },
-  { colour: '#1b7a3d', dash: '2 3' },
-  { colour: '#8a5a00', dash: '9 3 2 3' },
-  { colour: '#6a3d9a', dash: '4 2' },
-  { colour: '#00707a', dash: '1 2' },
+  { colour: 'var(--line-1)', dash: '' },
+  { colour: 'var(--line-2)', dash: '7 3' },
+  { colour: 'var(--line-3)', dash: '2 3' },
+  { colour: 'var(--line-4)', dash: '9 3 2 3' },
+  { colour: 'var(--line-5)', dash: '4 2' },
+  { colour: 'var(--line-6)', dash: '1 2' },
 ] as const;
 const TABLE_ROWS_MAX = 24;
 
@@ -49,28 +49,30 @@ export function lineChart(chart: Chart): Html {
     return html`<polyline
       points="${points}"
       fill="none"
-      stroke="${style.colour}"
+      style="stroke: ${style.colour}"
       stroke-width="1.8"
       stroke-dasharray="${style.dash}"
     />`;
   });
   return html`<figure>
     <figcaption>${chart.title}</figcaption>
-    <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-labelledby="${chart.id}-title ${chart.id}-summary">
-      <title id="${chart.id}-title">${chart.title}</title>
-      <desc id="${chart.id}-summary">${chart.summary}</desc>
-      ${grid(top, lastSecond, chart.unit, x, y)}${chart.marks.map(
-        (mark) =>
-          html`<line
-              x1="${x(mark.seconds)}"
-              x2="${x(mark.seconds)}"
-              y1="${TOP}"
-              y2="${HEIGHT - BOTTOM}"
-              class="mark"
-            /><text x="${x(mark.seconds) + 3}" y="${TOP - 6}">${mark.name}</text>`,
-      )}
-      ${lines}
-    </svg>
+    <div class="plot" tabindex="0" role="group" aria-label="${chart.title}, the chart">
+      <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-labelledby="${chart.id}-title ${chart.id}-summary">
+        <title id="${chart.id}-title">${chart.title}</title>
+        <desc id="${chart.id}-summary">${chart.summary}</desc>
+        ${grid(top, lastSecond, chart.unit, x, y)}${chart.marks.map(
+          (mark) =>
+            html`<line
+                x1="${x(mark.seconds)}"
+                x2="${x(mark.seconds)}"
+                y1="${TOP}"
+                y2="${HEIGHT - BOTTOM}"
+                class="mark"
+              /><text x="${x(mark.seconds) + 3}" y="${TOP - 6}">${mark.name}</text>`,
+        )}
+        ${lines}
+      </svg>
+    </div>
     ${legend(chart.series)} ${figures(chart)}
   </figure> `;
 }
@@ -109,7 +111,15 @@ function legend(series: readonly Series[]): Html {
     const style = styles[index % styles.length]!;
     return html`<li>
       <svg width="34" height="8" aria-hidden="true">
-        <line x1="0" x2="34" y1="4" y2="4" stroke="${style.colour}" stroke-width="2" stroke-dasharray="${style.dash}" />
+        <line
+          x1="0"
+          x2="34"
+          y1="4"
+          y2="4"
+          style="stroke: ${style.colour}"
+          stroke-width="2"
+          stroke-dasharray="${style.dash}"
+        />
       </svg>
       ${name}
     </li>`;

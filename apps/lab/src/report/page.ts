@@ -96,10 +96,12 @@ function summary({ calls, latency, sessions, first_token }: Report): Html {
   const cards: [string, string][] = [
     ['successful', percent(calls.success_share)],
     ['refused (429)', percent(calls.refused_share)],
-    ['calls sent', calls.sent.toLocaleString('en')],
+    ['calls sent', `${calls.sent.toLocaleString('en')} (${calls.per_second.toFixed(1)}/s)`],
+    ['latency mean', ms(latency.corrected.mean)],
     ['latency p95 / p99', `${ms(latency.corrected.p95)} / ${ms(latency.corrected.p99)}`],
     ['first token p95', ms(first_token.p95)],
     ['sessions created', `${sessions.created} (${sessions.create_per_second.toFixed(2)}/s)`],
+    ['sessions at once', `${sessions.most}`],
   ];
   return html`<dl class="cards">
     ${cards.map(
@@ -142,32 +144,44 @@ function comparison(comparisons: readonly Comparison[]): Html {
 }
 
 const style = `
-:root { color-scheme: light; font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff; }
+:root {
+  color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  --ink: #1b1b1b; --paper: #fff; --soft: #4a4a4a; --line: #b8b8b8; --faint: #dcdcdc; --head: #f2f2f2;
+  --passed: #14622f; --missed: #a01812; --note: #8a5a00; --note-paper: #fff8e8;
+  --line-1: #1f5fa8; --line-2: #b3261e; --line-3: #1b7a3d; --line-4: #8a5a00; --line-5: #6a3d9a; --line-6: #00707a;
+}
+@media (prefers-color-scheme: dark) { :root {
+  --ink: #e8e8e8; --paper: #16181b; --soft: #b4b4b4; --line: #555b63; --faint: #33383e; --head: #24282d;
+  --passed: #7fd79b; --missed: #ff9a8f; --note: #e0b050; --note-paper: #2b2414;
+  --line-1: #7db4f5; --line-2: #ff8f85; --line-3: #74d090; --line-4: #e0b050; --line-5: #c7a3f0; --line-6: #5fcfd8;
+} }
 body { margin: 0; }
 main { max-width: 62rem; margin: 0 auto; padding: 1.5rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; }
-h2 { font-size: 1.2rem; margin: 2rem 0 .6rem; border-bottom: 1px solid #b8b8b8; }
-.passed { color: #14622f; font-weight: 600; }
-.missed { color: #a01812; font-weight: 600; }
-.note { border-left: 4px solid #8a5a00; padding: .3rem .8rem; background: #fff8e8; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .8rem; margin: 1rem 0; }
-.cards div { border: 1px solid #b8b8b8; border-radius: .4rem; padding: .5rem .8rem; }
-.cards dt { font-size: .85rem; color: #4a4a4a; }
+h2 { font-size: 1.2rem; margin: 2rem 0 .6rem; border-bottom: 1px solid var(--line); }
+.passed { color: var(--passed); font-weight: 600; }
+.missed { color: var(--missed); font-weight: 600; }
+.note { border-left: 4px solid var(--note); padding: .3rem .8rem; background: var(--note-paper); }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .8rem; margin: 1rem 0; }
+.cards div { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .8rem; }
+.cards dt { font-size: .85rem; color: var(--soft); }
 .cards dd { margin: 0; font-size: 1.2rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; margin: .6rem 0 1rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .2rem 0; }
-th, td { border: 1px solid #c8c8c8; padding: .2rem .55rem; text-align: right; white-space: nowrap; }
+th, td { border: 1px solid var(--line); padding: .2rem .55rem; text-align: right; white-space: nowrap; }
 td.word { text-align: left; }
-th { background: #f2f2f2; font-weight: 500; text-align: left; }
+th { background: var(--head); font-weight: 500; text-align: left; }
 figure { margin: 1.2rem 0; break-inside: avoid; }
 figcaption { font-weight: 600; }
-figure > svg { width: 100%; height: auto; font-size: 11px; }
-svg text { fill: #333; }
-.grid { stroke: #dcdcdc; }
-.mark { stroke: #6b6b6b; stroke-dasharray: 3 3; }
+figure svg { width: 100%; height: auto; font-size: 11px; }
+svg text { fill: var(--ink); }
+.grid { stroke: var(--faint); }
+.mark { stroke: var(--soft); stroke-dasharray: 3 3; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; padding: 0; margin: .2rem 0; font-size: .85rem; }
-.figures { color: #4a4a4a; }
+.figures { color: var(--soft); }
 summary { cursor: pointer; font-size: .85rem; }
-@media print { main { max-width: none; padding: 0; } .scroll { overflow: visible; } table { font-size: .7rem; } section { break-inside: auto; } h2 { break-after: avoid; } }
+/* A chart as wide as a phone would have labels of five pixels. */
+@media (max-width: 40rem) { .plot { overflow-x: auto; } .plot > svg { min-width: 42rem; } }
+@media print { :root { color-scheme: light; --ink: #000; --paper: #fff; --soft: #333; } main { max-width: none; padding: 0; } .scroll { overflow: visible; } table { font-size: .7rem; } section { break-inside: auto; } h2 { break-after: avoid; } }
 `;

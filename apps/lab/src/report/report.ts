@@ -2,6 +2,7 @@ import { cpus, totalmem } from 'node:os';
 import type { LatencySummary } from '../load/histogram.js';
 import { judgeLeak, type LeakVerdict, type MemorySample } from '../load/leak.js';
 import type { Counts, CallKind, UnsentReason } from '../load/recorder.js';
+import type { Recovery } from '../load/recovery.js';
 import type { Moment, RunResult } from '../load/run.js';
 import type { Scenario } from '../load/scenario.js';
 import { advise, type Advice } from './advice.js';
@@ -39,6 +40,8 @@ export interface Report {
     readonly success_share: number;
     readonly refused_share: number;
     readonly sent_share: number;
+    /** Sent in a real second, over the whole run. */
+    readonly per_second: number;
   };
   readonly refused_by: Readonly<Record<string, number>>;
   readonly failures: Readonly<Record<string, number>>;
@@ -52,6 +55,8 @@ export interface Report {
     /** Per second of scenario time, while sessions were being created. */
     readonly create_per_second: number;
   };
+  /** Undefined: the scenario does not ask whether all is as before the load. */
+  readonly recovery: Recovery | undefined;
   readonly generator: {
     readonly cpu_seconds: number;
     readonly cpu_most: number;
@@ -110,6 +115,7 @@ export function reportOf(result: RunResult, versions: Readonly<Record<string, st
       success_share: share(total.ok, answered),
       refused_share: share(total.refused, answered),
       sent_share: share(total.sent, total.planned),
+      per_second: share(total.sent * 1000, result.elapsedMs),
     },
     refused_by: recorder.refusedBy,
     failures: recorder.failures,
@@ -122,6 +128,7 @@ export function reportOf(result: RunResult, versions: Readonly<Record<string, st
       ...result.sessions,
       create_per_second: result.createPerSecond / plan.timeScale,
     },
+    recovery: result.recovery,
     generator: {
       cpu_seconds: result.generator.cpuSeconds,
       cpu_most: result.generator.cpuMost,

@@ -1,6 +1,6 @@
 import { type Html, html, table } from './html.js';
 import type { Report } from './report.js';
-import { megabytes, ms } from './thresholds.js';
+import { megabytes, ms, percent } from './thresholds.js';
 
 /** Calls and their latency, by kind. */
 export function callsTable({ kinds, latency, calls }: Report): Html {
@@ -10,6 +10,8 @@ export function callsTable({ kinds, latency, calls }: Report): Html {
     'succeeded',
     'refused',
     'failed',
+    'success',
+    'mean',
     'median',
     'p90',
     'p95',
@@ -25,7 +27,9 @@ export function callsTable({ kinds, latency, calls }: Report): Html {
     counts.ok,
     counts.refused,
     counts.failed,
+    share(counts),
     ...[
+      of.corrected.mean,
       of.corrected.p50,
       of.corrected.p90,
       of.corrected.p95,
@@ -44,8 +48,16 @@ export function callsTable({ kinds, latency, calls }: Report): Html {
     ${table('Calls and latency by kind', headings, [...kinds.map((kind) => row(kind.kind, kind, kind)), row('all', calls, latency)])}`;
 }
 
-/** Names with how often each was counted, the most frequent first. */
-/** @param details what to say of each name beside its count, where there is anything to say */
+function share({ ok, refused, failed }: { ok: number; refused: number; failed: number }): string {
+  const answered = ok + refused + failed;
+  return answered === 0 ? '–' : percent(ok / answered);
+}
+
+/**
+ * Names with how often each was counted, the most frequent first.
+ *
+ * @param details what to say of each name beside its count, where there is anything to say
+ */
 export function countedTable(
   caption: string,
   heading: string,
@@ -118,7 +130,7 @@ export function configurationTable({ configuration, versions, scenario, sessions
   const rows: [string, string | number][] = [
     [
       'sessions',
-      `${scenario.sessions} (created ${sessions.created}, deleted ${sessions.deleted}, expired ${sessions.expired}, lost ${sessions.lost})`,
+      `${scenario.sessions} (created ${sessions.created}, at most ${sessions.most} at once, deleted ${sessions.deleted}, expired ${sessions.expired}, lost ${sessions.lost})`,
     ],
     ['minutes', scenario.minutes],
     ['addresses', `${scenario.addresses}, in use ${configuration.client_addresses} (${configuration.address_mode})`],

@@ -64,10 +64,28 @@ export function judge(findings: Findings): ThresholdResult[] {
       sessions.create_per_second >= thresholds.create_per_second_min,
     ),
   ];
+  rows.push(...recovery(findings));
   const { leak_check, minutes } = findings.scenario;
   // A run that is to be short cannot tell a leak from caches that fill.
   const judgesMemory = leak_check && (minutes * 60_000) / findings.configuration.time_scale >= JUDGED_FROM_MS;
   return judgesMemory ? [...rows, ...leaks(findings)] : rows;
+}
+
+function recovery({ recovery: found, scenario }: Findings): ThresholdResult[] {
+  const mostSeconds = scenario.thresholds.recovery_seconds_max;
+  if (mostSeconds === undefined) return [];
+  const after = found?.recovered_after_ms;
+  const faults = Object.entries(found?.refusals ?? {}).map(([name, count]) => `${count} × ${name}`);
+  const actual =
+    after === undefined ? `not in ${((found?.looked_ms ?? 0) / 1000).toFixed(1)} s` : `${(after / 1000).toFixed(1)} s`;
+  return [
+    {
+      name: 'latency and refusals as before the load',
+      limit: `within ${mostSeconds} s after it`,
+      actual: [actual, ...faults].join(', '),
+      passed: after !== undefined && after <= mostSeconds * 1000,
+    },
+  ];
 }
 
 function leaks(findings: Findings): ThresholdResult[] {
