@@ -46,6 +46,7 @@ export class AccessLog {
     this.logger.info(
       {
         trace_id: exchange.trace?.traceId,
+        request_id: exchange.requestId,
         method: exchange.transport.method,
         path: exchange.path.slice(0, 200),
         protocol: exchange.transport.protocol,

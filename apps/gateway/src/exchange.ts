@@ -85,6 +85,8 @@ export class Exchange implements TransportEvents {
   /** Added by `preflight`. */
   head!: RequestHead;
   trace!: TraceContext;
+  /** What the client calls the request, or 32 hexadecimal digits; in every answer, in the log and in the call's metadata. */
+  requestId = '';
   /** Added by `route`. */
   route!: Route;
   variables: readonly string[] = [];

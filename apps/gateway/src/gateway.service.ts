@@ -1,18 +1,17 @@
 import { isDeepStrictEqual } from 'node:util';
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { ConfigurationError, type SettingsOf } from '@sluice/config';
+import { ConfigurationError, readYamlFile, type SettingsOf } from '@sluice/config';
 import type { Caller } from '@sluice/identity';
 import { createMemoryStore, type LimitStore, openRedisStore, RedisUrlError } from '@sluice/limit';
 import { type Logger, METRICS, type Registry } from '@sluice/telemetry';
 import { AccessLog } from './access-log.js';
-import { readGatewayFile } from './config/gateway-file.js';
+import { gatewayConfigSchema } from './config/schema.js';
 import { watchFiles } from './config/watch.js';
 import { clientBounds } from './listener/client-bounds.js';
 import { Clients } from './listener/clients.js';
 import { listen, type Listener } from './listener/listener.js';
 import { Observer } from './observe.js';
 import { handle } from './pipeline.js';
-import { matchRest } from './route/route.js';
 import { RetiredRuntimes } from './retired.js';
 import { buildRuntime, isAsBefore, type Runtime, type RuntimeParts } from './runtime.js';
 import type { settings } from './settings.js';
@@ -44,7 +43,7 @@ export class GatewayService implements OnApplicationShutdown {
     if (values.ACCESS_LOG && this.logger.isLevelEnabled('info')) {
       this.accessLog = new AccessLog(this.logger, values.ACCESS_LOG_REFUSALS_PER_SECOND, this.metrics);
     }
-    const config = readGatewayFile(values.GATEWAY_CONFIG);
+    const config = readYamlFile(values.GATEWAY_CONFIG, gatewayConfigSchema);
     const observer = new Observer(
       this.logger,
       this.accessLog,
@@ -69,7 +68,6 @@ export class GatewayService implements OnApplicationShutdown {
       current: () => this.runtime,
     };
     this.runtime = buildRuntime(config, parts);
-    this.tellLeftOut(this.runtime);
     this.watch(parts, observer);
     this.runtime.revocations?.start();
     this.runtime.verifier?.ready();
@@ -87,18 +85,12 @@ export class GatewayService implements OnApplicationShutdown {
     this.logger.info({ port: this.listener.port, tls_port: this.listener.tlsPort }, 'ready');
   }
 
-  private tellLeftOut({ leftOut }: Runtime): void {
-    for (const { upstream, reason } of leftOut) {
-      this.logger.warn({ upstream, reason }, 'an HTTP rule that cannot be used was left out');
-    }
-  }
-
   /** Takes a changed configuration over; one that cannot work is reported with its line, and the old one stays. */
   private reload(parts: RuntimeParts, observer: Observer, reason: string): void {
     const before = this.runtime!;
     let next: Runtime;
     try {
-      next = buildRuntime(readGatewayFile(parts.configFile), parts);
+      next = buildRuntime(readYamlFile(parts.configFile, gatewayConfigSchema), parts);
     } catch (error) {
       observer.reloaded(false);
       const faults = error instanceof ConfigurationError ? error.faults : [String(error)];
@@ -110,7 +102,6 @@ export class GatewayService implements OnApplicationShutdown {
       return;
     }
     this.runtime = next;
-    this.tellLeftOut(next);
     if (next.revocations !== before.revocations) {
       before.revocations?.stop();
       next.revocations?.start();
@@ -130,8 +121,8 @@ export class GatewayService implements OnApplicationShutdown {
   private watch(parts: RuntimeParts, observer: Observer): void {
     this.unwatch();
     const again = (reason: string) => this.reload(parts, observer, reason);
-    const descriptorSets = this.runtime!.upstreams.map((upstream) => upstream.schema.origin);
-    const stopWatching = watchFiles([parts.configFile, ...descriptorSets], (file) => again(`${file} changed`));
+    const files = this.runtime!.upstreams.flatMap((upstream) => upstream.files);
+    const stopWatching = watchFiles([parts.configFile, ...files], (file) => again(`${file} changed`));
     const onHangup = () => again('SIGHUP');
     process.on('SIGHUP', onHangup);
     this.unwatch = () => {
@@ -143,7 +134,7 @@ export class GatewayService implements OnApplicationShutdown {
   /** Which limits a call would meet and what they would say; spends nothing. */
   async explainLimits(asked: { method: string; path: string; caller: Caller | undefined; address: string }) {
     const runtime = this.runtime!;
-    const match = matchRest(runtime.routes, asked.method, asked.path);
+    const match = runtime.routes.match(asked.method, asked.path);
     const byGrpc = asked.method === 'POST' ? runtime.grpcRoutes.get(asked.path)?.grpc : undefined;
     const route = match.kind === 'found' ? match.payload : byGrpc;
     if (!route) return { rpc: null, note: 'No route: the answer is 404 or 405.', policies: [] };
@@ -153,7 +144,7 @@ export class GatewayService implements OnApplicationShutdown {
       path: asked.path,
       caller: asked.caller,
       head: { clientAddress: asked.address },
-      route,
+      route: { target },
     });
     const notes = [];
     if (!this.values.RATE_LIMIT_ENABLED) notes.push('RATE_LIMIT_ENABLED=false: nothing is enforced.');

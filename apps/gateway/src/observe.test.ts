@@ -1,6 +1,7 @@
 import { Problem } from '@sluice/problem';
 import { type Logger, Registry } from '@sluice/telemetry';
 import { beforeEach, expect, it } from 'vitest';
+import { AccessLog } from './access-log.js';
 import type { Exchange } from './exchange.js';
 import { Observer } from './observe.js';
 
@@ -37,4 +38,15 @@ it('writes a hundred failures of a kind in a second, and how many it left out wi
 it('writes nothing of what was shed: it is meant to be, and counted', () => {
   fail('OVERLOADED', 5);
   expect(lines).toEqual([]);
+});
+
+it('tells the request’s id beside the trace’s, of failures and in the access log', () => {
+  const exchange = { path: '/a', requestId: 'mine', trace: { traceId: 't' }, transport: {}, work: {} } as Exchange;
+  observer.failed(exchange, new Problem('INTERNAL'));
+  const logger = { info: (line: Line) => lines.push(line) } as unknown as Logger;
+  new AccessLog(logger, 1, new Registry()).ended(exchange, 'none', 1, 1);
+  expect(lines).toMatchObject([
+    { trace_id: 't', request_id: 'mine' },
+    { trace_id: 't', request_id: 'mine' },
+  ]);
 });

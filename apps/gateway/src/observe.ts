@@ -202,6 +202,7 @@ export class Observer implements CallLog {
     this.logger.error(
       {
         trace_id: exchange.trace?.traceId,
+        request_id: exchange.requestId,
         path: exchange.path.slice(0, 200),
         problem: problem.code,
         err: problem.cause,

@@ -124,6 +124,22 @@ describe('a stream that runs while the configuration is read again', () => {
     expect(await next()).toContain('"name":"x"');
   });
 
+  it('after the PEM file of another upstream has changed goes on, and new calls with it over its channel', async () => {
+    const ca = join(directory, 'ca.pem');
+    const other =
+      '  - { name: other, address: "127.0.0.1:1", descriptor_set: SET, path_prefix: /o, services: [], tls: { ca: ca.pem } }';
+    writeFileSync(ca, 'one');
+    writeFileSync(file, configuration(other.replace('SET', echoDescriptorSet)));
+    await expect.poll(() => logged(TAKEN), { timeout: 10_000 }).toBe(1);
+    const { next } = await watch();
+    writeFileSync(ca, 'another');
+    await expect.poll(() => logged(TAKEN), { timeout: 10_000 }).toBe(2);
+    watches[0]!.write(ECHO);
+    expect(await next()).toContain('"name":"x"');
+    await call();
+    expect(connections.size).toBe(1);
+  });
+
   it.each<[string, () => string]>([
     ['how it is called', () => configuration('    max_message: 1MiB')],
     ['its name', () => configuration().replace('name: echo', 'name: other')],

@@ -1,11 +1,15 @@
+import { readYamlFile } from '@sluice/config';
 import { createMemoryStore } from '@sluice/limit';
 import { createLogger, Registry } from '@sluice/telemetry';
-import { readGatewayFile } from './config/gateway-file.js';
+import { compileBindings } from '@sluice/transcode';
+import { gatewayConfigSchema } from './config/schema.js';
 import { clientBounds } from './listener/client-bounds.js';
 import { Clients } from './listener/clients.js';
 import { Observer } from './observe.js';
 import type { Access } from './route/access.js';
+import { compileOptions } from './route/build-routes.js';
 import { buildRuntime } from './runtime.js';
+import { servedMethods } from './upstream/upstream.js';
 
 /**
  * What a configuration would serve: a line for each HTTP rule, with the method behind it, its upstream and who may call it.
@@ -14,7 +18,7 @@ import { buildRuntime } from './runtime.js';
  * @throws ConfigurationError when the configuration cannot work
  */
 export function routeList(configFile: string): string {
-  const config = readGatewayFile(configFile);
+  const config = readYamlFile(configFile, gatewayConfigSchema);
   const runtime = buildRuntime(config, {
     configFile,
     secret: undefined,
@@ -31,23 +35,25 @@ export function routeList(configFile: string): string {
     current: () => undefined,
   });
   const rows = runtime.upstreams.flatMap((upstream) => {
-    return upstream.methods.flatMap((method) => {
+    const bindings = compileBindings(upstream.schema, compileOptions(upstream.config));
+    return servedMethods(upstream).flatMap((method) => {
       const access = runtime.grpcRoutes.get(method.path)?.grpc.target.access;
       if (!access) return [];
-      const rules = upstream.bindings.filter((binding) => binding.method === method);
+      const rules = bindings.filter((binding) => binding.method === method);
       const routes = rules.map(({ httpMethod, template }) => [httpMethod, template.source]);
       const shown = routes.length > 0 ? routes : [['-', 'gRPC and gRPC-Web only']];
       return shown.map((route) => [...route, method.path, upstream.name, whoMay(access)]);
     });
   });
   const widths = [0, 1, 2, 3].map((column) => Math.max(0, ...rows.map((row) => row[column]!.length)));
-  const lines = rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-  return [...lines, ...runtime.leftOut.map(({ upstream, reason }) => `left out of ${upstream}: ${reason}`)].join('\n');
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
 }
 
 function whoMay({ public: open, roles, noGuests }: Access): string {

@@ -12,8 +12,12 @@ export interface SchemaOwner {
   password: string;
 }
 
+/** Left to operators, exporters and backups. */
+const RESERVED_CONNECTIONS = 10;
+
 /**
- * Makes `database` with a role and a schema per owner where they are missing, and sets the roles' passwords. Safe to repeat.
+ * Makes `database` with a role and a schema per owner where they are missing, and sets the roles' passwords. Each role gets an equal
+ * share of the connections that Postgres takes, so that none can keep the others out. Safe to repeat.
  */
 export async function prepareDatabase(
   server: PostgresAddress,
@@ -25,12 +29,16 @@ export async function prepareDatabase(
     if (rowCount === 0) await client.query(`create database ${pg.escapeIdentifier(database)}`);
   });
   await withClient(server.url(database), async (client) => {
+    const { rows } = await client.query<{ max: number }>(`select current_setting('max_connections')::int as max`);
+    const connections = Math.max(1, Math.floor((rows[0]!.max - RESERVED_CONNECTIONS) / owners.length));
     for (const owner of owners) {
       const role = pg.escapeIdentifier(owner.role);
       const schema = pg.escapeIdentifier(owner.schema);
       const { rowCount } = await client.query('select 1 from pg_roles where rolname = $1', [owner.role]);
       if (rowCount === 0) await client.query(`create role ${role} login`);
-      await client.query(`alter role ${role} password ${pg.escapeLiteral(owner.password)}`);
+      await client.query(
+        `alter role ${role} connection limit ${connections} password ${pg.escapeLiteral(owner.password)}`,
+      );
       await client.query(`alter role ${role} set search_path to ${schema}`);
       // `create schema if not exists`, which a service runs before it migrates, asks for this right even when the schema is there.
       await client.query(`grant create on database ${pg.escapeIdentifier(database)} to ${role}`);

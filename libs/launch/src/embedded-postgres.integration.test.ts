@@ -70,6 +70,11 @@ test('each owner has its schema and sees no other; preparing again changes passw
   const a = server.url('shared', 'role_a', 'one');
   await ask(a, 'create table mine (id int)');
   await expect(ask(server.url('shared', 'role_b', 'two'), 'select * from a.mine')).rejects.toThrow('permission denied');
+  const limits = `select rolname, rolconnlimit from pg_roles where rolname in ('role_a', 'role_b') order by 1`;
+  expect(await ask(server.url('shared'), limits)).toEqual([
+    { rolname: 'role_a', rolconnlimit: 95 },
+    { rolname: 'role_b', rolconnlimit: 95 },
+  ]);
   await prepareDatabase(server, 'shared', [owner('a', 'three')]);
   await expect(ask(a, 'select 1')).rejects.toThrow('password authentication failed');
   expect(await ask(server.url('shared', 'role_a', 'three'), 'select * from mine')).toEqual([]);

@@ -96,11 +96,15 @@ export async function cancellable<T>(
 
 /** `query_canceled`: what Postgres answers to a statement timeout and to a cancellation. */
 const QUERY_CANCELED = '57014';
+/** `lock_not_available`: a lock was not given within `lock_timeout`. */
+const LOCK_NOT_AVAILABLE = '55P03';
 
-/** A cancelled statement as what its caller did; anything else as it is. */
+/** A cancelled statement, or one that waited too long for a lock, as what it is to its caller; anything else as it is. */
 export function asDeadline(error: unknown): unknown {
-  if ((error as { code?: unknown }).code !== QUERY_CANCELED) return error;
-  return new DeadlineError('the statement was cancelled', { cause: error });
+  const { code } = error as { code?: unknown };
+  if (code === QUERY_CANCELED) return new DeadlineError('the statement was cancelled', { cause: error });
+  if (code === LOCK_NOT_AVAILABLE) return new DeadlineError('a lock was not given in time', { cause: error });
+  return error;
 }
 
 /** Postgres: shutting down, starting, or without a free connection (class 57P and 53300). */

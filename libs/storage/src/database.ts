@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { DataSource, type EntitySchema, type MigrationInterface } from 'typeorm';
+import { LOCK_TABLE, takeLock } from './lock.js';
 
 type Class<T> = new () => T;
 
@@ -18,14 +19,18 @@ export interface DatabaseOptions {
   readonly entities?: readonly (Class<object> | EntitySchema)[];
 }
 
-/** One number for the whole project, so that replicas that start together migrate one after another. */
-const MIGRATION_LOCK = 7_226_301;
+/** Replicas that start together migrate one after another, each waiting this long at most; longer than any migration takes. */
+const MIGRATION_WAIT = '10min';
+const PREPARE_ATTEMPTS = 10;
 
 /** No statement of a service runs longer, whatever becomes of its caller and of the cancellation; in milliseconds. */
 const STATEMENT_MS_MAX = 60_000;
+/** Nor waits longer for a lock, nor keeps locks without doing anything. */
+const LOCK_MS_MAX = 30_000;
+const IDLE_MS_MAX = 60_000;
 
 /**
- * Connects, creates the schema and runs the migrations that are missing, under an advisory lock.
+ * Connects, creates the schema and runs the migrations that are missing, under a lock of the schema.
  *
  * @throws the driver's error when the database cannot be reached or a migration fails; nothing of a failed migration stays
  */
@@ -44,7 +49,10 @@ export async function openDatabase(options: DatabaseOptions): Promise<DataSource
       connectionTimeoutMillis: options.poolTimeoutMs,
       idleTimeoutMillis: 60_000,
       keepAlive: true,
-      options: `-c search_path=${options.schema},public -c statement_timeout=${STATEMENT_MS_MAX}`,
+      options: [
+        `-c search_path=${options.schema},public -c statement_timeout=${STATEMENT_MS_MAX}`,
+        `-c lock_timeout=${LOCK_MS_MAX} -c idle_in_transaction_session_timeout=${IDLE_MS_MAX}`,
+      ].join(' '),
     },
   });
   await migrateAlone(options, async () => {
@@ -62,14 +70,34 @@ async function migrateAlone(options: DatabaseOptions, work: () => Promise<void>)
   const holder = new pg.Client({
     connectionString: options.url,
     application_name: `${options.applicationName}-migrations`,
+    options: `-c search_path=${options.schema}`,
     connectionTimeoutMillis: options.poolTimeoutMs,
   });
   await holder.connect();
   try {
-    await holder.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
-    await holder.query(`create schema if not exists ${options.schema}`);
+    await prepareSchema(holder, options.schema);
+    await holder.query('begin');
+    await holder.query(`set local lock_timeout = '${MIGRATION_WAIT}'`);
+    await takeLock(holder, 'migrations');
     await work();
+    await holder.query('commit');
   } finally {
     await holder.end();
   }
 }
+
+/** `if not exists` looks before it makes, so of two at once one may fail; the second time it finds what the other made. */
+async function prepareSchema(holder: pg.Client, schema: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await holder.query(`create schema if not exists ${schema}`);
+      await holder.query(`create table if not exists ${schema}.${LOCK_TABLE} (name text primary key)`);
+      return;
+    } catch (error) {
+      if (!MADE_BY_ANOTHER.has(String((error as { code?: unknown }).code)) || attempt === PREPARE_ATTEMPTS) throw error;
+    }
+  }
+}
+
+/** `unique_violation` of a catalog, `duplicate_schema`, `duplicate_table`, `duplicate_object`; `internal_error`: changed concurrently. */
+const MADE_BY_ANOTHER: ReadonlySet<string> = new Set(['23505', '42P06', '42P07', '42710', 'XX000']);

@@ -1,5 +1,6 @@
 export { openDatabase, type DatabaseOptions } from './database.js';
 export { execute, statement, type Statement } from './statement.js';
 export { DeadlineError, type Caller } from './caller.js';
+export { takeLock, tryLock } from './lock.js';
 export { transaction } from './transaction.js';
 export { isConnectionFailure } from './connection.js';

@@ -1,8 +1,8 @@
 import { defaultDepthMax, depthLimit, printDepthMax, printOptions } from './codec.js';
 import type { JsonOptions } from './codec.js';
 import { SchemaError, TranscodeError } from './errors.js';
-import { overridesBySelector, rulesOf, usable } from './http/rule.js';
-import type { FlatRule, HttpRuleOverride, RuleFault, RulePlace } from './http/rule.js';
+import { overridesBySelector, rulesOf } from './http/rule.js';
+import type { FlatRule, HttpRuleOverride } from './http/rule.js';
 import { parseTemplate } from './http/template.js';
 import type { PathTemplate } from './http/template.js';
 import { MessagePrinters } from './print/message-printer.js';
@@ -13,7 +13,7 @@ import { valueStream } from './request/request-stream.js';
 import type { RequestStream } from './request/request-stream.js';
 import { ResponseDecoder } from './response/response-decoder.js';
 import { responseStream } from './response/response-stream.js';
-import type { ResponseStream } from './response/response-stream.js';
+import type { Envelope, ResponseStream } from './response/response-stream.js';
 import type { MethodInfo, Schema } from './schema.js';
 import type { Allocate } from './wire/allocate.js';
 
@@ -36,6 +36,8 @@ export interface RouteOptions {
   /** Full names of the services to compile; all of them by default. */
   services?: readonly string[];
   json?: JsonOptions;
+  /** What the messages of a response stream stand in. `none` by default. */
+  envelope?: Envelope;
   /** How many messages of a request may be within one another, 1 to 1000. 100 by default, as in protobuf; answers may nest three times as deep. */
   maxDepth?: number;
   /** Where messages and JSON texts are put; `Buffer.allocUnsafe` by default. */
@@ -68,8 +70,6 @@ export interface Binding {
   readonly template: PathTemplate;
   /** File, method and rule, for messages to the operator. */
   readonly source: string;
-  /** Which of the overrides it is; undefined: an annotation, or the default. */
-  readonly place: RulePlace | undefined;
   /** Whether the rule has a body. */
   readonly takesBody: boolean;
   /** The rule's `body`: `*`, a field, or empty. */
@@ -78,6 +78,8 @@ export interface Binding {
   readonly responseBody: string;
   /** How its messages are printed. */
   readonly json: Required<JsonOptions>;
+  /** What the messages of a response stream stand in. */
+  readonly envelope: Envelope;
   /**
    * Builds the request message of a unary or server-streaming method.
    * @throws TranscodeError with a 4xx status
@@ -106,41 +108,21 @@ export interface Binding {
 
 /**
  * Compiles the HTTP rules of a schema.
- * @throws SchemaError that names file, method and rule of everything that cannot be used
+ * @throws SchemaError that names file, method and rule
  */
 export function compileBindings(schema: Schema, options: RouteOptions = {}): Binding[] {
-  const { bindings, faults } = compileRules(schema, options);
-  if (faults.length > 0) throw new SchemaError(faults.map(({ message }) => message).join('\n'));
-  return bindings;
-}
-
-/**
- * As {@link compileBindings}: the rules that can be used, and what is wrong with the others.
- * @throws SchemaError for options that are none
- */
-export function compileRules(
-  schema: Schema,
-  options: RouteOptions = {},
-): { bindings: Binding[]; faults: readonly RuleFault[] } {
   checkOptions(schema, options);
-  const faults: RuleFault[] = [];
-  const { services } = options;
-  const methods = [...schema.methods.values()].filter(({ service }) => !services || services.includes(service));
-  const overrides = overridesBySelector(methods, options.overrides ?? [], (message, place) =>
-    faults.push({ message, place, method: undefined }),
-  );
+  const overrides = overridesBySelector(schema, options.overrides ?? []);
   const readers = new MessageReaders(schema.registry, options.ignoreUnknownMembers);
   const printers = new MessagePrinters(schema.registry, printOptions(options.json));
   const bindings: Binding[] = [];
-  for (const method of methods) {
-    const onFault = (message: string, place?: RulePlace) => faults.push({ message, place, method });
-    for (const rule of rulesOf(schema, method, overrides, options.unannotated ?? 'none', onFault)) {
-      const make = () => compileBinding(method, rule, readers, printers, options);
-      const binding = usable(rule.place, onFault, make);
-      if (binding) bindings.push(binding);
+  for (const method of schema.methods.values()) {
+    if (options.services && !options.services.includes(method.service)) continue;
+    for (const rule of rulesOf(schema, method, overrides, options.unannotated ?? 'none')) {
+      bindings.push(compileBinding(method, rule, readers, printers, options));
     }
   }
-  return { bindings, faults };
+  return bindings;
 }
 
 function checkOptions(schema: Schema, { services, maxDepth }: RouteOptions): void {
@@ -174,17 +156,18 @@ function compileBinding(
     allocate: options.allocate,
   });
   const decoder = new ResponseDecoder(output, rule, printers, printDepthMax(depthMax), options.allocate);
+  const envelope = options.envelope ?? 'none';
   const errorName = output.fields.some((field) => field.jsonName === 'error') ? '@error' : 'error';
   return {
     method,
     httpMethod: rule.httpMethod,
     template,
     source: rule.source,
-    place: rule.place,
     takesBody: rule.body !== '',
     body: rule.body,
     responseBody: rule.responseBody,
     json: printOptions(options.json),
+    envelope,
     encodeRequest: ({ variables, query, contentType, body }) =>
       encoder.encode(encoder.overlay(variables, query), contentType, body),
     decodeResponse: (message) => {
@@ -194,7 +177,7 @@ function compileBinding(
     },
     answersAcceptably: (accept) => decoder.isRaw || accepts(accept, 'application/json'),
     openRequestStream: (parts, itemBytesMax) => openRequestStream(encoder, parts, itemBytesMax),
-    openResponseStream: (accept) => responseStream(decoder, accept, errorName),
+    openResponseStream: (accept) => responseStream(decoder, accept, { errorName, envelope }),
   };
 }
 

@@ -1,5 +1,6 @@
 import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { LOGGER } from '@sluice/service';
+import { takeLock, tryLock } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import { DataSource, type EntityManager } from 'typeorm';
 import { SETTINGS, type AllocatorSettings } from '../settings.js';
@@ -11,7 +12,7 @@ const MANY = 5000;
 const SLICE_SECONDS_MAX = 3600;
 const MONTHS_AHEAD = 2;
 /** One replica at a time looks after the history. */
-const RETENTION_LOCK = 7_226_312;
+const RETENTION_LOCK = 'retention';
 
 /**
  * Keeps the history at the length that the settings say:
@@ -61,7 +62,7 @@ export class Retention implements OnModuleInit, OnApplicationShutdown {
 
   private async makeMonths(manager: EntityManager): Promise<void> {
     await manager.query(`set local lock_timeout = '2s'`);
-    await manager.query('select pg_advisory_xact_lock($1)', [RETENTION_LOCK]);
+    await takeLock(manager, RETENTION_LOCK);
     const months = await manager.query<{ name: string; first: string; next: string }[]>(
       `select to_char(m, '"ledger_"YYYY_MM') as name, m::date::text as first, (m + interval '1 month')::date::text as next
          from generate_series(date_trunc('month', clock_timestamp() at time zone 'UTC'),
@@ -83,7 +84,7 @@ export class Retention implements OnModuleInit, OnApplicationShutdown {
 
   /** Whether one was dropped. */
   private async dropMonth(manager: EntityManager): Promise<boolean> {
-    if (!(await tryLock(manager))) return false;
+    if (!(await tryLock(manager, RETENTION_LOCK))) return false;
     await manager.query(`set local lock_timeout = '2s'`);
     const [month] = await manager.query<{ name: string }[]>(
       `select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
@@ -109,7 +110,7 @@ export class Retention implements OnModuleInit, OnApplicationShutdown {
 
   /** Whether more may be due. */
   private async pruneSlice(manager: EntityManager): Promise<boolean> {
-    if (!(await tryLock(manager))) return false;
+    if (!(await tryLock(manager, RETENTION_LOCK))) return false;
     const [slice] = await manager.query<{ from: string; until: string; due: boolean; last: boolean }[]>(
       `select pruned_until::text as from, least(pruned_until + make_interval(secs => $1), cutoff)::text as until,
           pruned_until < cutoff as due, pruned_until + make_interval(secs => $1) >= cutoff as last
@@ -129,11 +130,4 @@ export class Retention implements OnModuleInit, OnApplicationShutdown {
     if (deleted > MANY) this.sliceSeconds = Math.max(this.sliceSeconds / 2, 1);
     return !slice.last;
   }
-}
-
-async function tryLock(manager: EntityManager): Promise<boolean> {
-  const [row] = await manager.query<[{ mine: boolean }]>('select pg_try_advisory_xact_lock($1) as mine', [
-    RETENTION_LOCK,
-  ]);
-  return row.mine;
 }

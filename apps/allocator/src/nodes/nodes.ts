@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Problem } from '@sluice/problem';
-import { type Caller, transaction } from '@sluice/storage';
+import { type Caller, takeLock, transaction } from '@sluice/storage';
 import { DataSource, type EntityManager } from 'typeorm';
 import { INT64_MAX } from '../allocations/limits.js';
 import { ledgerKinds, strategies, type Strategy } from '../batch/operation.js';
@@ -25,7 +25,7 @@ export interface UsageRecord {
 }
 
 /** One at a time changes the set of nodes, so that the sum of the capacities can be bounded. */
-const NODES_LOCK = 7_226_311;
+const NODES_LOCK = 'nodes';
 
 const columns = `node_id as "nodeId", capacity::text, used::text, greatest(capacity - used, 0)::text as remaining, state::int`;
 
@@ -110,7 +110,7 @@ export class Nodes {
 }
 
 async function lockNodes(manager: EntityManager): Promise<void> {
-  await manager.query('select pg_advisory_xact_lock($1)', [NODES_LOCK]);
+  await takeLock(manager, NODES_LOCK);
 }
 
 async function find(manager: EntityManager, nodeId: string, lock = ''): Promise<NodeRecord | undefined> {

@@ -10,23 +10,28 @@ import { gatewaysOwn } from '../upstream/answer-fields.js';
 const durationUnits = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
 const sizeUnits = { '': 1, B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
 
-/** Milliseconds; 0 too. */
-const span = z
+function milliseconds(text: string): number {
+  const [, amount, unit] = /^(\d+)(\D+)$/.exec(text) as unknown as [string, string, keyof typeof durationUnits];
+  return Number(amount) * durationUnits[unit];
+}
+
+/** Milliseconds. */
+const duration = z
   .string()
   .regex(/^\d+(ms|s|m|h)$/, 'expected a duration such as 250ms, 10s, 5m or 1h')
-  .transform((value) => {
-    const [, amount, unit] = /^(\d+)(\D+)$/.exec(value) as unknown as [string, string, keyof typeof durationUnits];
-    return Number(amount) * durationUnits[unit];
-  });
+  .transform(milliseconds);
 
-/** The longest that a timer of Node can wait. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
+/** Milliseconds of what would fail at once if there were none. */
+const timeLimit = z
+  .string()
+  .regex(/^0*[1-9]\d*(ms|s|m|h)$/, 'expected a duration above zero, such as 250ms, 10s, 5m or 1h')
+  .transform(milliseconds);
 
-/** Milliseconds that something may take. */
-const duration = span.refine(
-  (value) => value > 0 && value <= TIMER_MS_MAX,
-  'expected a duration above 0 and of at most 596h',
-);
+/** As {@link timeLimit}; Infinity: none. */
+const timeLimitOrNone = z
+  .string()
+  .regex(/^(none|0*[1-9]\d*(ms|s|m|h))$/, 'expected a duration above zero, such as 250ms, 10s, 5m or 1h, or none')
+  .transform((value) => (value === 'none' ? Infinity : milliseconds(value)));
 
 /** Bytes. */
 const size = z
@@ -37,12 +42,6 @@ const size = z
     return Number(amount) * sizeUnits[unit];
   });
 
-/** Connections to an address at most, when the file says nothing. */
-export const USUAL_CONNECTIONS = 16;
-
-/** Milliseconds in which something is counted. */
-const period = span.refine((value) => value > 0, 'expected a duration above 0');
-
 const name = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and dashes');
 const fieldName = z
   .string()
@@ -51,7 +50,6 @@ const fieldName = z
 
 const httpRule = z.strictObject({
   selector: z.string(),
-  none: z.literal(true).optional().describe('takes the annotation of the method away'),
   get: z.string().optional(),
   put: z.string().optional(),
   post: z.string().optional(),
@@ -61,7 +59,7 @@ const httpRule = z.strictObject({
   body: z.string().optional(),
   response_body: z.string().optional(),
   get additional_bindings() {
-    return z.array(httpRule.omit({ selector: true, none: true })).optional();
+    return z.array(httpRule.omit({ selector: true })).optional();
   },
 });
 
@@ -73,8 +71,8 @@ const accessRule = z
     no_guests: z.boolean().default(false),
     ended_sessions: z.boolean().default(false).describe('a token whose session has ended still counts'),
   })
-  .refine((rule) => !rule.public || (rule.roles.length === 0 && !rule.no_guests && !rule.ended_sessions), {
-    message: 'a public method looks at no token: expected public alone, or roles, no_guests or ended_sessions',
+  .refine((rule) => !rule.public || (rule.roles.length === 0 && !rule.no_guests), {
+    message: 'a public method cannot ask for roles',
   });
 
 const upstreamTls = z.strictObject({
@@ -94,13 +92,9 @@ const upstream = z.strictObject({
     .regex(/^(\/[^/{}*?#]+)*$/, 'expected a path such as /billing, without a slash at its end')
     .default(''),
   unannotated: z.enum(['none', 'post']).default('none').describe('`post`: POST /package.Service/Method'),
-  unusable_rules: z
-    .enum(['refuse', 'skip'])
-    .default('refuse')
-    .describe('`skip`: HTTP rules that cannot be used are left out and logged'),
-  timeout: duration.default(10_000),
-  stream_timeout: duration.default(3_600_000),
-  timeouts: z.record(z.string(), duration).default({}).describe('by selector'),
+  timeout: timeLimit.default(10_000),
+  stream_timeout: timeLimitOrNone.default(3_600_000),
+  timeouts: z.record(z.string(), timeLimitOrNone).default({}).describe('by selector'),
   tls: z.union([z.boolean(), upstreamTls]).default(false),
   trusted: z.boolean().default(false).describe('receives the gateway secret with the identity of the caller'),
   forward_authorization: z
@@ -153,19 +147,23 @@ const upstream = z.strictObject({
     .record(z.string(), size)
     .default({})
     .describe('bodies of requests, by selector; `sizes.body` for the others'),
-  connections: z
-    .number()
-    .int()
-    .min(1)
-    .max(64)
-    .default(USUAL_CONNECTIONS)
-    .describe('to each address at most; as many as are needed'),
+  connections: z.number().int().min(1).max(64).default(16).describe('to each address at most; as many as are needed'),
   max_concurrent: z.number().int().min(1).default(1000).describe('calls in flight at once'),
   streams: z
     .strictObject({
       max: z.number().int().min(1).default(1000).describe('open at once; they take no place of `max_concurrent`'),
       max_per_caller: z.number().int().min(1).default(32),
       max_per_address: z.number().int().min(1).default(256),
+      envelope: z
+        .enum(['none', 'result'])
+        .default('none')
+        .describe('`result`: each message as {"result": …}, an error as {"error": …}, as grpc-gateway does'),
+      headers_after: timeLimitOrNone
+        .default(1000)
+        .describe('the header fields of an answer go out then, if the service has said nothing before'),
+      heartbeat: timeLimitOrNone
+        .default(15_000)
+        .describe('after so long a silence a comment or an empty line is sent; `none`: nothing'),
     })
     .prefault({}),
   max_queued: z.number().int().min(0).default(10_000).describe('calls that wait for one in flight to end'),
@@ -180,15 +178,11 @@ const auth = z.discriminatedUnion('mode', [
   z.strictObject({ mode: z.literal('none') }),
   z.strictObject({
     mode: z.literal('jwt'),
-    issuer: z.string().min(1).optional().describe('`iss` that tokens must have'),
-    audience: z.string().min(1).optional().describe('`aud` that tokens must have; `any` when none is asked for'),
+    issuer: z.string().optional().describe('`iss` that tokens must have'),
+    audience: z.string().optional(),
     keys: keySource.optional().describe('where the metadata of `issuer` say, when absent'),
     algorithms: z.array(z.enum(algorithms)).min(1).default(['ES256']),
-    typ: z
-      .string()
-      .min(1)
-      .optional()
-      .describe('`typ` that tokens must have, for example at+jwt; `any` when none is asked for'),
+    typ: z.string().optional().describe('required `typ` of the token, for example at+jwt'),
     claims: z
       .strictObject({
         tenant: z.string(),
@@ -201,7 +195,7 @@ const auth = z.discriminatedUnion('mode', [
       .optional()
       .describe('which claims say what; a path such as realm_access.roles reaches inside one'),
     default_tenant: z.string().default('').describe('the tenant of tokens that name none'),
-    clock_tolerance: span.default(5000),
+    clock_tolerance: duration.default(5000),
     cache_size: z.number().int().min(1).max(10_000_000).default(100_000),
     revocations: z
       .strictObject({
@@ -212,16 +206,30 @@ const auth = z.discriminatedUnion('mode', [
   }),
 ]);
 
+/** What clients in browsers send: ours, those of gRPC-Web (connect-web, grpc-web) and of Connect, and tracing. */
+const corsRequestHeaders = [
+  ...['authorization', 'content-type', 'idempotency-key', 'if-match', 'if-none-match', 'last-event-id'],
+  ...['x-request-id', 'x-request-timeout', 'traceparent', 'tracestate', 'baggage'],
+  ...['x-grpc-web', 'x-user-agent', 'grpc-timeout', 'grpc-encoding', 'grpc-accept-encoding'],
+  ...['connect-protocol-version', 'connect-timeout-ms', 'connect-content-encoding', 'connect-accept-encoding'],
+];
+
+/** What they read of answers. */
+const corsResponseHeaders = [
+  ...['retry-after', 'ratelimit', 'ratelimit-policy', 'x-ratelimit-limit', 'x-ratelimit-remaining'],
+  ...['x-ratelimit-reset', 'x-request-id', 'www-authenticate', 'location', 'etag', 'link', 'content-disposition'],
+  ...['grpc-status', 'grpc-message', 'grpc-status-details-bin', 'grpc-encoding'],
+  ...['connect-content-encoding', 'connect-accept-encoding'],
+];
+
 const cors = z
   .strictObject({
     origins: z.array(z.string()).min(1).describe('exact origins, or `*`'),
     methods: z.array(z.string()).default(['GET', 'POST', 'PUT', 'PATCH', 'DELETE']),
-    request_headers: z.array(fieldName).default(['authorization', 'content-type', 'x-request-timeout', 'x-grpc-web']),
-    response_headers: z
-      .array(fieldName)
-      .default(['retry-after', 'ratelimit', 'ratelimit-policy', 'grpc-status', 'grpc-message']),
+    request_headers: z.array(fieldName).default([...corsRequestHeaders]),
+    response_headers: z.array(fieldName).default([...corsResponseHeaders]),
     credentials: z.boolean().default(false),
-    max_age: span.default(600_000),
+    max_age: duration.default(600_000),
   })
   .refine(({ credentials, origins }) => !credentials || !origins.includes('*'), {
     message: 'credentials are for origins that are named; any page could act for a user otherwise',
@@ -243,7 +251,7 @@ const limitPolicy = z
     dimensions: z.array(z.enum(['user', 'ip', 'endpoint', 'tenant', 'global'])).min(1),
     algorithm: z.enum(['token_bucket', 'sliding_window']).default('token_bucket'),
     limit: z.number().int().min(1),
-    window: period,
+    window: timeLimit,
     burst: z.number().int().min(1).optional(),
     cost: z.number().int().min(1).default(1),
     shadow: z.boolean().default(false),
@@ -260,7 +268,7 @@ export const gatewayConfigSchema = z.strictObject({
     .strictObject({
       policies: z.array(limitPolicy).default([]),
       guess_guard: z
-        .strictObject({ limit: z.number().int().min(1), window: duration })
+        .strictObject({ limit: z.number().int().min(1), window: timeLimit })
         .optional()
         .describe('made-up tokens that one address may present in a window; expired ones do not count'),
       max_keys: z.number().int().min(100).default(200_000),
@@ -271,13 +279,13 @@ export const gatewayConfigSchema = z.strictObject({
   trusted_proxies: z.array(z.string()).default([]).describe('addresses or CIDR blocks whose forwarding headers count'),
   timeouts: z
     .strictObject({
-      headers: duration.default(10_000),
-      request: duration.default(60_000),
-      idle: duration.default(75_000),
-      send: duration.default(30_000).describe('a client that takes nothing of its answer for so long is cut off'),
+      headers: timeLimit.default(10_000),
+      request: timeLimit.default(60_000),
+      idle: timeLimit.default(75_000),
+      send: timeLimit.default(30_000).describe('a client that takes nothing of its answer for so long is cut off'),
       memory: duration.default(5_000).describe('how long a large body or answer waits for room in memory: 503'),
-      settings: duration.default(5_000),
-      max: duration.default(300_000).describe('the longest deadline that a client can ask for'),
+      settings: timeLimit.default(5_000),
+      max: timeLimit.default(300_000).describe('the longest deadline that a client can ask for'),
     })
     .prefault({}),
   sizes: z
@@ -306,7 +314,7 @@ export const gatewayConfigSchema = z.strictObject({
       max_resets: z.number().int().min(1).default(200).describe('streams that a client may reset in a period'),
       max_pings: z.number().int().min(1).default(120).describe('in a period'),
       max_settings: z.number().int().min(1).default(60).describe('in a period'),
-      period: duration.default(10_000),
+      period: timeLimit.default(10_000),
     })
     .prefault({}),
   errors: z.strictObject({ format: z.enum(['problem', 'status']).default('problem') }).prefault({}),

@@ -65,6 +65,7 @@ export class Clients {
     const client: ClientConnection = {
       address,
       account,
+      shared: isProxy,
       certificateSubject: undefined,
       idle: () => true,
       closeIdle: () => socket.destroy(),
@@ -122,7 +123,7 @@ export class Clients {
 
   /** An account for what is held for one call, which ends with {@link closeCall}; the connection's unless a proxy names the client. */
   accountOfCall(peer: ConnectionPeer, clientAddress: string): MemoryAccount {
-    if (peer.account.limit !== Infinity || clientAddress === peer.address) return peer.account;
+    if (!peer.shared || clientAddress === peer.address) return peer.account;
     const address = this.address(clientAddress);
     address.calls++;
     return new MemoryAccount(this.bounds.memoryPerConnection, address.account);

@@ -1,4 +1,5 @@
 import { Problem, problemContentType, type ProblemCode, toProblemDocument } from '@sluice/problem';
+import { newTraceContext } from '@sluice/telemetry';
 import { Http1Server, type Http1Fault } from '@sluice/wire';
 import type { Transport } from '../exchange.js';
 import type { LimitHit, ListenerOptions, ProtocolServer } from './options.js';
@@ -55,7 +56,10 @@ const codes: Readonly<Record<Http1Fault['status'], ProblemCode>> = {
 
 function answerFault({ status, message }: Http1Fault) {
   return {
-    fields: [['content-type', problemContentType]] as const,
+    fields: [
+      ['content-type', problemContentType],
+      ['x-request-id', newTraceContext().traceId],
+    ] as const,
     body: Buffer.from(JSON.stringify(toProblemDocument(new Problem(codes[status], message)))),
   };
 }

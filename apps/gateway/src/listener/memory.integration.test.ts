@@ -28,6 +28,7 @@ beforeEach(async () => {
   gateway = await startTestGateway(`127.0.0.1:${echo.port}`, {
     upstream: { max_message: '4MiB', max_body: { 'echo.v1.EchoService.Hang': '64KiB' } },
     memory: BOUNDS,
+    trusted_proxies: ['127.0.0.3'],
     timeouts: { memory: '400ms', send: '1s', request: '20s' },
   });
   peak = 0;
@@ -163,6 +164,19 @@ describe('bodies that never end', () => {
     expect(await honest(20)).toEqual(new Set([200]));
     // A decoder gives out what it has decoded of a chunk before it can be stopped.
     expect(peak).toBeLessThan(BOUNDS.total);
+  });
+
+  it('behind a proxy: what is held counts for the address that it names, and holds up no other', async () => {
+    const session = http2('127.0.0.3');
+    const of = (address: string) => POST('/v1/echo/ann', { 'x-forwarded-for': address });
+    unfinished(session, of('192.0.2.1'), BEGINNING);
+    await expect.poll(() => gateway.runtime.clients.memory.waiters).toBeGreaterThan(0);
+    for (let call = 0; call < 5; call++) {
+      const stream = session.request(of('192.0.2.2'));
+      stream.end(text(700_000));
+      expect(await statusOf(stream)).toBe(200);
+    }
+    expect(peak).toBeLessThan(2 * BOUNDS.per_address + 100 * 65_536);
   });
 
   it('a large upload of the same address gets done beside others that wait', async () => {

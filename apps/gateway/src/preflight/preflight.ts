@@ -44,6 +44,9 @@ export interface RequestHead {
   /** The time that the client asked for, in milliseconds. */
   readonly timeoutMs: number | undefined;
   readonly trace: TraceContext | undefined;
+  /** `x-request-id`, when it is one that can be given back: up to 128 letters, digits and `._~:/+=@|-`. */
+  readonly requestId: string | undefined;
+  readonly userAgent: string | undefined;
   /** What was made ready for the next request that says the same, and is routed the same way. */
   prepared?: PreparedCall | 'once';
   /** Where the last request with this head led. */
@@ -60,6 +63,10 @@ const LOWER_CASE_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 // oxlint-disable-next-line no-control-regex
 const FORBIDDEN = /[\u0000-\u0008\u000a-\u001f\u007f]/;
 
+const REQUEST_ID = /^[A-Za-z0-9._~:/+=@|-]{1,128}$/;
+/** Metadata are visible US-ASCII and spaces (gRPC over HTTP/2, "Custom-Metadata"). */
+const VISIBLE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
+
 /** What a field is to the gateway. */
 type Kind =
   | 'authorization'
@@ -72,7 +79,9 @@ type Kind =
   | 'length'
   | 'once'
   | 'cookie'
-  | 'trace';
+  | 'trace'
+  | 'request-id'
+  | 'user-agent';
 
 /** Fields with a meaning to the gateway; every other one may pass. Names that begin with `x-sluice-` never do. */
 const kinds: Readonly<Record<string, Kind>> = {
@@ -110,12 +119,9 @@ const kinds: Readonly<Record<string, Kind>> = {
   'x-request-timeout': 'once',
   cookie: 'cookie',
   traceparent: 'trace',
+  'x-request-id': 'request-id',
+  'user-agent': 'user-agent',
 };
-
-/** Whether the gateway keeps a field to itself: it is never among {@link RequestHead.passable}. */
-export function isKept(name: string): boolean {
-  return name in kinds || name.startsWith('x-sluice-');
-}
 
 /**
  * Reads the header fields as they arrived and decides what they mean.
@@ -154,6 +160,8 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
   let forwardedProto = '';
   let cookie: string | undefined;
   let traceparent: string | undefined;
+  let requestId: string | undefined;
+  let userAgent: string | undefined;
   let contentLength: number | undefined;
   let once: Record<string, string> | undefined;
   let listed: ReadonlySet<string> | undefined;
@@ -204,6 +212,13 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
       case 'trace':
         traceparent = traceparent === undefined ? value : '';
         break;
+      case 'request-id':
+        // Of two, nobody knows which is meant: the gateway makes its own.
+        requestId = requestId === undefined ? value : '';
+        break;
+      case 'user-agent':
+        userAgent ??= value;
+        break;
       default:
         if (!LOWER_CASE_NAME.test(name)) throw new Problem('MALFORMED_REQUEST', `${quote(name)} is not a header name.`);
         if (!name.startsWith('x-sluice-')) passable.push([name, value]);
@@ -226,6 +241,8 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
     cookie,
     timeoutMs: timeoutOf(once),
     trace: parseTraceparent(traceparent),
+    requestId: requestId !== undefined && REQUEST_ID.test(requestId) ? requestId : undefined,
+    userAgent: userAgent !== undefined && VISIBLE.test(userAgent) ? userAgent : undefined,
     passable: listed ? passable.filter(([name]) => !listed.has(name)) : passable,
   };
 }

@@ -14,10 +14,12 @@ const JSON_ALONE = new FixedFields([jsonType, nosniff, noStore], { dated: true }
  *
  * @param fields of this answer
  * @param more of the exchange
+ * @param requestId of the call, which every answer gives back
  * @returns those that many answers begin with, and its own
  */
-export function withCommonFields(fields: Fields, more: Fields): { fixed: FixedFields; own: Fields } {
-  if (fields.length === 1 && fields[0] === jsonType) return { fixed: JSON_ALONE, own: more };
+export function withCommonFields(fields: Fields, more: Fields, requestId: string): { fixed: FixedFields; own: Fields } {
+  const id: Field = ['x-request-id', requestId];
+  if (fields.length === 1 && fields[0] === jsonType) return { fixed: JSON_ALONE, own: [...more, id] };
   const fixed = fields.some(([name]) => name === 'cache-control') ? CACHED : COMMON;
-  return { fixed, own: more.length === 0 ? fields : [...fields, ...more] };
+  return { fixed, own: [...fields, ...more, id] };
 }

@@ -5,7 +5,7 @@ import type { Exchange } from '../exchange.js';
 import { noStore, nosniff } from './common-fields.js';
 import { problemFields, restProblem } from './rest-problem.js';
 
-/** The answer to a problem that refuses many calls: all of it but for the trace. */
+/** The answer to a problem that refuses many calls: all of it but for the trace and the request's id. */
 interface PreparedAnswer {
   readonly config: GatewayConfig;
   readonly fields: FixedFields;
@@ -40,7 +40,7 @@ export function respondPrepared(exchange: Exchange, problem: Problem): boolean {
   if (body.length >= runtime.config.sizes.compress_above) return false;
   exchange.status = problem.status;
   const own = traceAt === -1 ? body : withTrace(body, traceAt, exchange.trace.traceId);
-  transport.respond(problem.status, [], own, fields);
+  transport.respond(problem.status, [['x-request-id', exchange.requestId]], own, fields);
   exchange.finish();
   return true;
 }

@@ -52,14 +52,18 @@ export interface Routed {
 
 /** Pipeline stage: which method is meant. Sets the deadline too, since the route knows its default. */
 export function route(exchange: Exchange): void {
-  const { head, runtime } = exchange;
+  const { head } = exchange;
   const routed = routeAgain(exchange) ?? newRoute(exchange);
   exchange.route = routed.route;
   exchange.variables = routed.variables;
   const { timeoutMs } = routed.route.target;
+  exchange.deadline = Date.now() + (head.timeoutMs === undefined ? timeoutMs : allowedTime(exchange, head.timeoutMs));
+}
+
+/** Of the time that a client asks for as much as it may have; of a stream it may have what it would get without asking. */
+function allowedTime({ route: { target }, runtime }: Exchange, askedMs: number): number {
   const longest = runtime.config.timeouts.max;
-  const asked = head.timeoutMs === undefined ? timeoutMs : Math.min(head.timeoutMs, longest);
-  exchange.deadline = Date.now() + asked;
+  return Math.min(askedMs, target.method.kind === 'unary' ? longest : Math.max(longest, target.timeoutMs));
 }
 
 /** What the last request with this head led to, if it had the same path: a client that repeats one mostly repeats the other. */
@@ -82,15 +86,13 @@ function newRoute(exchange: Exchange): Routed {
   return (head.routed = { routes: runtime.routes, method, target, route, variables });
 }
 
-/** What a path leads to; HEAD leads where GET does, unless a rule of its own says otherwise. */
-export function matchRest(routes: RouteTable<Route>, method: string, path: string): RouteMatch<Route> {
-  const found = routes.match(method, path);
-  return found.kind === 'method_not_allowed' && method === 'HEAD' ? routes.match('GET', path) : found;
-}
-
 function restRoute(exchange: Exchange): RouteMatch<Route> & { kind: 'found' } {
   const { runtime, transport } = exchange;
-  const match = matchRest(runtime.routes, transport.method, exchange.path);
+  const found = runtime.routes.match(transport.method, exchange.path);
+  const match =
+    found.kind === 'method_not_allowed' && transport.method === 'HEAD'
+      ? runtime.routes.match('GET', exchange.path)
+      : found;
   switch (match.kind) {
     case 'found':
       return match;

@@ -1,6 +1,7 @@
 import { Problem, problemFromStatus, type ProblemCode, type ProblemDetails, toProblem } from '@sluice/problem';
 import { TranscodeError, type TranscodeErrorCode } from '@sluice/transcode';
 import type { Fields, Outcome } from '@sluice/wire';
+import type { Exchange } from '../exchange.js';
 import { failureHeaders, failureStatus } from '../upstream/answer-fields.js';
 import type { Upstream } from '../upstream/upstream.js';
 
@@ -43,10 +44,11 @@ const RESOURCE_EXHAUSTED = 8;
  *
  * @param metadata of the answer's beginning
  */
-export function outcomeProblem(outcome: Outcome, metadata: Fields, upstream: Upstream): Problem {
+export function outcomeProblem(outcome: Outcome, metadata: Fields, exchange: Exchange, upstream: Upstream): Problem {
   const { code, message, details, trailers } = outcome;
   return (
     ownFailure(outcome) ??
+    timeIsOver(code, exchange.deadline, message) ??
     problemFromStatus(code, message, details, {
       // Without trailers it was not the service that spoke: our own words, with its addresses, are for the log.
       expose: trailers.length === 0 ? 'codes' : upstream.expose.rest,
@@ -70,4 +72,16 @@ export function ownFailure(outcome: Outcome): Problem | undefined {
     return new Problem('INTERNAL', '', { cause: outcome.message });
   }
   return undefined;
+}
+
+/** How services end what has taken too long when they do not say so: CANCELLED, UNKNOWN, INTERNAL. */
+const endings: ReadonlySet<number> = new Set([1, 2, 13]);
+
+/** A service's clock may be ahead of ours by so much, in milliseconds. */
+const CLOCKS_DIFFER_MS = 5;
+
+/** A service that gives up at the deadline may say why in words of its own: what ended the call is the deadline. */
+export function timeIsOver(code: number, deadline: number, cause: string): Problem | undefined {
+  if (!endings.has(code) || Date.now() < deadline - CLOCKS_DIFFER_MS) return undefined;
+  return new Problem('DEADLINE_EXCEEDED', 'the deadline has passed', { cause });
 }

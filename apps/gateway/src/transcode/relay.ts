@@ -6,9 +6,10 @@ import { grpcTrailers, trailerFrame } from '../respond/grpc-trailers.js';
 import type { Form } from '../route/route.js';
 import { requestMetadata } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
-import { Base64Decoder, Base64Encoder } from './base64.js';
-import { BodyTime } from './body.js';
-import { ownFailure } from './problem.js';
+import { Base64Encoder } from './base64.js';
+import { MessageLengths } from './message-lengths.js';
+import { ownFailure, timeIsOver } from './problem.js';
+import { messageTooLarge, type RelayOpener, RelayRequest } from './relay-request.js';
 
 /** gRPC and gRPC-Web: message frames go through as they are, in both directions; only fields are looked at. */
 export function forwardRelay(exchange: Exchange): void {
@@ -16,7 +17,7 @@ export function forwardRelay(exchange: Exchange): void {
   if (place.kind === 'local') {
     return respondProblem(exchange, new Problem('UNIMPLEMENTED', 'The gateway serves this method over REST only.'));
   }
-  new RelayCall(exchange, place.upstream).start(place.handle);
+  new RelayCall(exchange, place.upstream, place.handle).start();
 }
 
 /** Response fields of the hop to the upstream that mean nothing on the hop to the client. */
@@ -33,65 +34,47 @@ const dropped = new Set([
   'trailer',
   'server',
   'date',
+  'x-request-id',
 ]);
 
-class RelayCall implements RelayEvents {
+class RelayCall implements RelayEvents, RelayOpener {
   private relay: Relay | undefined;
   private begun = false;
   /** Fields of the response's beginning that came with END_STREAM: they are the trailers. */
   private trailersOnly: Fields | undefined;
+  private fields: Fields = [];
   private readonly form: Exclude<Form, 'rest'>;
-  private readonly decoder: Base64Decoder | undefined;
+  private readonly answers: MessageLengths;
   private readonly encoder: Base64Encoder | undefined;
 
   constructor(
     private readonly exchange: Exchange,
     private readonly upstream: Upstream,
+    private readonly handle: MethodHandle,
   ) {
     this.form = exchange.route.form as Exclude<Form, 'rest'>;
-    if (this.form === 'grpc-web-text') {
-      this.decoder = new Base64Decoder();
-      this.encoder = new Base64Encoder();
-    }
+    this.answers = new MessageLengths(upstream.config.max_message);
+    if (this.form === 'grpc-web-text') this.encoder = new Base64Encoder();
   }
 
-  start(handle: MethodHandle): void {
+  start(): void {
     const { exchange, upstream } = this;
-    const { transport } = exchange;
-    const fields: Field[] = [
+    this.fields = [
       ['content-type', 'application/grpc'],
       ...encodings(exchange),
       ...requestMetadata(exchange, upstream, exchange.runtime.secret),
     ];
-    const { kind } = exchange.route.target.method;
-    const { deadline, account } = exchange;
-    const options = { deadline, account, unlimited: kind !== 'unary' };
+    const messageMax = Math.min(upstream.config.max_message, exchange.route.target.bodyMax);
+    new RelayRequest(exchange, this, messageMax).start();
+  }
+
+  open(deadline: number): Relay {
+    const { exchange, upstream, handle, fields } = this;
+    const unlimited = exchange.route.target.method.kind !== 'unary';
+    const options = { deadline, account: exchange.account, unlimited };
     this.relay = upstream.channel.openStream(handle, fields, options, this);
     exchange.work = this.relay;
-    if (!transport.hasBody) return this.relay.end();
-    const oneMessage = kind === 'unary' || kind === 'server_stream';
-    if (oneMessage) new BodyTime(exchange, this);
-    transport.readBody({
-      onData: (chunk) => this.send(chunk),
-      onEnd: () => {
-        exchange.bodyTime?.stop();
-        if (this.decoder?.whole === false) return this.refuse(new Problem('MALFORMED_REQUEST', CUT_SHORT));
-        this.relay!.end();
-      },
-    });
-  }
-
-  onBodyFault(problem: Problem): void {
-    this.refuse(problem);
-  }
-
-  private send(chunk: Buffer): void {
-    if (this.exchange.finished) return;
-    const bytes = this.decoder ? this.decoder.push(chunk) : Buffer.from(chunk);
-    if (bytes === undefined) {
-      return this.refuse(new Problem('MALFORMED_REQUEST', 'The body is not base64 text.'));
-    }
-    if (bytes.length > 0 && !this.relay!.write(bytes)) this.exchange.transport.pauseBody();
+    return this.relay;
   }
 
   onHeaders(status: number, fields: Fields, last: boolean): void {
@@ -105,6 +88,8 @@ class RelayCall implements RelayEvents {
 
   onData(chunk: Buffer): void {
     if (this.exchange.finished || !this.begun) return;
+    const excess = this.answers.excess(chunk);
+    if (excess !== undefined) return this.refuse(messageTooLarge(excess, this.answers.most));
     const bytes = this.encoder ? this.encoder.push(chunk) : Buffer.from(chunk);
     if (bytes.length > 0 && !this.exchange.transport.write(bytes)) this.relay?.pause();
   }
@@ -117,13 +102,19 @@ class RelayCall implements RelayEvents {
     const { exchange } = this;
     if (exchange.finished) return;
     const { failure } = end;
-    if (failure) return this.refuse(ownFailure(failure) ?? problemFromStatus(failure.code, failure.message));
+    if (failure) {
+      const { code, message } = failure;
+      const late = timeIsOver(code, exchange.deadline, message);
+      return this.refuse(ownFailure(failure) ?? late ?? problemFromStatus(code, message));
+    }
     const trailers = end.trailers ?? this.trailersOnly;
     const status = trailers && statusOf(trailers);
     if (status === undefined) {
       return this.refuse(new Problem('INTERNAL', '', { cause: 'the upstream ended the stream without grpc-status' }));
     }
     if (Number.isNaN(status)) return this.refuse(new Problem('UNKNOWN', '', { cause: 'grpc-status is not a number' }));
+    const late = timeIsOver(status, exchange.deadline, 'the upstream ended the call at its deadline');
+    if (late) return this.refuse(late);
     if (isOfInside(status)) return this.endByInside(trailers!);
     this.beginOnce([]);
     this.finish(trailers!.filter(([name]) => !dropped.has(name)));
@@ -144,7 +135,7 @@ class RelayCall implements RelayEvents {
   }
 
   /** Before the answer has begun a refusal is an answer of its own; after it, it is in the trailers. */
-  private refuse(problem: Problem): void {
+  refuse(problem: Problem): void {
     const { exchange } = this;
     if (exchange.finished) return;
     if (!this.begun) respondProblem(exchange, problem);
@@ -175,8 +166,6 @@ class RelayCall implements RelayEvents {
     this.exchange.finish();
   }
 }
-
-const CUT_SHORT = 'The base64 text of the body is cut short.';
 
 /** Trailers that say how a call ended, and no more than in words. */
 const ofText = new Set(['grpc-status', 'grpc-message', 'grpc-retry-pushback-ms']);

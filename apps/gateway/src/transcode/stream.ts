@@ -1,8 +1,9 @@
-import { Problem, toProblemDocument } from '@sluice/problem';
+import { Problem } from '@sluice/problem';
 import type { Binding, RequestStream, ResponseStream } from '@sluice/transcode';
-import { type Call, type CallEvents, type Fields, Holding, type Outcome } from '@sluice/wire';
+import { type Call, type CallEvents, type Fields, Holding, type Outcome, Timer } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { begin, respondProblem } from '../respond/respond.js';
+import { restProblem } from '../respond/rest-problem.js';
 import { answerStatus, isBodiless, responseHeaders } from '../upstream/answer-fields.js';
 import { requestMetadata } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
@@ -25,8 +26,10 @@ export function forwardStream(exchange: Exchange): void {
 /**
  * One streaming call. Both directions stop each other: the upstream is paused while the client does not read, and the
  * client's body while the upstream does not.
+ *
+ * As a timer it sees to it that the client hears something: the header fields soon, and in silence a sign of life.
  */
-class StreamCall implements CallEvents {
+class StreamCall extends Timer implements CallEvents {
   private call: Call | undefined;
   /** The memory of a message whose end has not come. */
   private readonly holding: Holding;
@@ -36,12 +39,15 @@ class StreamCall implements CallEvents {
   private begun = false;
   /** Messages wait to leave for the upstream. */
   private upstreamFull = false;
+  /** When something was written last, as `Date.now()` counts. */
+  private writtenAt = 0;
 
   constructor(
     private readonly exchange: Exchange,
     private readonly binding: Binding,
     private readonly upstream: Upstream,
   ) {
+    super();
     this.holding = new Holding(exchange.account, this);
   }
 
@@ -104,10 +110,33 @@ class StreamCall implements CallEvents {
     const { deadline, account } = exchange;
     this.call = upstream.channel.start(handle, metadata, { deadline, account, unlimited: true }, this);
     exchange.work = this.call;
+    if (this.responses?.silence) this.waitFor(upstream.config.streams.headers_after);
   }
 
   onHeaders(fields: Fields): void {
     this.metadata = fields;
+    if (this.responses?.silence && !this.begun)
+      this.setTimer(Math.min(SETTLE_MS, this.upstream.config.streams.headers_after));
+  }
+
+  private waitFor(ms: number): void {
+    if (ms !== Infinity) this.setTimer(ms);
+  }
+
+  override onTimeout(): void {
+    // What has arrived by now and was not read yet counts first.
+    if (!this.begun) return void setImmediate(() => this.guarded(() => this.beginOnce()));
+    const { heartbeat } = this.upstream.config.streams;
+    const silent = Date.now() - this.writtenAt;
+    if (silent < heartbeat) return this.setTimer(heartbeat - silent);
+    this.write(this.responses!.silence!);
+    this.setTimer(heartbeat);
+  }
+
+  /** False: the client reads more slowly than we write. */
+  private write(text: Uint8Array): boolean {
+    this.writtenAt = Date.now();
+    return this.exchange.transport.write(text);
   }
 
   onDrain(): void {
@@ -133,17 +162,20 @@ class StreamCall implements CallEvents {
     this.guarded(() => {
       const text = responses.item(message);
       this.beginOnce();
-      if (!this.exchange.transport.write(text)) this.call?.pause();
+      if (!this.exchange.finished && !this.write(text)) this.call?.pause();
     });
   }
 
   onEnd(outcome: Outcome): void {
     const { exchange } = this;
     this.holding.end();
+    this.clearTimer();
     if (exchange.finished) return;
-    if (outcome.code !== 0) return this.refuse(outcomeProblem(outcome, this.metadata, this.upstream));
+    if (outcome.code !== 0) return this.refuse(outcomeProblem(outcome, this.metadata, exchange, this.upstream));
     if (this.responses) {
       this.beginOnce();
+      this.clearTimer();
+      if (exchange.finished) return;
       const rest = this.responses.end();
       if (rest.byteLength > 0) exchange.transport.write(rest);
       exchange.transport.end();
@@ -154,13 +186,23 @@ class StreamCall implements CallEvents {
   }
 
   private beginOnce(): void {
-    if (this.begun) return;
+    if (this.begun || this.exchange.finished) return;
     this.begun = true;
+    this.writtenAt = Date.now();
     const contentType = this.responses!.contentType ?? 'application/octet-stream';
     const fields = responseHeaders(contentType, this.metadata, NONE, this.upstream);
     fields.push(['x-accel-buffering', 'no']);
     const status = answerStatus(this.metadata, NONE);
-    begin(this.exchange, isBodiless(status) ? 200 : status, fields);
+    const { exchange } = this;
+    begin(exchange, isBodiless(status) ? 200 : status, fields);
+    if (exchange.transport.method !== 'HEAD') {
+      if (this.responses!.silence) this.waitFor(this.upstream.config.streams.heartbeat);
+      return;
+    }
+    // The answer is whole: nobody reads what the service would go on to say.
+    exchange.transport.end();
+    exchange.finish();
+    this.call?.cancel();
   }
 
   private guarded(work: () => void): void {
@@ -172,7 +214,7 @@ class StreamCall implements CallEvents {
     }
   }
 
-  /** Before the first message a refusal is an answer of its own; after it, it is shown in the stream, which never looks complete. */
+  /** Before the header fields have gone out a refusal is an answer of its own; after that it is shown in the stream, which never looks complete. */
   private refuse(problem: Problem): void {
     const { exchange } = this;
     if (exchange.finished) return;
@@ -180,7 +222,8 @@ class StreamCall implements CallEvents {
       respondProblem(exchange, problem);
     } else {
       exchange.runtime.log.failed(exchange, problem);
-      const text = this.responses!.error(JSON.stringify(toProblemDocument(problem, exchange.trace.traceId)));
+      const { text: told } = restProblem(exchange.runtime.config, problem, exchange.trace.traceId);
+      const text = this.responses!.error(told);
       if (text) {
         exchange.transport.write(text);
         exchange.transport.end();
@@ -192,3 +235,6 @@ class StreamCall implements CallEvents {
 }
 
 const NONE: Fields = [];
+
+/** A service that fails right after its metadata may still decide on the status, in milliseconds. */
+const SETTLE_MS = 20;

@@ -117,7 +117,7 @@ class UnaryCall implements BodyTaker, CallEvents {
     if (exchange.finished) return;
     const { metadata, message, binding } = this;
     const { upstream } = this.place;
-    if (outcome.code !== 0) return respondProblem(exchange, outcomeProblem(outcome, metadata, upstream));
+    if (outcome.code !== 0) return respondProblem(exchange, outcomeProblem(outcome, metadata, exchange, upstream));
     if (!message) return respondProblem(exchange, new Problem('INTERNAL', '', { cause: 'OK without a message' }));
     answerOnce(exchange, binding, upstream, message, metadata, outcome.trailers);
   }

@@ -34,6 +34,7 @@ export const gatewaysOwn: ReadonlySet<string> = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
+  'x-request-id',
   'x-http-code',
 ]);
 

@@ -2,7 +2,6 @@ import type { Caller } from '@sluice/identity';
 import { formatTraceparent } from '@sluice/telemetry';
 import type { Call, CallEvents, CallOptions, Field, MethodHandle } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
-import { isKept } from '../preflight/preflight.js';
 import type { Route, UpstreamPlace } from '../route/route.js';
 import type { Upstream } from './upstream.js';
 
@@ -15,22 +14,15 @@ const reserved = new Set([
   'user-agent',
   'grpc-timeout',
   'traceparent',
+  'x-request-id',
   'authorization',
   'cookie',
 ]);
 
-/** What is expected in place of a field that `request_headers` cannot list; undefined when it can. */
-export function unlistable(name: string): string | undefined {
-  if (name === 'authorization') return '`forward_authorization: true`, which passes it on';
-  if (name.startsWith(METADATA_PREFIX)) return `no such field: every ${METADATA_PREFIX}* goes on, without the prefix`;
-  if (name === 'cookie' || name === 'origin') return undefined;
-  const isOurs = isKept(name) || name.startsWith('grpc-') || name.startsWith('x-forwarded-');
-  return isOurs ? 'a field that the gateway neither sets itself nor keeps' : undefined;
-}
-
 /**
  * The metadata of a call to an upstream:
  *
+ * - `x-request-id` of the client or the gateway's own, and the client's `user-agent`;
  * - `traceparent`, `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host`, set by the gateway;
  * - `x-sluice-*`, who is calling; with the gateway's secret when the upstream is trusted;
  * - over REST `Grpc-Metadata-Name: value` as `name`, over gRPC and gRPC-Web all custom metadata;
@@ -39,10 +31,10 @@ export function unlistable(name: string): string | undefined {
  *   that was checked; on a public one, and without `auth`, it is for the upstream to judge.
  */
 export function requestMetadata(exchange: Exchange, upstream: Upstream, secret: string | undefined): Field[] {
-  return [...repeatedMetadata(exchange, upstream, secret), traceField(exchange)];
+  return [...repeatedMetadata(exchange, upstream, secret), ...ownFields(exchange)];
 }
 
-/** A method whose calls have the metadata of one request, without its trace. */
+/** A method whose calls have the metadata of one request, without what each call has of its own. */
 export interface PreparedCall {
   readonly route: Route;
   readonly caller: Caller | undefined;
@@ -62,18 +54,22 @@ export function startUnary(
   const { head, route, caller } = exchange;
   const { prepared } = head;
   const { channel } = upstream;
-  const trace = traceField(exchange);
+  const own = ownFields(exchange);
   if (prepared !== undefined && prepared !== 'once' && prepared.route === route && prepared.caller === caller) {
-    return channel.unary(prepared.handle, [trace], message, options, events);
+    return channel.unary(prepared.handle, own, message, options, events);
   }
   const metadata = repeatedMetadata(exchange, upstream, exchange.runtime.secret);
   const encoded = prepared === 'once' ? channel.methodWith(handle, metadata) : undefined;
   head.prepared = encoded === undefined ? 'once' : { route, caller, handle: encoded };
-  return channel.unary(handle, [...metadata, trace], message, options, events);
+  return channel.unary(handle, [...metadata, ...own], message, options, events);
 }
 
-function traceField(exchange: Exchange): Field {
-  return ['traceparent', formatTraceparent(exchange.trace)];
+/** What no two calls have alike. */
+function ownFields(exchange: Exchange): Field[] {
+  return [
+    ['traceparent', formatTraceparent(exchange.trace)],
+    ['x-request-id', exchange.requestId],
+  ];
 }
 
 function repeatedMetadata(exchange: Exchange, upstream: Upstream, secret: string | undefined): Field[] {
@@ -83,6 +79,7 @@ function repeatedMetadata(exchange: Exchange, upstream: Upstream, secret: string
     ['x-forwarded-for', head.clientAddress],
     head.scheme === 'http' ? HTTP : ['x-forwarded-proto', head.scheme],
   ];
+  if (head.userAgent !== undefined) fields.push(['user-agent', head.userAgent]);
   if (head.host !== '') fields.push(['x-forwarded-host', head.host]);
   if (config.trusted) {
     if (secret !== undefined) fields.push(['x-sluice-gateway-secret', secret]);

@@ -3,14 +3,15 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { LOGGER } from '@sluice/service';
+import { takeLock } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import { DataSource } from 'typeorm';
 import { readEmail, readPassword } from '../accounts/credentials.js';
 import { PasswordHasher } from '../accounts/password-hasher.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 
-/** One number for everyone who creates the first administrator. */
-const FIRST_START_LOCK = 7_226_303;
+/** Replicas that start together create one administrator. */
+const FIRST_START_LOCK = 'first-start';
 
 /** Creates the default tenant and, where nobody administers it, its administrator. */
 @Injectable()
@@ -25,7 +26,7 @@ export class FirstStart implements OnApplicationBootstrap {
   async onApplicationBootstrap(): Promise<void> {
     const { DEFAULT_TENANT, ADMIN_PASSWORD_FILE } = this.settings;
     await this.dataSource.transaction(async (manager) => {
-      await manager.query('select pg_advisory_xact_lock($1)', [FIRST_START_LOCK]);
+      await takeLock(manager, FIRST_START_LOCK);
       await manager.query('insert into tenants (id, name) values ($1, $1) on conflict do nothing', [DEFAULT_TENANT]);
       const admins = await manager.query<unknown[]>(
         `select 1 from users where tenant = $1 and 'admin' = any(roles) limit 1`,

@@ -1,4 +1,5 @@
-import { type Caller, execute, statement } from '@sluice/storage';
+import { createHash } from 'node:crypto';
+import { type Caller, execute, statement, takeLock } from '@sluice/storage';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { GuestLimit } from './guest-limits.js';
 
@@ -11,6 +12,9 @@ export interface GuestDevice {
   readonly session_id: string | null;
   readonly address: string;
 }
+
+/** Addresses share this many locks, so that their number is bounded; two that share one wait for each other, no more. */
+const NETWORK_LOCKS = 1024;
 
 /** Who asks, as it is kept: the device as a hash, the address as a network. */
 export interface GuestKey {
@@ -48,7 +52,8 @@ export const guestStore = {
 
   /** Takes the lock of the address; always after that of the device, so that no two wait for each other. */
   async lockNetwork(manager: EntityManager, network: string): Promise<void> {
-    await manager.query(`select pg_advisory_xact_lock(hashtextextended('guest/' || $1, 0))`, [network]);
+    const slot = createHash('sha256').update(network).digest().readUInt16BE() % NETWORK_LOCKS;
+    await takeLock(manager, `guest-network/${slot}`);
   },
 
   /** The generation of the session when it is alive. */

@@ -1,5 +1,6 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { ConfigurationError } from '@sluice/config';
+import { takeLock } from '@sluice/storage';
 import { randomBytes } from 'node:crypto';
 import { seal, unseal } from './seal.js';
 import {
@@ -10,8 +11,8 @@ import {
   type SigningKey,
 } from './signing-key.js';
 
-/** One number for everything that changes keys, so that replicas that start together make one set. */
-export const KEYS_LOCK = 7_226_302;
+/** One lock for everything that changes keys, so that replicas that start together make one set. */
+export const KEYS_LOCK = 'keys';
 
 /** The name of the secret that makes refresh tokens. */
 export const REFRESH_SECRET = 'refresh';
@@ -36,7 +37,7 @@ export interface KeyRing {
 /** Makes what is missing: the current and the next signing key, and the refresh secret. */
 export async function createMissingKeys(dataSource: DataSource, masterKey: Buffer): Promise<void> {
   await dataSource.transaction(async (manager) => {
-    await manager.query('select pg_advisory_xact_lock($1)', [KEYS_LOCK]);
+    await takeLock(manager, KEYS_LOCK);
     const rows = await manager.query<{ state: string }[]>(`select state from signing_keys where state <> 'previous'`);
     const states = new Set(rows.map(({ state }) => state));
     for (const state of ['current', 'next'] as const) {

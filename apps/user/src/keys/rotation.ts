@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { DataSource, EntityManager } from 'typeorm';
+import { takeLock } from '@sluice/storage';
 import { insertKey, KEYS_LOCK, open, REFRESH_SECRET } from './key-ring.js';
 import { seal } from './seal.js';
 
@@ -38,7 +39,7 @@ async function recordChange(manager: EntityManager, tenant: string, outcome: str
  */
 export async function rotateKeys(dataSource: DataSource, options: RotationOptions): Promise<Rotation> {
   return dataSource.transaction(async (manager) => {
-    await manager.query('select pg_advisory_xact_lock($1)', [KEYS_LOCK]);
+    await takeLock(manager, KEYS_LOCK);
     const rows = await manager.query<
       { kid: string; state: 'next' | 'current'; private_sealed: Buffer; seconds: number }[]
     >(
@@ -128,7 +129,7 @@ export async function endSessions(manager: EntityManager): Promise<number> {
  */
 export async function changeMasterKey(dataSource: DataSource, from: Buffer, to: Buffer): Promise<void> {
   await dataSource.transaction(async (manager) => {
-    await manager.query('select pg_advisory_xact_lock($1)', [KEYS_LOCK]);
+    await takeLock(manager, KEYS_LOCK);
     const keys = await manager.query<{ kid: string; private_sealed: Buffer }[]>(
       'select kid, private_sealed from signing_keys',
     );

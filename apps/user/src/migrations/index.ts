@@ -3,6 +3,7 @@ import { GuestsAndAudit1764000000002 } from './2-guests-and-audit.js';
 import { RefreshRate1764000000003 } from './3-refresh-rate.js';
 import { TokenReach1764000000004 } from './4-token-reach.js';
 import { PasswordVersion1764000000005 } from './5-password-version.js';
+import { NotificationsWake1764000000006 } from './6-notifications-wake.js';
 
 /** In the order in which they run. */
 export const migrations = [
@@ -11,4 +12,5 @@ export const migrations = [
   RefreshRate1764000000003,
   TokenReach1764000000004,
   PasswordVersion1764000000005,
+  NotificationsWake1764000000006,
 ];

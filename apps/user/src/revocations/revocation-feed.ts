@@ -43,10 +43,14 @@ const BEAT_TIMEOUT_MS = 3000;
 const RECONNECT_MS = 500;
 /** A revocation may commit this much later than the time that it bears. */
 const COMMIT_LAG_MS = 10_000;
+/** One that is notified has just committed; what bears an older time comes with the next beat. */
+const WAKE_LAG_MS = 1000;
+/** However many notify, the table is looked at no more often. */
+const WAKE_SPACING_MS = 10;
 
 /**
- * Hears of ended sessions from every replica: by `NOTIFY` at once, and by looking every second, so that a notification that
- * was lost with its connection comes a second later.
+ * Tells of ended sessions, whichever replica ended them, as the table has them: it looks every second, and at once when it is notified.
+ * A notification says nothing by itself, since any role of the database can send one; one that is lost costs a second.
  */
 @Injectable()
 export class RevocationFeed implements OnModuleInit, OnModuleDestroy {
@@ -54,6 +58,8 @@ export class RevocationFeed implements OnModuleInit, OnModuleDestroy {
   readonly messages = new Subject<FeedMessage>();
   private client: pg.Client | undefined;
   private timer: NodeJS.Timeout | undefined;
+  private waking: NodeJS.Timeout | undefined;
+  private wokenAtMs = -Infinity;
   private stopped = false;
   private asOfMs = 0;
   /** What went out within the lag already. */
@@ -71,6 +77,7 @@ export class RevocationFeed implements OnModuleInit, OnModuleDestroy {
   async onModuleDestroy(): Promise<void> {
     this.stopped = true;
     clearTimeout(this.timer);
+    clearTimeout(this.waking);
     this.messages.complete();
     await this.client?.end().catch(() => undefined);
   }
@@ -86,7 +93,7 @@ export class RevocationFeed implements OnModuleInit, OnModuleDestroy {
     });
     // A broken connection is noticed by the next beat.
     client.on('error', () => undefined);
-    client.on('notification', ({ payload }) => this.notified(payload));
+    client.on('notification', () => this.notified());
     try {
       await client.connect();
       await client.query(`listen ${CHANNEL}`);
@@ -104,24 +111,32 @@ export class RevocationFeed implements OnModuleInit, OnModuleDestroy {
     if (!this.stopped) this.timer = setTimeout(() => void this.connect(), RECONNECT_MS).unref();
   }
 
-  private notified(payload: string | undefined): void {
-    const [sessionId, revokedAt, tokensUntil] = payload?.split(' ') ?? [];
-    if (sessionId === undefined || revokedAt === undefined || tokensUntil === undefined) return;
-    this.send([{ sessionId, revokedAtMs: Number(revokedAt), tokensUntilMs: Number(tokensUntil) }]);
+  private notified(): void {
+    const waitMs = this.wokenAtMs + WAKE_SPACING_MS - performance.now();
+    this.waking ??= setTimeout(() => void this.wake(), Math.max(0, waitMs)).unref();
+  }
+
+  private async wake(): Promise<void> {
+    this.waking = undefined;
+    this.wokenAtMs = performance.now();
+    if (!this.client || this.stopped) return;
+    try {
+      const { ended } = await this.read(this.client, undefined, WAKE_LAG_MS);
+      const fresh = this.freshOf(ended);
+      if (fresh.length > 0) this.send(fresh);
+    } catch {
+      // The next beat meets the same.
+    }
   }
 
   private async beat(): Promise<void> {
     const { client } = this;
     if (!client || this.stopped) return;
     try {
-      const { rows } = await client.query<EndedSessionRow & { now_ms: number }>(
-        `select (extract(epoch from clock.now) * 1000)::float8 as now_ms, ${endedColumns}
-         from (select clock_timestamp() as now) clock
-         left join sessions s on s.revoked_at > to_timestamp($1::float8 / 1000)`,
-        [this.asOfMs === 0 ? Date.now() : this.asOfMs - COMMIT_LAG_MS],
-      );
-      this.asOfMs = rows[0]?.now_ms ?? this.asOfMs;
-      this.send(endedSessions(rows));
+      const { ended, nowMs } = await this.read(client, this.asOfMs === 0 ? undefined : this.asOfMs, COMMIT_LAG_MS);
+      this.asOfMs = nowMs;
+      // Also when nothing is new: whoever hears nothing takes the stream for lost.
+      this.send(this.freshOf(ended));
       this.forget();
       if (!this.stopped) this.timer = setTimeout(() => void this.beat(), BEAT_MS).unref();
     } catch (error) {
@@ -130,12 +145,26 @@ export class RevocationFeed implements OnModuleInit, OnModuleDestroy {
     }
   }
 
-  private send(ended: readonly EndedSession[]): void {
+  /** What has ended since `lagMs` before `untilMs`, or before now. */
+  private async read(client: pg.Client, untilMs: number | undefined, lagMs: number) {
+    const { rows } = await client.query<EndedSessionRow & { now_ms: number }>(
+      `select (extract(epoch from clock.now) * 1000)::float8 as now_ms, ${endedColumns}
+       from (select clock_timestamp() as now) clock
+       left join sessions s
+         on s.revoked_at > coalesce(to_timestamp($1::float8 / 1000), clock.now) - $2 * interval '1 millisecond'`,
+      [untilMs, lagMs],
+    );
+    return { ended: endedSessions(rows), nowMs: rows[0]?.now_ms ?? this.asOfMs };
+  }
+
+  private freshOf(ended: readonly EndedSession[]): readonly EndedSession[] {
     const fresh = ended.filter(({ sessionId }) => !this.recent.has(sessionId));
     for (const { sessionId, revokedAtMs } of fresh) this.recent.set(sessionId, revokedAtMs);
-    if (!this.stopped && (fresh.length > 0 || ended.length === 0)) {
-      this.messages.next({ ended: fresh, asOfMs: this.asOfMs });
-    }
+    return fresh;
+  }
+
+  private send(ended: readonly EndedSession[]): void {
+    if (!this.stopped) this.messages.next({ ended, asOfMs: this.asOfMs });
   }
 
   private forget(): void {

@@ -1,5 +1,7 @@
 import type { userV1 } from '@sluice/contract';
 import { createVerifier, RevocationList } from '@sluice/identity';
+import { setTimeout } from 'node:timers/promises';
+import pg from 'pg';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { failure, type Replica, signIn, UserSystem } from '../replicas.fixture.js';
 
@@ -143,6 +145,43 @@ test('a broken database connection is mended and nothing is missed', async () =>
   await system.first.call('UserService/Logout', {}, identity);
   await revoked(list, tokens.session_id);
   await current(list);
+  stop();
+});
+
+test('watchers hear something every second, also for a while after a logout', async () => {
+  const { list, stop } = follow(system.replica(1));
+  await current(list);
+  const { identity } = await signIn(system.first);
+  await system.first.call('UserService/Logout', {}, identity);
+  // As long as the feed reads again what it has sent: before, it said nothing for these ten seconds.
+  const oldest = { ageMs: 0 };
+  for (const until = Date.now() + 8000; Date.now() < until; await setTimeout(50)) {
+    oldest.ageMs = Math.max(oldest.ageMs, list.ageMs());
+  }
+  expect(oldest.ageMs).toBeLessThan(4000);
+  stop();
+}, 30_000);
+
+test('what a notification says is not believed, whoever sends it, and many do no harm', async () => {
+  const { list, stop } = follow(system.replica(1));
+  await current(list);
+  const { tokens } = await signIn(system.first);
+  await system.sql(`create role stranger login password 'stranger'`);
+  const url = new URL(system.postgres.url);
+  [url.username, url.password] = ['stranger', 'stranger'];
+  const stranger = new pg.Client(url.href);
+  await stranger.connect();
+  const until = Date.now() + 1000;
+  const payload = `${tokens.session_id} ${Date.now()} ${Date.now() + 900_000}`;
+  for (const text of [payload, '', 'x', ...Array.from({ length: 500 }, (_, index) => `${payload}${index}`)]) {
+    await stranger.query(`select pg_notify('sluice_revocations', $1)`, [text]);
+  }
+  await setTimeout(Math.max(0, until - Date.now()));
+  await stranger.end();
+  expect(list.isRevoked(tokens.session_id, Date.now())).toBe(false);
+  const other = await signIn(system.first);
+  await system.first.call('UserService/Logout', {}, other.identity);
+  await revoked(list, other.tokens.session_id);
   stop();
 });
 

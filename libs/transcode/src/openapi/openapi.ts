@@ -211,6 +211,10 @@ function responseContent(binding: Binding, schemas: Schemas): JsonObject {
   if (type?.typeName === httpBody && field?.fieldKind !== 'list') return { '*/*': { schema: {} } };
   const schema = field ? schemas.value(field, binding.json) : schemas.message(output, binding.json);
   if (methodKind === 'unary' || methodKind === 'client_streaming') return { 'application/json': { schema } };
+  if (binding.envelope === 'result') {
+    const enveloped = { schema: { type: 'object', properties: { result: schema } } };
+    return { 'application/json': enveloped, 'application/x-ndjson': enveloped, 'text/event-stream': enveloped };
+  }
   return {
     'application/x-ndjson': { schema },
     'text/event-stream': { schema },

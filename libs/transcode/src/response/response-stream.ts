@@ -6,6 +6,8 @@ import type { ResponseDecoder } from './response-decoder.js';
 export interface ResponseStream {
   /** `undefined` until the first message of a stream of `google.api.HttpBody`. */
   readonly contentType: string | undefined;
+  /** What can be sent between messages without meaning anything; `undefined` where nothing can. */
+  readonly silence: Uint8Array | undefined;
   /** The text of one message. */
   item(message: Uint8Array): Uint8Array;
   /** What ends a complete answer. */
@@ -18,8 +20,13 @@ export interface ResponseStream {
   error(problem: string): Uint8Array | undefined;
 }
 
+/** What each message of a stream stands in: nothing, or `{"result": …}` as clients of grpc-gateway expect it. */
+export type Envelope = 'none' | 'result';
+
 /** The forms that a stream of JSON messages can take; the first is the default. */
-const forms = ['application/x-ndjson', 'text/event-stream', 'application/json'] as const;
+const forms = ['application/x-ndjson', 'text/event-stream', 'application/json', 'application/jsonl'] as const;
+/** With envelopes a line is the default, and not an item of an array. */
+const envelopedForms = ['application/json', 'application/x-ndjson', 'text/event-stream', 'application/jsonl'] as const;
 
 const empty = Buffer.alloc(0);
 const lineFeed = Buffer.from('\n');
@@ -27,39 +34,62 @@ const data = Buffer.from('data: ');
 const blankLine = Buffer.from('\n\n');
 const comma = Buffer.from(',\n');
 const openBracket = Buffer.from('[');
+const openResult = Buffer.from('{"result":');
+const closeBrace = Buffer.from('}');
+/** A comment, which clients leave out. */
+const ping = Buffer.from(': ping\n\n');
+
+/** The text of a message or of an error, without what separates it from the next. */
+interface Texts {
+  message(message: Uint8Array): Buffer;
+  error(problem: string): string;
+}
+
+export interface ResponseStreamOptions {
+  /** The name of the member that carries an error where messages have members of their own. */
+  readonly errorName: string;
+  readonly envelope: Envelope;
+}
 
 /**
  * Frames the messages of a response stream.
- * @param errorName name of the member that carries an error where messages have members of their own
  * @throws TranscodeError `NOT_ACCEPTABLE`
  */
 export function responseStream(
   decoder: ResponseDecoder,
   accept: string | undefined,
-  errorName: string,
+  { errorName, envelope }: ResponseStreamOptions,
 ): ResponseStream {
   if (decoder.isRaw) return rawStream(decoder);
-  switch (negotiate(accept, [...forms, 'application/jsonl'])) {
+  const enveloped = envelope === 'result';
+  const texts: Texts = enveloped
+    ? {
+        message: (message) => Buffer.concat([openResult, decoder.json(message), closeBrace]),
+        error: (problem) => `{"error":${problem}}`,
+      }
+    : { message: (message) => decoder.json(message), error: (problem) => `{"${errorName}":${problem}}` };
+  const form = negotiate(accept, enveloped ? envelopedForms : forms);
+  switch (form) {
     case 'application/x-ndjson':
-      return ndjson(decoder, errorName, 'application/x-ndjson');
     case 'application/jsonl':
-      return ndjson(decoder, errorName, 'application/jsonl');
+      return jsonLines(texts, form);
     case 'text/event-stream':
-      return eventStream(decoder);
+      return eventStream(enveloped ? texts : { ...texts, error: (problem) => problem });
     case 'application/json':
-      return jsonArray(decoder, errorName);
+      return enveloped ? jsonLines(texts, form) : jsonArray(texts);
     default:
-      throw new TranscodeError('NOT_ACCEPTABLE', `a stream is available as ${forms.join(', ')}`);
+      throw new TranscodeError('NOT_ACCEPTABLE', `a stream is available as ${forms.slice(0, 3).join(', ')}`);
   }
 }
 
 /** One message a line. After an error the last line is an object with the error alone. */
-function ndjson(decoder: ResponseDecoder, errorName: string, contentType: string): ResponseStream {
+function jsonLines(texts: Texts, contentType: string): ResponseStream {
   return {
     contentType,
-    item: (message) => Buffer.concat([decoder.json(message), lineFeed]),
+    silence: lineFeed,
+    item: (message) => Buffer.concat([texts.message(message), lineFeed]),
     end: () => empty,
-    error: (problem) => Buffer.from(`{"${errorName}":${problem}}\n`),
+    error: (problem) => Buffer.from(`${texts.error(problem)}\n`),
   };
 }
 
@@ -67,17 +97,18 @@ function ndjson(decoder: ResponseDecoder, errorName: string, contentType: string
  * Server-sent events of the HTML standard, section 9.2: a message an event without a name, then `end` or `error`. They
  * tell a client that must not connect again from one that lost its connection.
  */
-function eventStream(decoder: ResponseDecoder): ResponseStream {
+function eventStream(texts: Texts): ResponseStream {
   return {
     contentType: 'text/event-stream',
-    item: (message) => Buffer.concat([data, decoder.json(message), blankLine]),
+    silence: ping,
+    item: (message) => Buffer.concat([data, texts.message(message), blankLine]),
     end: () => Buffer.from('event: end\ndata: {}\n\n'),
-    error: (problem) => Buffer.from(`event: error\ndata: ${problem}\n\n`),
+    error: (problem) => Buffer.from(`event: error\ndata: ${texts.error(problem)}\n\n`),
   };
 }
 
 /** One array. After an error its last item is an object with the error, and the array stays open: it does not parse. */
-function jsonArray(decoder: ResponseDecoder, errorName: string): ResponseStream {
+function jsonArray(texts: Texts): ResponseStream {
   let isFirst = true;
   const before = (): Buffer => {
     const separator = isFirst ? openBracket : comma;
@@ -86,12 +117,13 @@ function jsonArray(decoder: ResponseDecoder, errorName: string): ResponseStream 
   };
   return {
     contentType: 'application/json',
+    silence: lineFeed,
     item: (message) => {
-      const json = decoder.json(message);
+      const json = texts.message(message);
       return Buffer.concat([before(), json]);
     },
     end: () => Buffer.from(isFirst ? '[]' : ']'),
-    error: (problem) => Buffer.concat([before(), Buffer.from(`{"${errorName}":${problem}}`)]),
+    error: (problem) => Buffer.concat([before(), Buffer.from(texts.error(problem))]),
   };
 }
 
@@ -102,6 +134,7 @@ function rawStream(decoder: ResponseDecoder): ResponseStream {
     get contentType() {
       return contentType;
     },
+    silence: undefined,
     item: (message) => {
       const raw = decoder.raw(message);
       contentType ??= raw.contentType;

@@ -5,6 +5,7 @@ import { TranscodeError } from '../errors.js';
 import { accepts, negotiate } from '../request/media-type.js';
 
 const { find } = gateway({ json: { printDefaults: false } });
+const enveloped = gateway({ json: { printDefaults: false }, envelope: 'result' });
 
 function message(type: string, json: unknown): Uint8Array {
   return messageCodec(schema, type.includes('.') ? type : `transcode.test.v1.${type}`)!.fromJson(
@@ -196,6 +197,43 @@ describe('server streams', () => {
     });
     expect(stream('GET /v1/downloads/a', undefined, parts, true).last).toBeUndefined();
   });
+
+  test.each([
+    [undefined, 'application/json', 'lines'],
+    ['application/json', 'application/json', 'lines'],
+    ['application/x-ndjson', 'application/x-ndjson', 'lines'],
+    ['text/event-stream', 'text/event-stream', 'events'],
+  ])('in envelopes, as clients of grpc-gateway read them: Accept: %s', (accept, contentType, kind) => {
+    const framed = enveloped.find(watch).binding.openResponseStream(accept);
+    const text = [framed.item(books[0]!), framed.end(), framed.error(problem)!].map(String);
+    expect(framed.contentType).toBe(contentType);
+    expect(text).toEqual(
+      kind === 'lines'
+        ? ['{"result":{"name":"a"}}\n', '', `{"error":${problem}}\n`]
+        : [
+            'data: {"result":{"name":"a"}}\n\n',
+            'event: end\ndata: {}\n\n',
+            `event: error\ndata: {"error":${problem}}\n\n`,
+          ],
+    );
+    // A message with an error of its own cannot be taken for one.
+    const talk = enveloped.find('POST /v1/talk').binding.openResponseStream('application/x-ndjson');
+    expect(String(talk.error(problem))).toBe(`{"error":${problem}}\n`);
+  });
+
+  test.each(['application/x-ndjson', 'text/event-stream', 'application/json'])(
+    'what says nothing changes nothing: %s',
+    (accept) => {
+      const framed = find(watch).binding.openResponseStream(accept);
+      const silence = String(framed.silence);
+      const text = [silence, framed.item(books[0]!), silence, framed.item(books[1]!), silence, framed.end()].map(
+        String,
+      );
+      const bare = (whole: string) => whole.replaceAll(/: ping\n\n|\n/g, '');
+      expect(bare(text.join(''))).toBe(bare(stream(watch, accept, books, false).text));
+      expect(silence).toMatch(/^(\n|: ping\n\n)$/);
+    },
+  );
 
   test('nothing else is acceptable', () => {
     expect(() => find(watch).binding.openResponseStream('text/html')).toThrow(

@@ -32,7 +32,7 @@ export interface CallEvents {
 }
 
 export interface CallOptions {
-  /** Absolute, in milliseconds as `Date.now()` counts. Travels as `grpc-timeout`; expiry ends the call with DEADLINE_EXCEEDED. */
+  /** Absolute, in milliseconds as `Date.now()` counts; Infinity or absent: none. Travels as `grpc-timeout`; expiry ends the call with DEADLINE_EXCEEDED. */
   deadline?: number;
   /** The method is safe to send again although it may have been processed: retried on UNAVAILABLE within the retry budget. */
   idempotent?: boolean;
@@ -78,7 +78,7 @@ export interface RelayEnd {
 }
 
 export interface RelayOptions {
-  /** Absolute, in milliseconds as `Date.now()` counts. Travels as `grpc-timeout`, so the fields must not contain one. */
+  /** Absolute, in milliseconds as `Date.now()` counts; Infinity or absent: none. Travels as `grpc-timeout`, so the fields must not contain one. */
   deadline?: number;
   /** As in `CallOptions`. */
   unlimited?: boolean;
@@ -90,6 +90,8 @@ export interface RelayOptions {
 export interface Relay {
   /** Sends bytes as DATA. False: queued; wait for `onDrain`. The bytes must not be changed afterwards. */
   write(bytes: Uint8Array): boolean;
+  /** Another deadline than it was opened with, for when more is known; what the peer was told stays. */
+  setDeadline(deadline: number): void;
   end(): void;
   cancel(code?: number, reason?: string): void;
   pause(): void;

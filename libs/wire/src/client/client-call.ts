@@ -34,6 +34,8 @@ export abstract class ClientCall extends Timer implements StreamHandler, Opening
   /** Part of the response was handed on, or the request is no longer kept: the call cannot be sent again. */
   committed = false;
   attempts = 0;
+  /** As `Date.now()` counts; undefined: the call may take any time. */
+  deadline: number | undefined;
   /** When it was sent, while it has a place among the calls in flight, as `Date.now()` counts; 0: it has none. */
   sentAt = 0;
   /** Where it was sent last. */
@@ -52,7 +54,7 @@ export abstract class ClientCall extends Timer implements StreamHandler, Opening
     protected readonly owner: CallOwner,
     private readonly head: Uint8Array,
     private readonly metadata: Fields,
-    readonly deadline: number | undefined,
+    deadline: number | undefined,
     readonly idempotent: boolean,
     /** It takes no place among the calls in flight. */
     readonly unlimited: boolean,
@@ -61,6 +63,7 @@ export abstract class ClientCall extends Timer implements StreamHandler, Opening
     readonly account: MemoryAccount = unbounded,
   ) {
     super();
+    this.deadline = deadline === Infinity ? undefined : deadline;
     if (onlyMessage !== undefined) this.endWritten = true;
   }
 
@@ -142,6 +145,13 @@ export abstract class ClientCall extends Timer implements StreamHandler, Opening
     for (const chunk of chunks) more = stream!.write(chunk);
     if (!more) this.drainDue = true;
     return more;
+  }
+
+  setDeadline(deadline: number): void {
+    if (this.ended) return;
+    this.deadline = deadline === Infinity ? undefined : deadline;
+    if (this.deadline === undefined) this.clearTimer();
+    else this.setTimer(deadline - Date.now());
   }
 
   protected commit(): void {

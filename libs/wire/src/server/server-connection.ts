@@ -68,7 +68,7 @@ export class ServerConnection extends FrameReceiver {
     private readonly owner: ServerConnectionOwner,
     private readonly client: ConnectionPeer,
   ) {
-    super(socket, serverLimits(owner.settings), false, client.account);
+    super(socket, serverLimits(owner.settings), client.shared, client.account);
     const { settings, counters } = owner;
     counters.connections++;
     counters.open++;

@@ -5,10 +5,12 @@ export interface ConnectionPeer {
   readonly address: string;
   /** Counts what is held for the connection. */
   readonly account: MemoryAccount;
+  /** The peer is a proxy: one client's body that is not read yet must not hold up those of others. */
+  readonly shared: boolean;
   /** The subject of the certificate that the client has proven to be its own (RFC 4514). */
   readonly certificateSubject?: string | undefined;
 }
 
 export function peerOf(socket: { readonly remoteAddress?: string | undefined }): ConnectionPeer {
-  return { address: socket.remoteAddress ?? '', account: unbounded };
+  return { address: socket.remoteAddress ?? '', account: unbounded, shared: false };
 }
