@@ -40,6 +40,16 @@ it('writes nothing of what was shed: it is meant to be, and counted', () => {
   expect(lines).toEqual([]);
 });
 
+it('writes what a service said of a failure, in full or nearly so, and errors as errors', () => {
+  const fail = (cause: unknown) => observer.failed({ path: '/a' } as Exchange, new Problem('INTERNAL', '', { cause }));
+  fail('db01 is gone');
+  fail('x'.repeat(5000));
+  const error = new Error('inside');
+  fail(error);
+  expect(lines).toMatchObject([{ cause: 'db01 is gone' }, { cause: 'x'.repeat(1000) }, { err: error }]);
+  expect(lines[0]).not.toHaveProperty('err');
+});
+
 it('tells the request’s id beside the trace’s, of failures and in the access log', () => {
   const exchange = { path: '/a', requestId: 'mine', trace: { traceId: 't' }, transport: {}, work: {} } as Exchange;
   observer.failed(exchange, new Problem('INTERNAL'));

@@ -20,6 +20,9 @@ export interface CallLog {
   ended(exchange: Exchange): void;
 }
 
+/** Characters of a service's message that are written. */
+const CAUSE_MAX = 1000;
+
 /** Failures that are written in a second, of each code: when a service is down, every call to it fails. */
 const FAILURES_PER_SECOND = 100;
 
@@ -199,13 +202,15 @@ export class Observer implements CallLog {
     if (problem.status < 500 || problem.code === 'DEADLINE_EXCEEDED' || problem.code === 'OVERLOADED') return;
     if (!this.failures.take(problem.code, this.clock())) return;
     const leftOut = this.failures.untoldOf(problem.code);
+    const { cause } = problem;
     this.logger.error(
       {
         trace_id: exchange.trace?.traceId,
         request_id: exchange.requestId,
         path: exchange.path.slice(0, 200),
         problem: problem.code,
-        err: problem.cause,
+        // A sentence is the service's word, which clients may not see, or ours; anything else is an error.
+        ...(typeof cause === 'string' ? { cause: cause.slice(0, CAUSE_MAX) } : { err: cause }),
         // Lines like this one before it, of which there were too many.
         left_out: leftOut > 0 ? leftOut : undefined,
       },
