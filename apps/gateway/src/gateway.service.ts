@@ -65,6 +65,7 @@ export class GatewayService implements OnApplicationShutdown {
       store: (this.store = await this.openStore(config.limits.max_keys, observer)),
       observer,
       clients,
+      takesCalls: () => !this.draining,
       current: () => this.runtime,
     };
     this.runtime = buildRuntime(config, parts);

@@ -9,6 +9,7 @@ import type { AuthConfig, GatewayConfig } from './config/schema.js';
 import { Limiter } from './limit/limit.js';
 import type { Clients } from './listener/clients.js';
 import { healthChecks, healthMethod } from './local/health.js';
+import { ownGrpcMethods } from './local/own-grpc.js';
 import { myLimits } from './local/my-limits.js';
 import type { CallLog, Observer } from './observe.js';
 import { trustedProxies } from './preflight/address.js';
@@ -47,6 +48,8 @@ export interface RuntimeParts {
   readonly store: LimitStore;
   readonly observer: Observer;
   readonly clients: Clients;
+  /** False while the gateway shuts down. */
+  takesCalls?(): boolean;
   /** What is in force at the time of asking, also after reloads. */
   current(): Runtime | undefined;
 }
@@ -77,7 +80,11 @@ function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
   );
   const health = healthChecks(() => upstreams.map((upstream) => [upstream.name, upstream.channel] as const));
   const local = { GetHealth: healthMethod(health), GetMyLimits: myLimits };
-  const routes = buildRoutes(upstreams, local, authenticates, config.sizes.body);
+  const ownGrpc = ownGrpcMethods(config.grpc, upstreams, {
+    upstreams: () => (parts.current()?.health ?? health)(),
+    takesCalls: parts.takesCalls ?? (() => true),
+  });
+  const routes = buildRoutes(upstreams, local, authenticates, config.sizes.body, ownGrpc);
   return {
     config,
     routes: routes.rest,

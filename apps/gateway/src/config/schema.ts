@@ -317,6 +317,15 @@ export const gatewayConfigSchema = z.strictObject({
       period: timeLimit.default(10_000),
     })
     .prefault({}),
+  grpc: z
+    .strictObject({
+      reflection: z
+        .boolean()
+        .default(true)
+        .describe('which services there are, and what declares them: `grpcurl … list`'),
+      health: z.boolean().default(true).describe('grpc.health.v1, of the gateway and of each service behind it'),
+    })
+    .prefault({}),
   errors: z.strictObject({ format: z.enum(['problem', 'status']).default('problem') }).prefault({}),
 });
 

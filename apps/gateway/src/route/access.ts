@@ -11,7 +11,7 @@ export interface Access {
   readonly endedSessions: boolean;
 }
 
-const everyone: Access = { public: true, roles: [], noGuests: false, endedSessions: false };
+export const everyone: Access = { public: true, roles: [], noGuests: false, endedSessions: false };
 
 /**
  * Whether a selector names a method: `package.Service.Method`, or a prefix of it with `*` as its last part.

@@ -1,17 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { descriptorSetPath } from '@sluice/contract';
+import { Problem } from '@sluice/problem';
 import { ConfigurationError } from '@sluice/config';
 import { messageMemory } from '@sluice/wire';
 import { compileBindings, loadSchema, methodOption, type MethodInfo, RouteTable, SchemaError } from '@sluice/transcode';
 import type { UpstreamConfig } from '../config/schema.js';
 import type { LocalMethod } from '../local/local.js';
+import type { OwnGrpcMethod } from '../local/own-services.js';
 import { jsonOptionsOf, servedMethods, timeoutOf, type Upstream } from '../upstream/upstream.js';
-import { accessOf, bySelector, selectorRank } from './access.js';
+import { accessOf, everyone, bySelector, selectorRank } from './access.js';
 import type { GrpcRoutes, Route, Target } from './route.js';
 
 const GATEWAY_SERVICE = 'sluice.gateway.v1.GatewayService';
 const ACCESS_OPTION = 'sluice.access.v1.access';
 const LOCAL_TIMEOUT_MS = 5000;
+const LOCAL_STREAM_TIMEOUT_MS = 600_000;
 const LOCAL_BODY_OCTETS = 65_536;
 
 export interface Routes {
@@ -27,6 +30,7 @@ export interface Routes {
  * The routes of every upstream, and the gateway's own.
  *
  * @param local the gateway's own methods by name
+ * @param ownGrpc the gateway's own gRPC methods; those that an upstream has are the upstream's
  * @param bodyMax octets of a body, for methods of which the configuration says nothing else
  * @throws SchemaError or ConfigurationError that names both of two rules for the same requests
  */
@@ -35,6 +39,7 @@ export function buildRoutes(
   local: Readonly<Record<string, LocalMethod>>,
   authenticates: boolean,
   bodyMax: number,
+  ownGrpc: readonly OwnGrpcMethod[],
 ): Routes {
   const rest = new RouteTable<Route>();
   const grpc = new Map<string, Record<'grpc' | 'grpc-web' | 'grpc-web-text', Route>>();
@@ -42,8 +47,7 @@ export function buildRoutes(
     const targets = targetsOf(upstream, authenticates, bodyMax);
     for (const [path, target] of targets) {
       if (grpc.has(path)) throw new ConfigurationError([`upstreams: ${path} is served by two of them`]);
-      const of = (form: 'grpc' | 'grpc-web' | 'grpc-web-text'): Route => ({ form, target, binding: undefined });
-      grpc.set(path, { grpc: of('grpc'), 'grpc-web': of('grpc-web'), 'grpc-web-text': of('grpc-web-text') });
+      grpc.set(path, grpcForms(target));
     }
     for (const binding of compileBindings(upstream.schema, compileOptions(upstream.config))) {
       const target = targets.get(binding.method.path);
@@ -51,10 +55,25 @@ export function buildRoutes(
       if (target) rest.add(binding, { form: 'rest', target, binding, oauthErrors });
     }
   }
+  for (const { method, open } of ownGrpc) {
+    if (grpc.has(method.path)) continue;
+    const timeoutMs = method.kind === 'unary' ? LOCAL_TIMEOUT_MS : LOCAL_STREAM_TIMEOUT_MS;
+    const place = { kind: 'local' as const, serve: overGrpcOnly, open };
+    grpc.set(method.path, grpcForms({ method, access: everyone, timeoutMs, bodyMax: LOCAL_BODY_OCTETS, place }));
+  }
   const own = addLocalRoutes(rest, local, authenticates, bodyMax);
   const methods = [...[...grpc.values()].map(({ grpc: { target } }) => target.method), ...own];
   return { rest, grpc, methods };
 }
+
+function grpcForms(target: Target): Record<'grpc' | 'grpc-web' | 'grpc-web-text', Route> {
+  const of = (form: 'grpc' | 'grpc-web' | 'grpc-web-text'): Route => ({ form, target, binding: undefined });
+  return { grpc: of('grpc'), 'grpc-web': of('grpc-web'), 'grpc-web-text': of('grpc-web-text') };
+}
+
+const overGrpcOnly: LocalMethod = () => {
+  throw new Problem('UNIMPLEMENTED', 'The gateway serves this method over gRPC only.');
+};
 
 function targetsOf(upstream: Upstream, authenticates: boolean, bodyMax: number): Map<string, Target> {
   const { config, schema, channel } = upstream;

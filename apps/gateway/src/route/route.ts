@@ -2,6 +2,7 @@ import { Problem } from '@sluice/problem';
 import type { Binding, MethodInfo, RouteMatch, RouteTable } from '@sluice/transcode';
 import type { MethodHandle } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
+import type { OwnMethod } from '../local/grpc-call.js';
 import type { LocalMethod } from '../local/local.js';
 import type { Upstream } from '../upstream/upstream.js';
 import type { Access } from './access.js';
@@ -18,7 +19,7 @@ export interface Target {
   /** Octets of a request's body, before and after decoding. */
   readonly bodyMax: number;
   /** Where it is: behind an upstream, or in the gateway itself. */
-  readonly place: UpstreamPlace | { readonly kind: 'local'; readonly serve: LocalMethod };
+  readonly place: UpstreamPlace | LocalPlace;
 }
 
 export interface UpstreamPlace {
@@ -27,6 +28,15 @@ export interface UpstreamPlace {
   readonly handle: MethodHandle;
   /** The method may be called again when the answer was lost. */
   readonly idempotent: boolean;
+}
+
+/** A method of the gateway itself. */
+export interface LocalPlace {
+  readonly kind: 'local';
+  /** Over REST. */
+  readonly serve: LocalMethod;
+  /** Over gRPC and gRPC-Web; undefined: over REST only. */
+  readonly open?: OwnMethod;
 }
 
 export interface Route {

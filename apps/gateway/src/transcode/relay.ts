@@ -1,6 +1,7 @@
 import { isOfInside, Problem, type ProblemCode, problemFromStatus } from '@sluice/problem';
 import { type Field, type Fields, outcomeOfTrailers, type Relay, type RelayEnd, type RelayEvents } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
+import { serveOwnGrpc } from '../local/grpc-call.js';
 import { begin, respondProblem } from '../respond/respond.js';
 import { grpcTrailers, trailerFrame } from '../respond/grpc-trailers.js';
 import type { Form } from '../route/route.js';
@@ -15,6 +16,7 @@ import { messageTooLarge, type RelayOpener, RelayRequest } from './relay-request
 export function forwardRelay(exchange: Exchange): void {
   const { place } = exchange.route.target;
   if (place.kind === 'local') {
+    if (place.open) return serveOwnGrpc(exchange, place.open);
     return respondProblem(exchange, new Problem('UNIMPLEMENTED', 'The gateway serves this method over REST only.'));
   }
   new RelayCall(exchange, place.upstream, place.handle).start();

@@ -1,0 +1,29 @@
+import type { GatewayConfig } from '../config/schema.js';
+import { servedMethods, type Upstream } from '../upstream/upstream.js';
+import { healthService, type Serving } from './grpc-health.js';
+import { type OwnGrpcMethod, ownSchema } from './own-services.js';
+import { type ReflectedServices, reflectionService } from './reflection.js';
+
+/** The gRPC methods that the gateway itself serves, as the configuration says. */
+export function ownGrpcMethods(
+  config: GatewayConfig['grpc'],
+  upstreams: readonly Upstream[],
+  serving: Omit<Serving, 'upstreamOf'>,
+): OwnGrpcMethod[] {
+  const served = upstreams.map((upstream) => ({ upstream, services: servicesOf(upstream) }));
+  const upstreamOf = new Map(
+    served.flatMap(({ upstream, services }) => services.map((service) => [service, upstream.name] as const)),
+  );
+  const methods = config.health ? healthService({ ...serving, upstreamOf }) : [];
+  if (config.reflection) {
+    const own = [...ownSchema.registry.files].flatMap((file) => file.services.map(({ typeName }) => typeName));
+    const shown = own.filter((name) => !upstreamOf.has(name) && (config.health || !name.startsWith('grpc.health.')));
+    const reflected: ReflectedServices[] = served.map(({ upstream: { schema }, services }) => ({ schema, services }));
+    methods.push(...reflectionService([...reflected, { schema: ownSchema, services: shown }]));
+  }
+  return methods;
+}
+
+function servicesOf(upstream: Upstream): string[] {
+  return [...new Set(servedMethods(upstream).map((method) => method.service))];
+}
