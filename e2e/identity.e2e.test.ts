@@ -110,6 +110,12 @@ describe('refresh', () => {
     const refreshed = await byCookie(origin);
     expect(refreshed.status).toBe(200);
     expect(refreshed.headers.get('set-cookie')).toContain('__Secure-sluice-refresh=srt_');
+
+    const ended = { authorization: `Bearer ${refreshed.body.access_token}` };
+    await api.call('POST', '/api/v1/auth/logout', {}, ended);
+    const dead = await byCookie(origin);
+    expect(dead.body.code).toBe('INVALID_GRANT');
+    expect(dead.headers.getSetCookie()).toContainEqual(expect.stringMatching(/^__Secure-sluice-refresh=; Max-Age=0; /));
   });
 });
 

@@ -63,6 +63,7 @@ export class AllocatorController implements allocatorV1.AllocatorServiceControll
   }
 
   async listNodes(): Promise<allocatorV1.ListNodesResponse> {
+    this.requireDefaultTenant();
     return { nodes: (await this.nodes.list()).map(toNode) };
   }
 
@@ -103,7 +104,7 @@ export class AllocatorController implements allocatorV1.AllocatorServiceControll
     if (currentCaller().tenant === DEFAULT_TENANT) return;
     throw new Problem(
       'PERMISSION_DENIED',
-      `Nodes serve all tenants; the administrators of ${DEFAULT_TENANT} change them.`,
+      `Nodes serve all tenants; they are for the administrators of ${DEFAULT_TENANT}.`,
     );
   }
 }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import {
   type ClientReadableStream,
+  type ClientUnaryCall,
   credentials,
   loadPackageDefinition,
   Metadata,
@@ -39,7 +40,14 @@ export interface Failure {
 
 export interface Replica extends StartedService {
   /** Calls a method such as `UserService/Login`; throws {@link CallError}. */
-  call<T = Record<string, never>>(method: string, request: object, identity?: Identity): Promise<T>;
+  call<T = Record<string, never>>(
+    method: string,
+    request: object,
+    identity?: Identity,
+    deadlineMs?: number,
+  ): Promise<T>;
+  /** The same with the cookies that the answer sets; of a failure too, whose code it gives. */
+  answer(method: string, request: object, identity?: Identity): Promise<{ cookies: string[]; code: string }>;
   /** Opens a server stream. */
   watch(method: string, request: object, identity?: Identity): ClientReadableStream<unknown>;
   readonly port: number;
@@ -141,10 +149,11 @@ export async function startReplicaOn(environment: NodeJS.ProcessEnv): Promise<Re
   const adminPort = await freePort();
   const service = userService({ ...environment, USER_PORT: String(port), USER_ADMIN_PORT: String(adminPort) });
   const started = await startService(service, createLogger('user', service.settings.LOG_LEVEL));
-  const { call, watch, close } = connect(`127.0.0.1:${port}`);
+  const { answer, call, watch, close } = connect(`127.0.0.1:${port}`);
   return {
     port,
     adminPort,
+    answer,
     call,
     watch,
     drain: started.drain,
@@ -156,7 +165,7 @@ export async function startReplicaOn(environment: NodeJS.ProcessEnv): Promise<Re
 }
 
 /** A client of a user service, as the gateway is one. */
-export function connect(address: string): Pick<Replica, 'call' | 'watch'> & { close(): void } {
+export function connect(address: string): Pick<Replica, 'answer' | 'call' | 'watch'> & { close(): void } {
   const clients = new Map<string, GrpcClient>();
   const clientOf = (service: string) => {
     let client = clients.get(service);
@@ -178,10 +187,23 @@ export function connect(address: string): Pick<Replica, 'call' | 'watch'> & { cl
       const [service, method] = path.split('/') as [string, string];
       return clientOf(service)[method]?.(request, metadataOf(identity)) as ClientReadableStream<unknown>;
     },
-    call: <T>(path: string, request: object, identity: Identity = {}) => {
+    answer: (path, request, identity = {}) => {
+      const [service, method] = path.split('/') as [string, string];
+      return new Promise((resolve) => {
+        let code = '';
+        let cookies: string[] = [];
+        const unary = clientOf(service)[method]?.(request, metadataOf(identity), (error: ServiceError | null) => {
+          code = error ? failureOf(error).code : 'OK';
+        }) as ClientUnaryCall;
+        unary.on('metadata', (metadata) => (cookies = metadata.get('set-cookie').map(String)));
+        unary.on('status', () => setImmediate(() => resolve({ cookies, code })));
+      });
+    },
+    call: <T>(path: string, request: object, identity: Identity = {}, deadlineMs = Infinity) => {
       const [service, method] = path.split('/') as [string, string];
       return new Promise<T>((resolve, reject) => {
-        clientOf(service)[method]?.(request, metadataOf(identity), (error: ServiceError | null, answer: T) => {
+        const options = { deadline: Date.now() + deadlineMs };
+        clientOf(service)[method]?.(request, metadataOf(identity), options, (error: ServiceError | null, answer: T) => {
           if (error) reject(new CallError(failureOf(error)));
           else resolve(answer);
         });

@@ -1,6 +1,7 @@
 import { Metadata } from '@grpc/grpc-js';
 import { Controller } from '@nestjs/common';
 import { userV1 } from '@sluice/contract';
+import { Problem } from '@sluice/problem';
 import { currentCall, currentCaller } from '@sluice/service';
 import type { UserRow } from './accounts/account-store.js';
 import { Accounts } from './accounts/accounts.js';
@@ -41,8 +42,17 @@ export class UserController implements userV1.UserServiceController {
   async refresh(request: userV1.RefreshRequest, metadata?: Metadata, grpc?: TokenCall): Promise<userV1.TokenResponse> {
     const byCookie = request.refresh_token === '';
     const token = byCookie ? this.cookie.read(metadata) : request.refresh_token;
-    const tokens = await this.sessions.rotate(currentCall(), token);
-    if (byCookie) return this.cookie.move(grpc, tokens);
+    const rotating = this.sessions.rotate(currentCall(), token);
+    if (byCookie) {
+      try {
+        return this.cookie.move(grpc, await rotating);
+      } catch (error) {
+        // A browser would send the dead cookie again and again.
+        if (error instanceof Problem && error.code === 'INVALID_GRANT') this.cookie.clear(grpc);
+        throw error;
+      }
+    }
+    const tokens = await rotating;
     sendHeaders(grpc);
     return tokens;
   }

@@ -1,4 +1,5 @@
 import { type DynamicModule, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
+import { REFUSALS } from '@sluice/service';
 import { openDatabase } from '@sluice/storage';
 import { DataSource } from 'typeorm';
 import { Accounts } from './accounts/accounts.js';
@@ -46,6 +47,7 @@ export class UserModule implements OnApplicationShutdown {
         { provide: PasswordHasher, useValue: hasher },
         Accounts,
         AuditLog,
+        { provide: REFUSALS, useExisting: AuditLog },
         FirstStart,
         Grants,
         Guests,
@@ -61,6 +63,7 @@ export class UserModule implements OnApplicationShutdown {
         Upgrades,
         UserMetrics,
       ],
+      exports: [REFUSALS],
     };
   }
 

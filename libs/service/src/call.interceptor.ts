@@ -1,4 +1,11 @@
-import { type CallHandler, type ExecutionContext, Inject, Injectable, type NestInterceptor } from '@nestjs/common';
+import {
+  type CallHandler,
+  type ExecutionContext,
+  Inject,
+  Injectable,
+  type NestInterceptor,
+  Optional,
+} from '@nestjs/common';
 import { Metadata, type ServerUnaryCall } from '@grpc/grpc-js';
 import { RpcException } from '@nestjs/microservices';
 import { encodeStatusDetails, grpcCodes, Problem, problems, toProblem } from '@sluice/problem';
@@ -22,6 +29,13 @@ import { readTextChecks, type TextCheck } from './text-rules.js';
 
 export const LOGGER = Symbol('logger');
 export const ORIGIN = Symbol('origin');
+/** Of {@link RefusalRecord}; a service may provide one, exported by its module. */
+export const REFUSALS = Symbol('refusals');
+
+/** Hears of calls that were refused to their caller (401, 403) although only some roles may make them. Must not throw. */
+export interface RefusalRecord {
+  refused(call: Call, problem: Problem): void;
+}
 
 type ServerCall = ServerUnaryCall<unknown, unknown>;
 
@@ -40,6 +54,7 @@ export class CallInterceptor implements NestInterceptor {
     @Inject(LOGGER) private readonly logger: Logger,
     @Inject(ORIGIN) private readonly originOf: (metadata: Metadata) => Origin,
     @Inject(METRICS) metrics: Registry,
+    @Optional() @Inject(REFUSALS) private readonly refusals?: RefusalRecord,
   ) {
     const registers = [metrics];
     this.handled = new Counter({
@@ -77,6 +92,7 @@ export class CallInterceptor implements NestInterceptor {
               catchError((thrown: unknown) => {
                 const problem = asProblem(thrown);
                 ended(problem.grpc, problem);
+                if (problem.status === 401 || problem.status === 403) this.recordRefusal(call, problem);
                 return throwError(() => statusOf(problem));
               }),
               finalize(leave),
@@ -85,6 +101,11 @@ export class CallInterceptor implements NestInterceptor {
         ),
       ),
     );
+  }
+
+  private recordRefusal(call: Call, problem: Problem): void {
+    const { roles = [] } = this.accessRules.get(call.path) ?? {};
+    if (roles.length > 0) this.refusals?.refused(call, problem);
   }
 
   private guarded(call: Call, request: unknown, next: CallHandler): Observable<unknown> {
@@ -128,7 +149,8 @@ export class CallInterceptor implements NestInterceptor {
   }
 }
 
-function asProblem(thrown: unknown): Problem {
+/** Whatever a handler throws as a problem: what the database says of time and reach, and everything else. */
+export function asProblem(thrown: unknown): Problem {
   if (thrown instanceof DeadlineError) {
     return new Problem('DEADLINE_EXCEEDED', 'The deadline passed before the work was done.', { cause: thrown });
   }

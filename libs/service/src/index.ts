@@ -1,6 +1,6 @@
 export { checkAccess, readAccessRules, type Access } from './access.js';
 export { currentCall, currentCaller, type Call } from './call.js';
-export { LOGGER } from './call.interceptor.js';
+export { asProblem, LOGGER, REFUSALS, type RefusalRecord } from './call.interceptor.js';
 export type { Caller, Origin } from './caller.js';
 export { outgoingMetadata } from './outgoing.js';
 export { postgresReadiness } from './postgres-readiness.js';

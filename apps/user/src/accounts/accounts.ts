@@ -1,8 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { userV1 } from '@sluice/contract';
-import { Problem, toProblem } from '@sluice/problem';
-import type { Call, Caller } from '@sluice/service';
+import { Problem } from '@sluice/problem';
+import { asProblem, type Call, type Caller } from '@sluice/service';
 import { DataSource } from 'typeorm';
 import { AuditLog } from '../audit/audit-log.js';
 import { UserMetrics } from '../metrics.js';
@@ -74,7 +74,7 @@ export class Accounts implements OnModuleInit {
     try {
       return await this.attempt(call, tenant, email, password, keys);
     } catch (error) {
-      this.recordFailure(call, tenant, toProblem(error));
+      this.recordFailure(call, tenant, asProblem(error));
       throw error;
     }
   }

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Failure, failure, signIn, UserSystem } from '../replicas.fixture.js';
 
 let system: UserSystem;
@@ -41,6 +41,27 @@ describe('passwords', () => {
   test.each([8, 64, 256])('of %i characters are taken', async (length) => {
     await expect(register({ email: `l${length}@example.com`, password: '語'.repeat(length) })).resolves.toBeDefined();
   });
+});
+
+test('what a deadline has cut off is recorded as that, of logins and of guests', async () => {
+  const { email, password } = await signIn(system.first);
+  await system.within(async (query) => {
+    await query('lock table throttles, guest_devices in access exclusive mode');
+    const calls = [
+      system.first.call('UserService/Login', { email, password }, newAddress(), 300),
+      system.first.call('UserService/CreateGuest', { device_id: 'of the deadline' }, newAddress(), 300),
+    ];
+    for (const call of calls) await failure(call);
+  });
+  const outcomes = await vi.waitFor(async () => {
+    const rows = await system.sql<{ outcome: string }>(
+      `select outcome from audit_events where outcome like 'failed:%'
+       union all select outcome from guest_attempts where outcome like 'failed:%'`,
+    );
+    expect(rows.length).toBeGreaterThan(0);
+    return rows.map(({ outcome }) => outcome);
+  });
+  expect(new Set(outcomes)).toEqual(new Set(['failed:deadline_exceeded']));
 });
 
 describe('accounts', () => {

@@ -54,6 +54,15 @@ export const adminStore = {
     return execute(dataSource, call, listUsers, [tenant, after, emailPrefix, limit]);
   },
 
+  /** The roles of a user, who is held until the transaction ends; undefined when the tenant has no such user. */
+  async holdRoles(manager: EntityManager, tenant: string, userId: string): Promise<readonly string[] | undefined> {
+    const [row] = await manager.query<{ roles: string[] }[]>(
+      `select roles from users where tenant = $1 and id = $2 for update`,
+      [tenant, userId],
+    );
+    return row?.roles;
+  },
+
   /** @returns undefined when the tenant has no such user */
   async change(
     manager: EntityManager,

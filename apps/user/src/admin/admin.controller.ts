@@ -76,17 +76,10 @@ export class AdminController implements userV1.AdminServiceController {
     if (tenant !== own && !byOperator) {
       throw new Problem('PERMISSION_DENIED', 'Only an operator sets roles in another tenant.');
     }
-    return this.change(tenant, request.user_id, 'account.roles', 'roles-changed', async (manager) => {
-      const [before] = await manager.query<{ roles: string[] }[]>(
-        `select roles from users where tenant = $1 and id = $2 for update`,
-        [tenant, request.user_id],
-      );
-      const changesOperator = before && before.roles.includes(OPERATOR_ROLE) !== roles.includes(OPERATOR_ROLE);
-      if (changesOperator && !byOperator) {
-        throw new Problem('PERMISSION_DENIED', 'Only an operator gives or takes the role operator.');
-      }
-      return adminStore.change(manager, tenant, request.user_id, 'roles = $3', [roles]);
-    });
+    if (roles.includes(OPERATOR_ROLE) && !byOperator) throw onlyOperators();
+    return this.change(tenant, request.user_id, 'account.roles', 'roles-changed', (manager) =>
+      adminStore.change(manager, tenant, request.user_id, 'roles = $3', [roles]),
+    );
   }
 
   async listAuditEvents(request: userV1.ListAuditEventsRequest): Promise<userV1.ListAuditEventsResponse> {
@@ -116,7 +109,11 @@ export class AdminController implements userV1.AdminServiceController {
     return row;
   }
 
-  /** Changes one user of a tenant, ends the user's sessions when there is a cause, and records it; all or nothing. */
+  /**
+   * Changes one user of a tenant, ends the user's sessions when there is a cause, and records it; all or nothing.
+   *
+   * @throws Problem PERMISSION_DENIED where the user is an operator and the caller is none
+   */
   private async change(
     tenant: string,
     userId: string,
@@ -126,7 +123,10 @@ export class AdminController implements userV1.AdminServiceController {
   ): Promise<userV1.User> {
     if (!UUID.test(userId)) throw unknownUser();
     const call = currentCall();
+    const byOperator = currentCaller().roles.includes(OPERATOR_ROLE);
     const row = await transaction(this.dataSource, call, async (manager) => {
+      const roles = await adminStore.holdRoles(manager, tenant, userId);
+      if (roles?.includes(OPERATOR_ROLE) && !byOperator) throw onlyOperators();
       const changed = await update(manager);
       if (!changed) throw unknownUser();
       if (because) await sessionStore.revokeAllWithin(manager, userId, tenant, because);
@@ -135,6 +135,10 @@ export class AdminController implements userV1.AdminServiceController {
     });
     return toUser(row);
   }
+}
+
+function onlyOperators(): Problem {
+  return new Problem('PERMISSION_DENIED', 'Only an operator makes, changes, locks or unlocks an operator.');
 }
 
 function unknownUser(): Problem {

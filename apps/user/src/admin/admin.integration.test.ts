@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import type { userV1 } from '@sluice/contract';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { failure, type Identity, identityOf, signIn, startReplicaOn, UserSystem } from '../replicas.fixture.js';
 
 let system: UserSystem;
@@ -81,6 +81,29 @@ describe('users', () => {
     expect((await failure(strip)).code).toBe('PERMISSION_DENIED');
   });
 
+  test('who are operators are changed by operators alone', async () => {
+    const { user } = await signIn(system.first);
+    const plain = { ...(await signIn(system.first)).identity, roles: 'admin' };
+    await call('SetRoles', { user_id: user.id, roles: ['admin', 'operator'] });
+    const attempts: readonly (readonly [string, object])[] = [
+      ['LockUser', {}],
+      ['UnlockUser', {}],
+      ['SetRoles', { roles: ['operator'] }],
+      ['SetRoles', { roles: [] }],
+      ['SetRoles', { roles: ['admin', 'operator', 'more'] }],
+    ];
+    for (const [method, change] of attempts) {
+      const refused = await failure(call(method, { user_id: user.id, ...change }, plain));
+      expect(refused.code).toBe('PERMISSION_DENIED');
+    }
+    const after = await call<userV1.User>('GetUser', { user_id: user.id });
+    expect(after).toMatchObject({ roles: ['admin', 'operator'], locked: false });
+    expect(await call('LockUser', { user_id: user.id })).toMatchObject({ locked: true });
+    const { events } = await call<userV1.ListAuditEventsResponse>('ListAuditEvents', {});
+    const refusals = events.filter(({ outcome, actor }) => outcome === 'permission_denied' && actor === plain.subject);
+    expect(refusals.map(({ action }) => action)).toEqual(attempts.map(() => 'admin.refused'));
+  });
+
   test('of another tenant do not exist', async () => {
     const { user } = await signIn(system.first);
     await call('CreateTenant', { id: 'acme', name: 'Acme', open_registration: true });
@@ -122,6 +145,18 @@ describe('access', () => {
       expect((await failure(call(method, {}, {}))).code).toBe('UNAUTHENTICATED');
     },
   );
+
+  test('who is refused is in the audit log of his tenant', async () => {
+    const { identity, user } = await signIn(system.first);
+    await failure(call('ListUsers', {}, identity));
+    const event = await vi.waitFor(async () => {
+      const { events } = await call<userV1.ListAuditEventsResponse>('ListAuditEvents', {});
+      const found = events.find(({ action, actor }) => action === 'admin.refused' && actor === user.id);
+      expect(found).toBeDefined();
+      return found;
+    });
+    expect(event).toMatchObject({ outcome: 'permission_denied' });
+  });
 
   test('tenants are for operators', async () => {
     expect((await failure(call('ListTenants', {}, { ...admin, roles: 'admin' }))).code).toBe('PERMISSION_DENIED');

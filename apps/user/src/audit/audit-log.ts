@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import type { Call } from '@sluice/service';
+import type { Problem } from '@sluice/problem';
+import type { Call, RefusalRecord } from '@sluice/service';
 import { execute, statement } from '@sluice/storage';
 import { DataSource, type EntityManager } from 'typeorm';
 import { LateRecords } from './late-records.js';
@@ -11,11 +12,13 @@ export type AuditAction =
   | 'account.unlock'
   | 'account.roles'
   | 'admin.create'
+  | 'admin.refused'
   | 'guest.create'
   | 'guest.upgrade'
   | 'keys.rotate'
   | 'login'
   | 'logout'
+  | 'session.refresh'
   | 'session.revoke'
   | 'session.reuse'
   | 'tenant.create';
@@ -46,7 +49,7 @@ const insertEvents = statement(
 
 /** The append-only record of security events: who, what, from where, with which outcome, in which trace. */
 @Injectable()
-export class AuditLog {
+export class AuditLog implements RefusalRecord {
   constructor(
     private readonly dataSource: DataSource,
     private readonly late: LateRecords,
@@ -68,6 +71,13 @@ export class AuditLog {
   recordLater(call: Call, event: AuditEvent): void {
     const values = valuesOf(call, event, new Date());
     this.late.add(async () => void (await this.dataSource.query(insertEvent.text, values)));
+  }
+
+  /** A call for certain roles that was refused to somebody who is known. Strangers leave no mark: anyone could fill the log. */
+  refused(call: Call, { code }: Problem): void {
+    const { caller } = call;
+    if (!caller) return;
+    this.recordLater(call, { tenant: caller.tenant, action: 'admin.refused', outcome: code.toLowerCase() });
   }
 
   /** Within a transaction: recorded exactly when the rest happens. */

@@ -1,8 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import type { userV1 } from '@sluice/contract';
-import { Problem, toProblem } from '@sluice/problem';
-import type { Call } from '@sluice/service';
+import { Problem } from '@sluice/problem';
+import { asProblem, type Call } from '@sluice/service';
 import { transaction } from '@sluice/storage';
 import { DataSource, type EntityManager } from 'typeorm';
 import { Accounts } from '../accounts/accounts.js';
@@ -83,7 +83,7 @@ export class Guests {
       await this.accounts.openTenant(call, request.tenant);
       return await this.attempt(call, key, cause);
     } catch (error) {
-      this.recordFailure(key, cause, toProblem(error));
+      this.recordFailure(key, cause, asProblem(error));
       throw error;
     }
   }

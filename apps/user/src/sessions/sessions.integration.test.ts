@@ -1,6 +1,6 @@
 import type { userV1 } from '@sluice/contract';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { claimsOf, failure, signIn, UserSystem } from '../replicas.fixture.js';
+import { claimsOf, failure, identityOf, signIn, UserSystem } from '../replicas.fixture.js';
 
 let system: UserSystem;
 
@@ -240,5 +240,51 @@ describe('the refresh cookie', () => {
     const refreshed = await byCookie({ cookie, origin });
     expect(refreshed.refresh_token).toBe('');
     expect(refreshed.access_token).not.toBe('');
+  });
+
+  test('that is dead is cleared; over TLS its name is bound to the host, and the former one is taken', async () => {
+    const origin = 'https://sluice.example';
+    const replica = await UserSystem.join(system, { TOKEN_ISSUER: origin });
+    const { email, password, tokens } = await signIn(replica);
+    const login = await replica.answer('UserService/Login', { email, password, cookie: true }, { origin });
+    expect(login.cookies).toEqual([expect.stringMatching(/^__Host-sluice-refresh=srt_.*; Path=\/; HttpOnly; Secure/)]);
+    const former = { cookie: `__Secure-sluice-refresh=${tokens.refresh_token}`, origin };
+    const moved = await replica.answer('UserService/Refresh', {}, former);
+    expect(moved.cookies).toEqual([expect.stringMatching(/^__Host-sluice-refresh=srt_/)]);
+    await replica.call('UserService/Logout', {}, identityOf(tokens.access_token));
+    const both = { ...former, cookie: `${moved.cookies[0]!.split(';')[0]}; ${former.cookie}` };
+    const dead = await replica.answer('UserService/Refresh', {}, both);
+    expect(dead.code).toBe('INVALID_GRANT');
+    expect(dead.cookies.map((cookie) => cookie.split('; ').slice(0, 2))).toEqual([
+      ['__Host-sluice-refresh=', 'Max-Age=0'],
+      ['__Secure-sluice-refresh=', 'Max-Age=0'],
+    ]);
+    await replica.stop();
+  });
+});
+
+describe('the audit log', () => {
+  const eventsOf = (userId: string) =>
+    system.sql<{ action: string; outcome: string; session_id: string }>(
+      `select action, outcome, session_id from audit_events where subject = $1 and action like 'session.%' order by id`,
+      [userId],
+    );
+
+  test('has refreshes that were refused, and sessions that were ended for being too many', async () => {
+    const few = await UserSystem.join(system, { SESSIONS_PER_USER: '2', REFRESH_PER_MINUTE: '1' });
+    const { email, password, user, tokens } = await signIn(few);
+    const { refresh_token } = await few.call<userV1.TokenResponse>('UserService/Refresh', {
+      refresh_token: tokens.refresh_token,
+    });
+    expect((await failure(few.call('UserService/Refresh', { refresh_token }))).code).toBe('RATE_LIMIT_EXCEEDED');
+    for (let login = 0; login < 2; login++) await few.call('UserService/Login', { email, password });
+    expect((await failure(few.call('UserService/Refresh', { refresh_token }))).code).toBe('INVALID_GRANT');
+    const session_id = tokens.session_id;
+    expect(await eventsOf(user.id)).toEqual([
+      { action: 'session.refresh', outcome: 'too-often', session_id },
+      { action: 'session.revoke', outcome: 'too-many', session_id },
+      { action: 'session.refresh', outcome: 'ended', session_id },
+    ]);
+    await few.stop();
   });
 });

@@ -79,9 +79,13 @@ export class Sessions {
     }
     const standing = await this.find(call, sessionId);
     if (standing?.alive && standing.generation === generation && standing.rotation_wait_ms > 0) {
+      await this.recordRefresh(call, standing, 'too-often');
       throw this.tooOften(standing.rotation_wait_ms);
     }
-    if (!standing?.alive || standing.generation <= generation) throw this.refused('refused', 'The session has ended.');
+    if (!standing?.alive || standing.generation <= generation) {
+      if (standing) await this.recordRefresh(call, standing, 'ended');
+      throw this.refused('refused', 'The session has ended.');
+    }
     if (standing.generation === generation + 1 && standing.within_grace) {
       this.metrics.refreshes.inc({ outcome: 'repeated' });
       return this.issuer.tokensOf(standing);
@@ -145,6 +149,12 @@ export class Sessions {
   private async endOldest(call: Call, { user_id: subject, tenant }: SessionOwner): Promise<void> {
     const ended = await sessionStore.keepLatest(this.dataSource, call, subject, this.settings.SESSIONS_PER_USER);
     await this.audit.recordSessions(call, { tenant, action: 'session.revoke', outcome: 'too-many', subject }, ended);
+  }
+
+  /** A refresh that was refused although the token is one of ours. */
+  private async recordRefresh(call: Call, standing: SessionStanding, outcome: string): Promise<void> {
+    const { tenant, user_id: subject, session_id: sessionId } = standing;
+    await this.audit.record(call, { tenant, action: 'session.refresh', outcome, subject, sessionId });
   }
 
   private tooOften(waitMs: number): Problem {

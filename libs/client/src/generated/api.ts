@@ -324,7 +324,7 @@ export declare namespace user {
   }
   interface SetRolesRequest {
     user_id?: string;
-    /** `admin`, `service`, `operator`, or names of your own: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. Only an operator gives or takes `operator`. */
+    /** `admin`, `service`, `operator`, or names of your own: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. Only an operator gives or takes `operator`, or changes who has it. */
     roles?: string[];
     /** Another tenant than the caller's, to appoint its first administrator. For operators alone. */
     tenant?: string;
@@ -406,7 +406,7 @@ export interface UnaryRoutes {
   /** Changes the capacity of a node. Under what is used, nothing remains until enough is freed. */
   'PATCH /nodes/{node_id}': { request: allocator.ResizeNodeRequest; response: allocator.Node };
   'POST /admin/tenants': { request: user.CreateTenantRequest; response: user.Tenant };
-  /** Ends every session of the user and refuses new ones. */
+  /** Ends every session of the user and refuses new ones. An operator is locked, unlocked and given roles by operators alone. */
   'POST /admin/users/{user_id}/lock': { request: user.LockUserRequest; response: user.User };
   'POST /admin/users/{user_id}/unlock': { request: user.UnlockUserRequest; response: user.User };
   /** Reserves tokens on one node. Idempotent by `request_id`: the same request gets the same answer, another count is refused with 409. */

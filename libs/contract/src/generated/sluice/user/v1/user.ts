@@ -244,7 +244,7 @@ export interface UnlockUserRequest {
 
 export interface SetRolesRequest {
   user_id: string;
-  /** `admin`, `service`, `operator`, or names of your own: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. Only an operator gives or takes `operator`. */
+  /** `admin`, `service`, `operator`, or names of your own: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. Only an operator gives or takes `operator`, or changes who has it. */
   roles: string[];
   /** Another tenant than the caller's, to appoint its first administrator. For operators alone. */
   tenant: string;
@@ -526,7 +526,7 @@ export interface AdminServiceClient {
 
   getUser(request: GetUserRequest, metadata?: Metadata1): Observable<User>;
 
-  /** Ends every session of the user and refuses new ones. */
+  /** Ends every session of the user and refuses new ones. An operator is locked, unlocked and given roles by operators alone. */
 
   lockUser(request: LockUserRequest, metadata?: Metadata1): Observable<User>;
 
@@ -557,7 +557,7 @@ export interface AdminServiceController {
 
   getUser(request: GetUserRequest, metadata?: Metadata1): Promise<User> | Observable<User> | User;
 
-  /** Ends every session of the user and refuses new ones. */
+  /** Ends every session of the user and refuses new ones. An operator is locked, unlocked and given roles by operators alone. */
 
   lockUser(request: LockUserRequest, metadata?: Metadata1): Promise<User> | Observable<User> | User;
 
