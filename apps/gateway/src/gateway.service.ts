@@ -1,3 +1,4 @@
+import { dirname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { ConfigurationError, readYamlFile, type SettingsOf } from '@sluice/config';
@@ -5,14 +6,16 @@ import type { Caller } from '@sluice/identity';
 import { createMemoryStore, type LimitStore, openRedisStore, RedisUrlError } from '@sluice/limit';
 import { type Logger, METRICS, type Registry } from '@sluice/telemetry';
 import { AccessLog } from './access-log.js';
-import { gatewayConfigSchema } from './config/schema.js';
+import { type GatewayConfig, gatewayConfigSchema } from './config/schema.js';
 import { watchFiles } from './config/watch.js';
+import type { TlsFiles } from './listener/certificates.js';
 import { clientBounds } from './listener/client-bounds.js';
 import { Clients } from './listener/clients.js';
 import { listen, type Listener } from './listener/listener.js';
 import { Observer } from './observe.js';
 import { handle } from './pipeline.js';
 import { RetiredRuntimes } from './retired.js';
+import { hstsField } from './respond/common-fields.js';
 import { buildRuntime, isAsBefore, type Runtime, type RuntimeParts } from './runtime.js';
 import type { settings } from './settings.js';
 
@@ -72,11 +75,13 @@ export class GatewayService implements OnApplicationShutdown {
     this.watch(parts, observer);
     this.runtime.revocations?.start();
     this.runtime.verifier?.ready();
+    const tls = this.tls(config);
     this.listener = await listen(
       {
         host: values.GATEWAY_HOST,
         port: values.GATEWAY_PORT,
-        tls: this.tls(),
+        tls: tls && { ...tls, port: values.GATEWAY_TLS_PORT },
+        hsts: () => hstsField(this.runtime!.config.tls.hsts),
         clients,
         isProxy: (address) => this.runtime!.preflight.trusted(address),
         limits: config,
@@ -91,13 +96,16 @@ export class GatewayService implements OnApplicationShutdown {
     const before = this.runtime!;
     let next: Runtime;
     try {
-      next = buildRuntime(readYamlFile(parts.configFile, gatewayConfigSchema), parts);
+      const config = readYamlFile(parts.configFile, gatewayConfigSchema);
+      this.tls(config);
+      next = buildRuntime(config, parts);
     } catch (error) {
       observer.reloaded(false);
       const faults = error instanceof ConfigurationError ? error.faults : [String(error)];
       this.logger.error({ reason, faults }, 'the changed configuration cannot work; the old one stays in force');
       return;
     }
+    const tlsChanged = !isDeepStrictEqual(before.config.tls, next.config.tls);
     if (isAsBefore(before, next)) {
       this.logger.info({ reason }, 'the configuration is as it was');
       return;
@@ -109,12 +117,14 @@ export class GatewayService implements OnApplicationShutdown {
     } else next.revocations?.follow();
     observer.reloaded(true);
     this.logger.info({ reason }, 'the changed configuration is in force');
-    const needsRestart = (['timeouts', 'sizes', 'http2', 'memory'] as const).filter(
+    const needsRestart: string[] = (['timeouts', 'sizes', 'http2', 'memory'] as const).filter(
       (key) => !isDeepStrictEqual(before.config[key], next.config[key]),
     );
+    if (!isDeepStrictEqual(askedOfClients(before.config), askedOfClients(next.config))) needsRestart.push('tls');
     if (needsRestart.length > 0) {
       this.logger.warn({ keys: needsRestart }, 'open ports keep these settings until the gateway starts again');
     }
+    if (tlsChanged) this.renewCertificates(observer, reason);
     this.retired.add(before);
     this.watch(parts, observer);
   }
@@ -124,10 +134,17 @@ export class GatewayService implements OnApplicationShutdown {
     const again = (reason: string) => this.reload(parts, observer, reason);
     const files = this.runtime!.upstreams.flatMap((upstream) => upstream.files);
     const stopWatching = watchFiles([parts.configFile, ...files], (file) => again(`${file} changed`));
-    const onHangup = () => again('SIGHUP');
+    const tls = this.tls(this.runtime!.config);
+    const pems = tls ? [...tls.certificates.flatMap(({ cert, key }) => [cert, key]), tls.clientCa ?? []].flat() : [];
+    const stopWatchingTls = watchFiles(pems, (file) => this.renewCertificates(observer, `${file} changed`));
+    const onHangup = () => {
+      again('SIGHUP');
+      this.renewCertificates(observer, 'SIGHUP');
+    };
     process.on('SIGHUP', onHangup);
     this.unwatch = () => {
       stopWatching();
+      stopWatchingTls();
       process.off('SIGHUP', onHangup);
     };
   }
@@ -225,12 +242,54 @@ export class GatewayService implements OnApplicationShutdown {
     }
   }
 
-  private tls() {
-    const { GATEWAY_TLS_CERT_FILE: certFile, GATEWAY_TLS_KEY_FILE: keyFile, GATEWAY_TLS_PORT: port } = this.values;
-    if (certFile === undefined && keyFile === undefined) return undefined;
-    if (certFile === undefined || keyFile === undefined) {
+  /**
+   * The files of the TLS port; undefined when there is no certificate.
+   *
+   * @throws ConfigurationError for settings that need one, or half of one
+   */
+  private tls({ tls }: GatewayConfig): (TlsFiles & { readonly clientsNeedCertificates: boolean }) | undefined {
+    const { GATEWAY_TLS_CERT_FILE: cert, GATEWAY_TLS_KEY_FILE: key, GATEWAY_CONFIG: configFile } = this.values;
+    if ((cert === undefined) !== (key === undefined)) {
       throw new ConfigurationError(['GATEWAY_TLS_CERT_FILE, GATEWAY_TLS_KEY_FILE: expected both or neither']);
     }
-    return { port, certFile, keyFile };
+    const beside = (file: string) => resolve(dirname(configFile), file);
+    const first = cert === undefined || key === undefined ? [] : [{ setting: 'GATEWAY_TLS_CERT_FILE', cert, key }];
+    const others = tls.certificates.map((each, index) => ({
+      setting: `tls.certificates.${index}`,
+      cert: beside(each.cert),
+      key: beside(each.key),
+    }));
+    const clientCa = tls.client_ca === undefined ? undefined : beside(tls.client_ca);
+    const certificates = [...first, ...others];
+    if (certificates.length === 0) {
+      if (clientCa === undefined) return undefined;
+      throw new ConfigurationError([
+        'tls.client_ca: expected a certificate of the gateway too: `tls.certificates`, or GATEWAY_TLS_CERT_FILE and GATEWAY_TLS_KEY_FILE',
+      ]);
+    }
+    return {
+      certificates,
+      clientCa,
+      clientsNeedCertificates: clientCa !== undefined && tls.client_certificates !== 'optional',
+    };
   }
+
+  /** New handshakes get the certificates as they are now; those that cannot be used are reported, and the old ones stay. */
+  private renewCertificates(observer: Observer, reason: string): void {
+    try {
+      const files = this.tls(this.runtime!.config);
+      if (files) this.listener?.renewCertificates(files);
+    } catch (error) {
+      observer.reloaded(false);
+      const faults = error instanceof ConfigurationError ? error.faults : [String(error)];
+      this.logger.error({ reason, faults }, 'the changed certificates cannot be used; the old ones stay');
+      return;
+    }
+    this.logger.info({ reason, expires: this.listener?.certificatesExpireAt() }, 'the changed certificates are in use');
+  }
+}
+
+/** What clients are asked for in the handshake, which is settled when the port is opened. */
+function askedOfClients({ tls }: GatewayConfig) {
+  return { certificate: tls.client_ca !== undefined, mode: tls.client_certificates ?? 'required' };
 }

@@ -237,6 +237,15 @@ function listenerMetrics(registers: Registry[], listener: () => Listener | undef
       this.set(listener()?.connections() ?? 0);
     },
   });
+  new Gauge({
+    name: 'gateway_tls_certificate_expires_seconds',
+    help: 'When the first of the certificates of the TLS port expires, in seconds since 1970',
+    registers,
+    collect() {
+      const at = listener()?.certificatesExpireAt();
+      if (at) this.set(at.getTime() / 1000);
+    },
+  });
   new Counter({
     name: 'gateway_listener_limit_hits_total',
     help: 'Clients that hit a limit of the listener',

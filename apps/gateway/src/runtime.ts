@@ -14,6 +14,7 @@ import { myLimits } from './local/my-limits.js';
 import type { CallLog, Observer } from './observe.js';
 import { trustedProxies } from './preflight/address.js';
 import type { PreflightRules } from './preflight/preflight.js';
+import { CommonFields, type CommonFieldsOfSchemes, hstsField } from './respond/common-fields.js';
 import { buildRoutes } from './route/build-routes.js';
 import type { GrpcRoutes, Route } from './route/route.js';
 import { createUpstream, type Upstream } from './upstream/upstream.js';
@@ -30,6 +31,8 @@ export interface Runtime {
   readonly revocations: RevocationWatch | undefined;
   readonly limiter: Limiter;
   readonly preflight: PreflightRules;
+  /** What answers have in common. */
+  readonly common: CommonFieldsOfSchemes;
   /** The gateway's secret, for trusted upstreams. */
   readonly secret: string | undefined;
   readonly log: CallLog;
@@ -95,6 +98,7 @@ function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
       parts.observer.decided(exchange, decision),
     ),
     preflight: { trusted: trustedProxies(config.trusted_proxies), fieldsMax: config.sizes.header_count },
+    common: CommonFields.ofSchemes(hstsField(config.tls.hsts)),
     secret: parts.secret,
     log: parts.observer,
     clients: parts.clients,

@@ -7,6 +7,7 @@ import { listen, type Listener } from '../src/listener/listener.js';
 import type { ListenerOptions } from '../src/listener/options.js';
 import { Observer } from '../src/observe.js';
 import { handle } from '../src/pipeline.js';
+import { hstsField } from '../src/respond/common-fields.js';
 import { buildRuntime, type Runtime } from '../src/runtime.js';
 import { echoDescriptorSet } from './echo-server.js';
 
@@ -57,6 +58,7 @@ export async function startTestGateway(address: string, over: Record<string, unk
       host: '127.0.0.1',
       port: 0,
       tls: undefined,
+      hsts: () => hstsField(config.tls.hsts),
       clients,
       isProxy: (address) => built.preflight.trusted(address),
       limits: config,
@@ -76,4 +78,13 @@ export async function startTestGateway(address: string, over: Record<string, unk
       await Promise.all(built.upstreams.map((each) => each.channel.close(0)));
     },
   };
+}
+
+/** Options of a listener's TLS port with these certificates; clients are not asked for one unless `over` says so. */
+export function tlsOptions(
+  files: readonly { readonly cert: string; readonly key: string }[],
+  over: Partial<NonNullable<ListenerOptions['tls']>> = {},
+): NonNullable<ListenerOptions['tls']> {
+  const certificates = files.map((each) => ({ setting: 'test', ...each }));
+  return { port: 0, certificates, clientCa: undefined, clientsNeedCertificates: false, ...over };
 }

@@ -169,6 +169,40 @@ const upstream = z.strictObject({
   max_queued: z.number().int().min(0).default(10_000).describe('calls that wait for one in flight to end'),
 });
 
+const HALF_A_YEAR_MS = 180 * 86_400_000;
+const YEAR_MS = 365 * 86_400_000;
+
+const listenerTls = z
+  .strictObject({
+    certificates: z
+      .array(z.strictObject({ cert: z.string().describe('PEM file'), key: z.string().describe('PEM file') }))
+      .default([])
+      .describe('besides GATEWAY_TLS_CERT_FILE; chosen by the host that a client names'),
+    client_ca: z.string().optional().describe("PEM file: whom clients' certificates must come from"),
+    client_certificates: z.enum(['required', 'optional']).optional().describe('required, when there is a client_ca'),
+    hsts: z
+      .union([
+        z.literal(false),
+        z
+          .strictObject({
+            max_age: duration.default(HALF_A_YEAR_MS),
+            include_subdomains: z.boolean().default(false),
+            preload: z.boolean().default(false),
+          })
+          .refine(
+            ({ preload, include_subdomains, max_age }) => !preload || (include_subdomains && max_age >= YEAR_MS),
+            {
+              message: 'preload needs include_subdomains and a max_age of a year, 8760h',
+            },
+          ),
+      ])
+      .prefault({})
+      .describe('Strict-Transport-Security of answers over TLS'),
+  })
+  .refine(({ client_ca, client_certificates }) => client_ca !== undefined || client_certificates === undefined, {
+    message: 'client_certificates has no effect without client_ca',
+  });
+
 const keySource = z.union([
   z.strictObject({ jwks_url: z.url({ protocol: /^https?$/ }) }),
   z.strictObject({ upstream: name.describe('an upstream that serves sluice.user.v1.KeyService') }),
@@ -276,6 +310,7 @@ export const gatewayConfigSchema = z.strictObject({
     })
     .prefault({}),
   cors: cors.optional(),
+  tls: listenerTls.prefault({}).describe('of the port for TLS'),
   trusted_proxies: z.array(z.string()).default([]).describe('addresses or CIDR blocks whose forwarding headers count'),
   timeouts: z
     .strictObject({
@@ -332,6 +367,7 @@ export const gatewayConfigSchema = z.strictObject({
 export type GatewayConfig = z.output<typeof gatewayConfigSchema>;
 export type UpstreamConfig = GatewayConfig['upstreams'][number];
 export type AuthConfig = GatewayConfig['auth'];
+export type HstsConfig = GatewayConfig['tls']['hsts'];
 export type CorsConfig = NonNullable<GatewayConfig['cors']>;
 export type LimitPolicyConfig = GatewayConfig['limits']['policies'][number];
 export type AccessRuleConfig = UpstreamConfig['access'][number];

@@ -1,6 +1,6 @@
 import { Problem, problemContentType, type ProblemCode, toProblemDocument } from '@sluice/problem';
 import { newTraceContext } from '@sluice/telemetry';
-import { Http1Server, type Http1Fault } from '@sluice/wire';
+import { type Field, Http1Server, type Http1Fault } from '@sluice/wire';
 import type { Transport } from '../exchange.js';
 import type { LimitHit, ListenerOptions, ProtocolServer } from './options.js';
 
@@ -11,7 +11,10 @@ import type { LimitHit, ListenerOptions, ProtocolServer } from './options.js';
 export function http1Server(options: ListenerOptions, handle: (transport: Transport) => void): ProtocolServer {
   const { timeouts, sizes } = options.limits;
   const server = new Http1Server(
-    { onRequest: handle, answerFault },
+    {
+      onRequest: handle,
+      answerFault: (fault, scheme) => answerFault(fault, scheme === 'https' ? options.hsts() : undefined),
+    },
     {
       maxHeadBytes: sizes.header_list,
       headersTimeoutMs: timeouts.headers,
@@ -54,11 +57,12 @@ const codes: Readonly<Record<Http1Fault['status'], ProblemCode>> = {
   505: 'HTTP_VERSION_NOT_SUPPORTED',
 };
 
-function answerFault({ status, message }: Http1Fault) {
+function answerFault({ status, message }: Http1Fault, hsts: Field | undefined) {
   return {
     fields: [
       ['content-type', problemContentType],
       ['x-request-id', newTraceContext().traceId],
+      ...(hsts ? [hsts] : []),
     ] as const,
     body: Buffer.from(JSON.stringify(toProblemDocument(new Problem(codes[status], message)))),
   };

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { Http2Server } from '@sluice/wire';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type EchoServer, startEchoServer } from '../../testdata/echo-server.js';
-import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
+import { startTestGateway, type TestGateway, tlsOptions } from '../../testdata/gateway.js';
 import { type Awaited, type Http2Case, Requests, type Verdict } from '../../testdata/http2-case.js';
 import { http2FrameSections } from '../../testdata/http2-frame-cases.js';
 import { http2MessageSections } from '../../testdata/http2-message-cases.js';
@@ -29,7 +29,7 @@ const listener = createServer((socket) => alone.accept(socket));
 beforeAll(async () => {
   echo = await startEchoServer();
   gateway = await startTestGateway(`127.0.0.1:${echo.port}`, {
-    listener: { tls: { port: 0, certFile: file('cert.pem'), keyFile: file('key.pem') } },
+    listener: { tls: tlsOptions([{ cert: file('cert.pem'), key: file('key.pem') }]) },
     http2: { max_streams: STREAMS },
   });
   listener.listen(0, '127.0.0.1');

@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions, type TLSSocket } from 'node:tls';
 import { ConfigurationError } from '@sluice/config';
 import type { Transport } from '../exchange.js';
+import { Certificates, subjectOf, type TlsFiles } from './certificates.js';
 import type { ClientConnection } from './clients.js';
 import { http1Server } from './http1-server.js';
 import { http2Server } from './http2-server.js';
@@ -16,9 +17,16 @@ export interface Listener {
   connections(): number;
   /** How often clients hit a limit so far. */
   hits(limit: LimitHit): number;
+  /** When the first of the certificates expires; undefined without TLS. */
+  certificatesExpireAt(): Date | undefined;
+  /** New handshakes get what the files contain now. @throws ConfigurationError when they cannot be used; the old ones stay */
+  renewCertificates(files: TlsFiles): void;
   /** Takes no new connections, tells the clients of open ones to go (GOAWAY, `Connection: close`), and ends when the last has; at the latest after `graceMs`. */
   close(graceMs: number): Promise<void>;
 }
+
+/** What Node's tickets are made with. */
+const TICKET_KEYS_OCTETS = 48;
 
 /** What both protocols' connections begin with is told apart by three bytes: no HTTP/1.1 method begins with `PRI` (RFC 9113 section 3.4). */
 const PREFACE_START = Buffer.from('PRI');
@@ -104,14 +112,25 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
     socket.on('error', onSocketError);
     socket.setNoDelay(true);
     const client = shaking.get(otherEnd(socket));
-    if (client === undefined) return void socket.destroy();
+    if (client === undefined || !identify(socket, client)) return void socket.destroy();
     (socket.alpnProtocol === 'h2' ? http2 : http1).accept(socket, NOTHING, client);
   };
 
   // A client may close its side before it has its answer (RFC 9112 section 9.6).
   const tcp = createTcpServer({ noDelay: true, allowHalfOpen: true }, byPreface);
+  let certificates = options.tls && Certificates.read(options.tls);
   const tls =
-    options.tls && createTlsServer({ ...certificate(options.tls), ...tlsOptions(options.limits.timeouts) }, byAlpn);
+    options.tls &&
+    createTlsServer(
+      {
+        ...certificates!.first,
+        ...tlsOptions(options.limits.timeouts),
+        SNICallback: (host, done) => done(null, certificates!.contextFor(host)),
+        requestCert: options.tls.clientCa !== undefined,
+        rejectUnauthorized: options.tls.clientsNeedCertificates,
+      },
+      byAlpn,
+    );
   // The socket under TLS, so that one whose handshake never ends is known too.
   tls?.on('connection', shake);
   // Node tells of a handshake that is late or wrong, and leaves the connection to us.
@@ -126,6 +145,13 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
     port: (tcp.address() as AddressInfo).port,
     tlsPort: tls && (tls.address() as AddressInfo).port,
     connections: () => sockets.size,
+    certificatesExpireAt: () => certificates?.expiresAt,
+    renewCertificates(files) {
+      certificates = Certificates.read(files);
+      tls!.setSecureContext(certificates.first);
+      // Sessions that were begun with other certificates are not taken up again.
+      tls!.setTicketKeys(randomBytes(TICKET_KEYS_OCTETS));
+    },
     hits: (limit) => (counts[limit] ?? 0) + (clientHits[limit]?.() ?? 0) + http1.hits(limit) + http2.hits(limit),
     async close(graceMs) {
       tcp.close();
@@ -151,19 +177,17 @@ function tlsOptions(timeouts: { readonly headers: number }): TlsOptions {
   return {
     allowHalfOpen: true,
     ALPNProtocols: ['h2', 'http/1.1'],
-    minVersion: 'TLSv1.2',
     handshakeTimeout: timeouts.headers,
   };
 }
 
-function certificate({ certFile, keyFile }: { certFile: string; keyFile: string }): TlsOptions {
-  try {
-    return { cert: readFileSync(certFile), key: readFileSync(keyFile) };
-  } catch (error) {
-    throw new ConfigurationError([
-      `GATEWAY_TLS_CERT_FILE=${certFile}, GATEWAY_TLS_KEY_FILE=${keyFile}: expected PEM files (${(error as Error).message})`,
-    ]);
-  }
+/** Notes whose certificate the client has shown, if any. @returns false when it has shown one that does not count */
+function identify(socket: TLSSocket, client: ClientConnection): boolean {
+  const certificate = socket.getPeerCertificate() as { raw?: Buffer } | null;
+  if (certificate?.raw === undefined) return true;
+  if (!socket.authorized) return false;
+  client.certificateSubject = subjectOf(certificate.raw);
+  return true;
 }
 
 function otherEnd(socket: Socket): string {

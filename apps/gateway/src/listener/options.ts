@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net';
+import type { Field } from '@sluice/wire';
 import type { GatewayConfig } from '../config/schema.js';
+import type { TlsFiles } from './certificates.js';
 import type { ClientConnection, Clients } from './clients.js';
 
 /** The limits that a client can hit; values of the label of a counter. */
@@ -22,7 +24,9 @@ export type LimitHit = (typeof limitHits)[number];
 export interface ListenerOptions {
   readonly host: string;
   readonly port: number;
-  readonly tls: { readonly port: number; readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly tls: (TlsFiles & { readonly port: number; readonly clientsNeedCertificates: boolean }) | undefined;
+  /** `Strict-Transport-Security`, for what is answered before there is an exchange. */
+  readonly hsts: () => Field | undefined;
   readonly clients: Clients;
   /** Whether an address is one of the proxies that stand for many clients. */
   readonly isProxy: (address: string) => boolean;

@@ -8,7 +8,7 @@ import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { converse } from '../../testdata/conversation.js';
 import { type EchoServer, echoPackage, startEchoServer } from '../../testdata/echo-server.js';
-import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
+import { startTestGateway, type TestGateway, tlsOptions } from '../../testdata/gateway.js';
 import { PREFACE } from '../../testdata/raw-http2.js';
 import { message } from '../../testdata/scripted-upstream.js';
 
@@ -16,7 +16,7 @@ import { message } from '../../testdata/scripted-upstream.js';
 
 const file = (name: string) => fileURLToPath(new URL(`../../testdata/tls/${name}`, import.meta.url));
 const certFile = file('cert.pem');
-const tls = { port: 0, certFile, keyFile: file('key.pem') };
+const tls = tlsOptions([{ cert: certFile, key: file('key.pem') }]);
 const ca = readFileSync(certFile);
 
 let echo: EchoServer;

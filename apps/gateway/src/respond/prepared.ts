@@ -1,13 +1,15 @@
 import type { Problem } from '@sluice/problem';
-import { FixedFields } from '@sluice/wire';
+import type { FixedFields } from '@sluice/wire';
 import type { GatewayConfig } from '../config/schema.js';
 import type { Exchange } from '../exchange.js';
-import { noStore, nosniff } from './common-fields.js';
+import type { CommonFields } from './common-fields.js';
 import { problemFields, restProblem } from './rest-problem.js';
 
 /** The answer to a problem that refuses many calls: all of it but for the trace and the request's id. */
 interface PreparedAnswer {
   readonly config: GatewayConfig;
+  /** What it was made with: answers over TLS have more. */
+  readonly common: CommonFields;
   readonly fields: FixedFields;
   readonly body: Buffer;
   /** Where in the body the trace's id stands; -1: nowhere. */
@@ -34,7 +36,10 @@ export function respondPrepared(exchange: Exchange, problem: Problem): boolean {
     problem.prepared = ONCE;
     return false;
   }
-  if (answer === ONCE || answer.config !== runtime.config) problem.prepared = answer = prepare(runtime.config, problem);
+  const common = runtime.common[transport.scheme];
+  if (answer === ONCE || answer.config !== runtime.config || answer.common !== common) {
+    problem.prepared = answer = prepare(runtime.config, common, problem);
+  }
   const { fields, body, traceAt } = answer;
   // A body of that size may be compressed, as the client says.
   if (body.length >= runtime.config.sizes.compress_above) return false;
@@ -52,16 +57,15 @@ function withTrace(body: Buffer, at: number, traceId: string): Buffer {
   return own;
 }
 
-function prepare(config: GatewayConfig, problem: Problem): PreparedAnswer {
+function prepare(config: GatewayConfig, common: CommonFields, problem: Problem): PreparedAnswer {
   const { text, contentType } = restProblem(config, problem, NO_TRACE);
   // Not of the pool: what is kept would keep the buffers of a moment with it.
   const body = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
   body.write(text);
   return {
     config,
-    fields: new FixedFields([['content-type', contentType], ...problemFields(problem), nosniff, noStore], {
-      dated: true,
-    }),
+    common,
+    fields: common.fixed([['content-type', contentType], ...problemFields(problem)]),
     body,
     traceAt: body.lastIndexOf(NO_TRACE),
   };

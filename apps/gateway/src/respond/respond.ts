@@ -2,7 +2,7 @@ import { Problem } from '@sluice/problem';
 import { type Field, type Fields, messageMemory } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { answerForm } from '../route/route.js';
-import { withCommonFields } from './common-fields.js';
+import type { CommonFields } from './common-fields.js';
 import { compressed } from './compression.js';
 import { grpcTrailers, trailerFrame } from './grpc-trailers.js';
 import { oauthError } from './oauth-error.js';
@@ -21,7 +21,7 @@ export function respond(exchange: Exchange, status: number, fields: Field[], bod
 
 function send(exchange: Exchange, status: number, fields: Fields, body: Uint8Array | undefined): void {
   if (exchange.finished) return;
-  const { fixed, own } = withCommonFields(fields, exchange.responseFields, exchange.requestId);
+  const { fixed, own } = commonFields(exchange).split(fields, exchange.responseFields, exchange.requestId);
   exchange.status = status;
   exchange.transport.respond(status, own, body, fixed);
   if (body !== undefined) messageMemory.give(body);
@@ -30,9 +30,13 @@ function send(exchange: Exchange, status: number, fields: Fields, body: Uint8Arr
 
 /** The beginning of an answer that is sent piece by piece. */
 export function begin(exchange: Exchange, status: number, fields: Fields): void {
-  const { fixed, own } = withCommonFields(fields, exchange.responseFields, exchange.requestId);
+  const { fixed, own } = commonFields(exchange).split(fields, exchange.responseFields, exchange.requestId);
   exchange.status = status;
   exchange.transport.begin(status, own, fixed);
+}
+
+function commonFields({ runtime, transport }: Exchange): CommonFields {
+  return runtime.common[transport.scheme];
 }
 
 /** The one place where a refusal or a failure becomes an answer. */

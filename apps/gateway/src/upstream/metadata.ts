@@ -24,6 +24,7 @@ const reserved = new Set([
  *
  * - `x-request-id` of the client or the gateway's own, and the client's `user-agent`;
  * - `traceparent`, `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host`, set by the gateway;
+ * - `x-sluice-certificate-subject`, whose certificate the client has shown (RFC 4514), when it has shown one;
  * - `x-sluice-*`, who is calling; with the gateway's secret when the upstream is trusted;
  * - over REST `Grpc-Metadata-Name: value` as `name`, over gRPC and gRPC-Web all custom metadata;
  * - header fields that the upstream's configuration lists under `request_headers`;
@@ -85,6 +86,8 @@ function repeatedMetadata(exchange: Exchange, upstream: Upstream, secret: string
     if (secret !== undefined) fields.push(['x-sluice-gateway-secret', secret]);
     fields.push(['x-sluice-client-ip', head.clientAddress]);
   }
+  const { certificateSubject } = exchange.transport.peer;
+  if (certificateSubject !== undefined) fields.push(['x-sluice-certificate-subject', certificateSubject]);
   if (caller) for (const field of identityOf(caller)) fields.push(field);
   if (upstream.forwardsAuthorization && head.authorizationText !== undefined) {
     fields.push(['authorization', head.authorizationText]);

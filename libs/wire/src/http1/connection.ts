@@ -264,7 +264,7 @@ export class Http1Connection extends Timer {
     this.request = undefined;
     request?.gone();
     if (begun || this.closed) return this.cut();
-    const { fields, body } = owner.handler.answerFault(fault);
+    const { fields, body } = owner.handler.answerFault(fault, this.scheme);
     const allow = fault.status === 405 ? 'allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n' : '';
     const head = NO_FIXED_FIELDS.http1Head(fault.status);
     this.sendHead(head, fieldLines(fields) + allow, body.byteLength, After.CLOSES, body);

@@ -34,5 +34,5 @@ export interface Http1Handler {
   /** Called for every request; sets `request.events` before it returns. */
   onRequest(request: Http1Request): void;
   /** The answer to what cannot be read as a request; the server adds what ends the connection. */
-  answerFault(fault: Http1Fault): { readonly fields: Fields; readonly body: Uint8Array };
+  answerFault(fault: Http1Fault, scheme: 'http' | 'https'): { readonly fields: Fields; readonly body: Uint8Array };
 }
