@@ -1,12 +1,13 @@
 import { dirname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { ConfigurationError, readYamlFile, type SettingsOf } from '@sluice/config';
+import { ConfigurationError, type SettingsOf } from '@sluice/config';
 import type { Caller } from '@sluice/identity';
 import { createMemoryStore, type LimitStore, openRedisStore, RedisUrlError } from '@sluice/limit';
 import { type Logger, METRICS, type Registry } from '@sluice/telemetry';
 import { AccessLog } from './access-log.js';
-import { type GatewayConfig, gatewayConfigSchema } from './config/schema.js';
+import { readGatewayFile } from './config/gateway-file.js';
+import type { GatewayConfig } from './config/schema.js';
 import { watchFiles } from './config/watch.js';
 import type { TlsFiles } from './listener/certificates.js';
 import { clientBounds } from './listener/client-bounds.js';
@@ -14,6 +15,7 @@ import { Clients } from './listener/clients.js';
 import { listen, type Listener } from './listener/listener.js';
 import { Observer } from './observe.js';
 import { handle } from './pipeline.js';
+import { matchRest } from './route/route.js';
 import { RetiredRuntimes } from './retired.js';
 import { hstsField } from './respond/common-fields.js';
 import { buildRuntime, isAsBefore, type Runtime, type RuntimeParts } from './runtime.js';
@@ -46,7 +48,7 @@ export class GatewayService implements OnApplicationShutdown {
     if (values.ACCESS_LOG && this.logger.isLevelEnabled('info')) {
       this.accessLog = new AccessLog(this.logger, values.ACCESS_LOG_REFUSALS_PER_SECOND, this.metrics);
     }
-    const config = readYamlFile(values.GATEWAY_CONFIG, gatewayConfigSchema);
+    const config = readGatewayFile(values.GATEWAY_CONFIG);
     const observer = new Observer(
       this.logger,
       this.accessLog,
@@ -72,6 +74,7 @@ export class GatewayService implements OnApplicationShutdown {
       current: () => this.runtime,
     };
     this.runtime = buildRuntime(config, parts);
+    this.tellLeftOut(this.runtime);
     this.watch(parts, observer);
     this.runtime.revocations?.start();
     this.runtime.verifier?.ready();
@@ -91,12 +94,18 @@ export class GatewayService implements OnApplicationShutdown {
     this.logger.info({ port: this.listener.port, tls_port: this.listener.tlsPort }, 'ready');
   }
 
+  private tellLeftOut({ leftOut }: Runtime): void {
+    for (const { upstream, reason } of leftOut) {
+      this.logger.warn({ upstream, reason }, 'an HTTP rule that cannot be used was left out');
+    }
+  }
+
   /** Takes a changed configuration over; one that cannot work is reported with its line, and the old one stays. */
   private reload(parts: RuntimeParts, observer: Observer, reason: string): void {
     const before = this.runtime!;
     let next: Runtime;
     try {
-      const config = readYamlFile(parts.configFile, gatewayConfigSchema);
+      const config = readGatewayFile(parts.configFile);
       this.tls(config);
       next = buildRuntime(config, parts);
     } catch (error) {
@@ -111,6 +120,7 @@ export class GatewayService implements OnApplicationShutdown {
       return;
     }
     this.runtime = next;
+    this.tellLeftOut(next);
     if (next.revocations !== before.revocations) {
       before.revocations?.stop();
       next.revocations?.start();
@@ -152,7 +162,7 @@ export class GatewayService implements OnApplicationShutdown {
   /** Which limits a call would meet and what they would say; spends nothing. */
   async explainLimits(asked: { method: string; path: string; caller: Caller | undefined; address: string }) {
     const runtime = this.runtime!;
-    const match = runtime.routes.match(asked.method, asked.path);
+    const match = matchRest(runtime.routes, asked.method, asked.path);
     const byGrpc = asked.method === 'POST' ? runtime.grpcRoutes.get(asked.path)?.grpc : undefined;
     const route = match.kind === 'found' ? match.payload : byGrpc;
     if (!route) return { rpc: null, note: 'No route: the answer is 404 or 405.', policies: [] };
@@ -162,7 +172,7 @@ export class GatewayService implements OnApplicationShutdown {
       path: asked.path,
       caller: asked.caller,
       head: { clientAddress: asked.address },
-      route: { target },
+      route,
     });
     const notes = [];
     if (!this.values.RATE_LIMIT_ENABLED) notes.push('RATE_LIMIT_ENABLED=false: nothing is enforced.');

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { get as httpGet, type IncomingMessage } from 'node:http';
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { descriptorSetPath } from '@sluice/contract';
 import { type Logger, Registry } from '@sluice/telemetry';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ask } from '../testdata/client.js';
@@ -127,12 +128,13 @@ describe('a stream that runs while the configuration is read again', () => {
   it('after the PEM file of another upstream has changed goes on, and new calls with it over its channel', async () => {
     const ca = join(directory, 'ca.pem');
     const other =
-      '  - { name: other, address: "127.0.0.1:1", descriptor_set: SET, path_prefix: /o, services: [], tls: { ca: ca.pem } }';
-    writeFileSync(ca, 'one');
-    writeFileSync(file, configuration(other.replace('SET', echoDescriptorSet)));
+      '  - { name: other, address: "127.0.0.1:1", descriptor_set: SET, services: [sluice.postcard.v1.PostcardService], tls: { ca: ca.pem } }';
+    const certificate = readFileSync(new URL('../testdata/tls/cert.pem', import.meta.url), 'utf8');
+    writeFileSync(ca, certificate);
+    writeFileSync(file, configuration(other.replace('SET', descriptorSetPath)));
     await expect.poll(() => logged(TAKEN), { timeout: 10_000 }).toBe(1);
     const { next } = await watch();
-    writeFileSync(ca, 'another');
+    writeFileSync(ca, `${certificate}\n`);
     await expect.poll(() => logged(TAKEN), { timeout: 10_000 }).toBe(2);
     watches[0]!.write(ECHO);
     expect(await next()).toContain('"name":"x"');

@@ -29,7 +29,7 @@ it('lists every rule with its method, upstream and callers', () => {
     access:
       - { selector: echo.v1.EchoService.Hang, roles: [admin] }
       - { selector: echo.v1.EchoService.Echo, public: true }
-auth: { mode: jwt, keys: { jwks_url: 'http://127.0.0.1:1/' } }
+auth: { mode: jwt, typ: at+jwt, keys: { jwks_url: 'http://127.0.0.1:1/' } }
 `;
   const lines = listed(upstream + rules).split('\n');
   expect(lines).toContainEqual(expect.stringMatching(/^GET +\/wait +\/echo\.v1\.EchoService\/Hang +echo +admin$/));
@@ -63,7 +63,7 @@ it.each([
   policies:
     - { name: a, dimensions: [ip], limit: 1, window: 1s, match: { rpcs: [echo.v1.EchoService.*, echo.v1.Eco.*] } }
 `,
-    'gateway.yaml:7:97: limits.policies.0.match.rpcs.1: policy "a": echo.v1.Eco.* names no method',
+    'gateway.yaml:7:97: limits.policies.0.match.rpcs.1: "echo.v1.Eco.*": expected a method that is served',
   ],
   ['an unknown key', `${upstream}    colour: blue\n`, 'gateway.yaml:'],
   [

@@ -1,15 +1,11 @@
-import { readYamlFile } from '@sluice/config';
 import { createMemoryStore } from '@sluice/limit';
 import { createLogger, Registry } from '@sluice/telemetry';
-import { compileBindings } from '@sluice/transcode';
-import { gatewayConfigSchema } from './config/schema.js';
+import { readGatewayFile } from './config/gateway-file.js';
 import { clientBounds } from './listener/client-bounds.js';
 import { Clients } from './listener/clients.js';
 import { Observer } from './observe.js';
 import type { Access } from './route/access.js';
-import { compileOptions } from './route/build-routes.js';
 import { buildRuntime } from './runtime.js';
-import { servedMethods } from './upstream/upstream.js';
 
 /**
  * What a configuration would serve: a line for each HTTP rule, with the method behind it, its upstream and who may call it.
@@ -18,7 +14,7 @@ import { servedMethods } from './upstream/upstream.js';
  * @throws ConfigurationError when the configuration cannot work
  */
 export function routeList(configFile: string): string {
-  const config = readYamlFile(configFile, gatewayConfigSchema);
+  const config = readGatewayFile(configFile);
   const runtime = buildRuntime(config, {
     configFile,
     secret: undefined,
@@ -35,25 +31,23 @@ export function routeList(configFile: string): string {
     current: () => undefined,
   });
   const rows = runtime.upstreams.flatMap((upstream) => {
-    const bindings = compileBindings(upstream.schema, compileOptions(upstream.config));
-    return servedMethods(upstream).flatMap((method) => {
+    return upstream.methods.flatMap((method) => {
       const access = runtime.grpcRoutes.get(method.path)?.grpc.target.access;
       if (!access) return [];
-      const rules = bindings.filter((binding) => binding.method === method);
+      const rules = upstream.bindings.filter((binding) => binding.method === method);
       const routes = rules.map(({ httpMethod, template }) => [httpMethod, template.source]);
       const shown = routes.length > 0 ? routes : [['-', 'gRPC and gRPC-Web only']];
       return shown.map((route) => [...route, method.path, upstream.name, whoMay(access)]);
     });
   });
   const widths = [0, 1, 2, 3].map((column) => Math.max(0, ...rows.map((row) => row[column]!.length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  const lines = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+  return [...lines, ...runtime.leftOut.map(({ upstream, reason }) => `left out of ${upstream}: ${reason}`)].join('\n');
 }
 
 function whoMay({ public: open, roles, noGuests }: Access): string {

@@ -1,10 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
-import { ConfigurationError, withLines } from '@sluice/config';
 import { createVerifier, discoveredKeySet, httpKeySet, type JsonWebKeySet, type TokenVerifier } from '@sluice/identity';
 import type { LimitStore } from '@sluice/limit';
-import { type RouteTable, SchemaError } from '@sluice/transcode';
+import type { RouteTable } from '@sluice/transcode';
 import { keysFromUpstream } from './authenticate/key-source.js';
 import { RevocationWatch } from './authenticate/revocations.js';
+import { examine } from './config/examine.js';
+import { located } from './config/gateway-file.js';
+import type { LeftOutRule } from './config/loaded.js';
 import type { AuthConfig, GatewayConfig } from './config/schema.js';
 import { Limiter } from './limit/limit.js';
 import type { Clients } from './listener/clients.js';
@@ -25,6 +27,8 @@ export interface Runtime {
   readonly routes: RouteTable<Route>;
   readonly grpcRoutes: GrpcRoutes;
   readonly upstreams: readonly Upstream[];
+  /** Rules that cannot be used, of upstreams that leave such out. */
+  readonly leftOut: readonly LeftOutRule[];
   /** Undefined: the gateway does not ask who is calling. */
   readonly verifier: TokenVerifier | undefined;
   /** Undefined: nobody tells of ended sessions. */
@@ -60,26 +64,15 @@ export interface RuntimeParts {
 /**
  * Nothing is connected or started by it.
  *
- * @throws ConfigurationError that names what in the file cannot work
+ * @throws ConfigurationError with everything in the configuration that cannot work
  */
 export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtime {
-  try {
-    return build(config, parts);
-  } catch (error) {
-    if (error instanceof SchemaError) throw new ConfigurationError([error.message]);
-    if (error instanceof ConfigurationError) throw withLines(parts.configFile, error);
-    throw error;
-  }
-}
-
-function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
+  const { loaded, faults } = examine(config, parts.configFile);
+  if (faults.length > 0) throw located(parts.configFile, faults);
   const authenticates = config.auth.mode !== 'none';
-  const names = config.upstreams.map((upstream) => upstream.name);
-  const twice = names.find((name, index) => names.indexOf(name) !== index);
-  if (twice !== undefined) throw new ConfigurationError([`upstreams: ${twice}: expected names that differ`]);
   const before = new Map(parts.current()?.upstreams.map((upstream) => [upstream.name, upstream]));
-  const upstreams = config.upstreams.map((upstream) =>
-    createUpstream(upstream, parts.configFile, authenticates, before.get(upstream.name)),
+  const upstreams = loaded.upstreams.map((upstream) =>
+    createUpstream(upstream, authenticates, before.get(upstream.config.name)),
   );
   const health = healthChecks(() => upstreams.map((upstream) => [upstream.name, upstream.channel] as const));
   const local = { GetHealth: healthMethod(health), GetMyLimits: myLimits };
@@ -94,9 +87,10 @@ function build(config: GatewayConfig, parts: RuntimeParts): Runtime {
     grpcRoutes: routes.grpc,
     upstreams,
     ...authentication(config.auth, upstreams, parts),
-    limiter: new Limiter(config.limits, routes.methods, parts.store, parts.limitsEnabled, (exchange, decision) =>
+    limiter: new Limiter(config.limits, parts.store, parts.limitsEnabled, (exchange, decision) =>
       parts.observer.decided(exchange, decision),
     ),
+    leftOut: loaded.leftOut,
     preflight: { trusted: trustedProxies(config.trusted_proxies), fieldsMax: config.sizes.header_count },
     common: CommonFields.ofSchemes(hstsField(config.tls.hsts)),
     secret: parts.secret,
@@ -126,12 +120,12 @@ function authentication(
     // These two alone: its routes and channels are the old ones.
     return { verifier: before.verifier, revocations: before.revocations };
   }
-  const named = (key: string, name: string) => upstreamNamed(key, name, upstreams, parts.current);
+  const named = (name: string) => upstreamNamed(name, upstreams, parts.current);
   const verifier = createVerifier({
     issuer: auth.issuer,
-    audience: auth.audience,
+    audience: unlessAny(auth.audience),
     algorithms: auth.algorithms,
-    typ: auth.typ,
+    typ: unlessAny(auth.typ),
     clockToleranceMs: auth.clock_tolerance,
     cacheSize: auth.cache_size,
     claims: auth.claims,
@@ -143,7 +137,7 @@ function authentication(
     auth.revocations &&
     new RevocationWatch({
       list: verifier.revocations,
-      upstream: named('auth.revocations.upstream', auth.revocations.upstream),
+      upstream: named(auth.revocations.upstream),
       secret: parts.secret,
       whenLost: auth.revocations.when_lost,
       changed: (fresh, reason) => parts.observer.revocationsChanged(fresh, reason),
@@ -151,28 +145,27 @@ function authentication(
   return { verifier, revocations };
 }
 
+/** `any` is what a configuration says that asks for none. */
+const unlessAny = (text: string | undefined) => (text === 'any' ? undefined : text);
+
 function keySource(
   { keys, issuer }: AuthConfig & { mode: 'jwt' },
-  named: (key: string, name: string) => () => Upstream,
+  named: (name: string) => () => Upstream,
 ): () => Promise<JsonWebKeySet> {
-  if (keys === undefined) {
-    if (issuer !== undefined && /^https?:/.test(issuer) && URL.canParse(issuer)) return discoveredKeySet(issuer);
-    throw new ConfigurationError(['auth.keys: expected `jwks_url` or `upstream`, or an issuer that is a URL']);
-  }
+  // Where there are no keys, the checks have made sure of an issuer.
+  if (keys === undefined) return discoveredKeySet(issuer!);
   if ('jwks_url' in keys) return httpKeySet(keys.jwks_url);
-  const upstream = named('auth.keys.upstream', keys.upstream);
+  const upstream = named(keys.upstream);
   return () => keysFromUpstream(upstream());
 }
 
 /** Finds an upstream as it is configured at the time of asking: a reload replaces channels, not what uses them. */
 function upstreamNamed(
-  key: string,
   name: string,
   upstreams: readonly Upstream[],
   current: () => Runtime | undefined,
 ): () => Upstream {
   const find = (among: readonly Upstream[]) => among.find((upstream) => upstream.name === name);
-  const configured = find(upstreams);
-  if (!configured) throw new ConfigurationError([`${key}: ${name}: expected the name of an upstream`]);
+  const configured = find(upstreams)!;
   return () => find(current()?.upstreams ?? upstreams) ?? configured;
 }

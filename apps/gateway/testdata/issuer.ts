@@ -19,7 +19,11 @@ export async function startIssuer(): Promise<TestIssuer> {
   await once(server, 'listening');
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
   return {
-    auth: { mode: 'jwt', keys: { jwks_url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` } },
+    auth: {
+      mode: 'jwt',
+      typ: 'at+jwt',
+      keys: { jwks_url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` },
+    },
     token(claims = {}, forged = false) {
       const all = { sub: 'ann', sid: crypto.randomUUID(), exp: Math.floor(Date.now() / 1000) + 60, ...claims };
       const signed = `${part({ alg: 'ES256', kid: '1', typ: 'at+jwt' })}.${part(all)}`;

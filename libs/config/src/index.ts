@@ -13,4 +13,7 @@ export {
   type Setting,
   type SettingsOf,
 } from './settings.js';
-export { parseYaml, readYamlFile, withLines } from './yaml-file.js';
+export { type Expectation, faultAt, type FileFault, FileFaults, shown } from './file-fault.js';
+export { nearestName } from './nearest-name.js';
+export { schemaFaults } from './schema-faults.js';
+export { readYamlFile, YamlFile } from './yaml-file.js';

@@ -1,5 +1,5 @@
 export { sluiceClaims, type Caller, type ClaimNames } from './caller.js';
-export { networkOf } from './network.js';
+export { blockAddress, networkOf, plainAddress } from './network.js';
 export { discoveredKeySet, httpKeySet } from './http-key-set.js';
 export type { JsonWebKeySet } from './key-source.js';
 export { refusals } from './refusals.js';

@@ -1,8 +1,8 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { describe, expect, test } from 'vitest';
 import { gateway, schema } from '../testdata/load.js';
-import { compileBindings } from './binding.js';
+import { compileBindings, compileRules } from './binding.js';
 import type { RouteOptions } from './binding.js';
 import { SchemaError } from './errors.js';
 import type { HttpRuleOverride } from './http/rule.js';
@@ -37,8 +37,8 @@ describe('loading a descriptor set', () => {
     expect(() => loadSchema(bytes, 'my.binpb')).toThrow(`my.binpb: ${reason}`);
   });
 
-  function setOf(...files: { name: string; dependency?: string[] }[]): Uint8Array {
-    const file = files.map((one) => create(FileDescriptorProtoSchema, { syntax: 'proto3', ...one }));
+  function setOf(...files: MessageInitShape<typeof FileDescriptorProtoSchema>[]): Uint8Array {
+    const file = files.map((one) => create(FileDescriptorProtoSchema, { ...one, syntax: 'proto3' }));
     return toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file }));
   }
 
@@ -50,6 +50,33 @@ describe('loading a descriptor set', () => {
     expect(() => loadSchema(set, 'my.binpb')).toThrow(
       'my.binpb: imports are missing: google/api/annotations.proto (imported by a.proto)',
     );
+  });
+
+  const service = (name: string) => ({ service: [{ name }] });
+
+  test('of protoc, services of another package that are only imported are known as such', () => {
+    const set = setOf(
+      { name: 'ops.proto', package: 'google.longrunning', ...service('Operations') },
+      { name: 'b.proto', package: 'acme', ...service('B') },
+      { name: 'a.proto', package: 'acme', dependency: ['ops.proto', 'b.proto'], ...service('A') },
+    );
+    expect([...loadSchema(set, 'x').importedServices]).toEqual(['google.longrunning.Operations']);
+  });
+
+  test('of buf, what it marks as an import', () => {
+    // Each file is followed by the field that marks it: 8042, of two octets, whose field 1 says whether it is an import.
+    const marked = (isImport: boolean, file: MessageInitShape<typeof FileDescriptorProtoSchema>) => {
+      const message = create(FileDescriptorProtoSchema, { ...file, syntax: 'proto3' });
+      message.$unknown = [{ no: 8042, wireType: 2, data: new Uint8Array([2, 8, isImport ? 1 : 0]) }];
+      return message;
+    };
+    const file = [
+      marked(true, { name: 'ops.proto', package: 'acme', ...service('Operations') }),
+      marked(false, { name: 'b.proto', package: 'other', ...service('B') }),
+      marked(false, { name: 'a.proto', package: 'acme', dependency: ['ops.proto', 'b.proto'], ...service('A') }),
+    ];
+    const set = toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file }));
+    expect([...loadSchema(set, 'x').importedServices]).toEqual(['acme.Operations']);
   });
 
   test('takes the files in any order, but no circle', () => {
@@ -133,6 +160,39 @@ describe('rules', () => {
     ['{filters}', 'is a message'],
   ])('refuses the variable %s', (variable, reason) => {
     expect(() => overridden({ get: `/v1/${variable}` }, 'ListBooks')).toThrow(reason);
+  });
+
+  test('none: true takes an annotation away, also that of unannotated: post', () => {
+    const rule = { selector: `${service}.GetBook`, none: true };
+    expect(routes({ overrides: [rule] })).not.toContain('GET /v1/books/{name}');
+    const unannotated = { selector: `${service}.Unannotated`, none: true };
+    expect(
+      routes({ overrides: [unannotated], unannotated: 'post' }).some((route) => route.includes('Unannotated')),
+    ).toBe(false);
+    expect(() => routes({ overrides: [unannotated] })).toThrow('there is no rule to take away');
+    expect(() => routes({ overrides: [{ ...rule, get: '/x' }] })).toThrow('none: true stands beside a pattern');
+  });
+
+  test('every rule that cannot be used is told at once with its place, and costs no other', () => {
+    const overrides = [
+      {
+        selector: `${service}.GetBook`,
+        get: '/a/{nope}',
+        additional_bindings: [{ get: '/b/{name}' }, { get: '/c/{' }],
+      },
+      { selector: `${service}.ListBooks`, post: '/d', body: 'nope' },
+    ];
+    const { bindings, faults } = compileRules(schema, { overrides });
+    expect(faults.map(({ place, method }) => [place, method?.name])).toEqual([
+      [{ override: 0 }, 'GetBook'],
+      [{ override: 0, additional: 1 }, 'GetBook'],
+      [{ override: 1 }, 'ListBooks'],
+    ]);
+    expect(bindings.filter(({ method }) => method.name === 'GetBook').map(({ template }) => template.source)).toEqual([
+      '/b/{name}',
+    ]);
+    expect(bindings.length).toBeGreaterThan(5);
+    expect(() => compileBindings(schema, { overrides })).toThrow(/nope[^]*body "nope"/);
   });
 
   test('an override that selects nothing', () => {

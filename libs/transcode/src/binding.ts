@@ -1,8 +1,8 @@
 import { defaultDepthMax, depthLimit, printDepthMax, printOptions } from './codec.js';
 import type { JsonOptions } from './codec.js';
 import { SchemaError, TranscodeError } from './errors.js';
-import { overridesBySelector, rulesOf } from './http/rule.js';
-import type { FlatRule, HttpRuleOverride } from './http/rule.js';
+import { overridesBySelector, rulesOf, usable } from './http/rule.js';
+import type { FlatRule, HttpRuleOverride, RuleFault, RulePlace } from './http/rule.js';
 import { parseTemplate } from './http/template.js';
 import type { PathTemplate } from './http/template.js';
 import { MessagePrinters } from './print/message-printer.js';
@@ -70,6 +70,8 @@ export interface Binding {
   readonly template: PathTemplate;
   /** File, method and rule, for messages to the operator. */
   readonly source: string;
+  /** Which of the overrides it is; undefined: an annotation, or the default. */
+  readonly place: RulePlace | undefined;
   /** Whether the rule has a body. */
   readonly takesBody: boolean;
   /** The rule's `body`: `*`, a field, or empty. */
@@ -108,21 +110,41 @@ export interface Binding {
 
 /**
  * Compiles the HTTP rules of a schema.
- * @throws SchemaError that names file, method and rule
+ * @throws SchemaError that names file, method and rule of everything that cannot be used
  */
 export function compileBindings(schema: Schema, options: RouteOptions = {}): Binding[] {
+  const { bindings, faults } = compileRules(schema, options);
+  if (faults.length > 0) throw new SchemaError(faults.map(({ message }) => message).join('\n'));
+  return bindings;
+}
+
+/**
+ * As {@link compileBindings}: the rules that can be used, and what is wrong with the others.
+ * @throws SchemaError for options that are none
+ */
+export function compileRules(
+  schema: Schema,
+  options: RouteOptions = {},
+): { bindings: Binding[]; faults: readonly RuleFault[] } {
   checkOptions(schema, options);
-  const overrides = overridesBySelector(schema, options.overrides ?? []);
+  const faults: RuleFault[] = [];
+  const { services } = options;
+  const methods = [...schema.methods.values()].filter(({ service }) => !services || services.includes(service));
+  const overrides = overridesBySelector(methods, options.overrides ?? [], (message, place) =>
+    faults.push({ message, place, method: undefined }),
+  );
   const readers = new MessageReaders(schema.registry, options.ignoreUnknownMembers);
   const printers = new MessagePrinters(schema.registry, printOptions(options.json));
   const bindings: Binding[] = [];
-  for (const method of schema.methods.values()) {
-    if (options.services && !options.services.includes(method.service)) continue;
-    for (const rule of rulesOf(schema, method, overrides, options.unannotated ?? 'none')) {
-      bindings.push(compileBinding(method, rule, readers, printers, options));
+  for (const method of methods) {
+    const onFault = (message: string, place?: RulePlace) => faults.push({ message, place, method });
+    for (const rule of rulesOf(schema, method, overrides, options.unannotated ?? 'none', onFault)) {
+      const make = () => compileBinding(method, rule, readers, printers, options);
+      const binding = usable(rule.place, onFault, make);
+      if (binding) bindings.push(binding);
     }
   }
-  return bindings;
+  return { bindings, faults };
 }
 
 function checkOptions(schema: Schema, { services, maxDepth }: RouteOptions): void {
@@ -163,6 +185,7 @@ function compileBinding(
     httpMethod: rule.httpMethod,
     template,
     source: rule.source,
+    place: rule.place,
     takesBody: rule.body !== '',
     body: rule.body,
     responseBody: rule.responseBody,

@@ -1,5 +1,6 @@
 import { createFileRegistry, fromBinary, getExtension, hasExtension, toJson } from '@bufbuild/protobuf';
 import type { DescExtension, DescMethod, FileRegistry, JsonValue, Message } from '@bufbuild/protobuf';
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { FileDescriptorSetSchema, MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import type { FileDescriptorProto, FileDescriptorSet } from '@bufbuild/protobuf/wkt';
 import { SchemaError } from './errors.js';
@@ -29,6 +30,8 @@ export interface Schema {
   readonly registry: FileRegistry;
   /** Every method by its gRPC path. */
   readonly methods: ReadonlyMap<string, MethodInfo>;
+  /** Full names of services that are in the set only because a file imports theirs: nobody asked for them. */
+  readonly importedServices: ReadonlySet<string>;
 }
 
 const kinds = {
@@ -67,7 +70,43 @@ export function loadSchema(fileDescriptorSet: Uint8Array, origin: string): Schem
   } catch (cause) {
     throw new SchemaError(`${origin}: ${cause instanceof Error ? cause.message : 'cannot be linked'}`, { cause });
   }
-  return { origin, registry, methods: methodsOf(registry) };
+  return { origin, registry, methods: methodsOf(registry), importedServices: importedServices(set.file) };
+}
+
+/** `buf.alpha.image.v1.ImageFileExtension` of a file in what `buf build` writes; its field 1 says that the file is an import. */
+const BUF_FILE_EXTENSION = 8042;
+const IS_IMPORT = 1;
+
+/**
+ * What `buf build` marks as imported. `protoc` marks nothing: there it is the files that others import, unless they belong to the
+ * package of one that no other imports.
+ */
+function importedServices(files: readonly FileDescriptorProto[]): ReadonlySet<string> {
+  const marks = new Map(files.map((file) => [file, bufImport(file)]));
+  const isMarked = files.some((file) => marks.get(file) !== undefined);
+  const imports = new Set(files.flatMap(({ dependency }) => dependency));
+  const ownPackages = new Set(files.filter(({ name }) => !imports.has(name)).map((file) => file.package));
+  const imported = files.filter((file) =>
+    isMarked ? marks.get(file) === true : imports.has(file.name) && !ownPackages.has(file.package),
+  );
+  return new Set(
+    imported.flatMap((file) => file.service.map(({ name }) => (file.package ? `${file.package}.${name}` : name))),
+  );
+}
+
+/** Whether `buf build` says that the file is an import; undefined when it says nothing of it. */
+function bufImport(file: FileDescriptorProto): boolean | undefined {
+  const extension = file.$unknown?.find(({ no }) => no === BUF_FILE_EXTENSION);
+  if (!extension) return undefined;
+  // Unknown fields are kept with the length before their octets.
+  const reader = new BinaryReader(new BinaryReader(extension.data).bytes());
+  let isImport = false;
+  while (reader.pos < reader.len) {
+    const [no, type] = reader.tag();
+    if (no === IS_IMPORT && type === WireType.Varint) isImport = reader.bool();
+    else reader.skip(type, no);
+  }
+  return isImport;
 }
 
 /** The files in an order in which each comes after what it imports; `protoc` promises it, other writers do not. */

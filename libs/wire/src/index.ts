@@ -11,6 +11,7 @@ export type {
   RelayOptions,
 } from './client/call.js';
 export type { ChannelOptions, ChannelState, ChannelStats } from './client/channel-options.js';
+export { parseTarget, TargetError } from './client/address.js';
 export { Channel } from './client/channel.js';
 export type { MethodHandle } from './client/method.js';
 export { encodeMessage as encodeGrpcMessage, outcomeOfTrailers } from './grpc/outcome.js';

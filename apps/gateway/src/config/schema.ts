@@ -21,17 +21,24 @@ const duration = z
   .regex(/^\d+(ms|s|m|h)$/, 'expected a duration such as 250ms, 10s, 5m or 1h')
   .transform(milliseconds);
 
-/** Milliseconds of what would fail at once if there were none. */
-const timeLimit = z
+/** Milliseconds in which something is counted. */
+const period = z
   .string()
   .regex(/^0*[1-9]\d*(ms|s|m|h)$/, 'expected a duration above zero, such as 250ms, 10s, 5m or 1h')
   .transform(milliseconds);
+
+/** The longest that a timer of Node can wait; a longer one ends at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** Milliseconds of what would fail at once if there were none. */
+const timeLimit = period.refine((value) => value <= TIMER_MS_MAX, 'expected a duration of at most 596h');
 
 /** As {@link timeLimit}; Infinity: none. */
 const timeLimitOrNone = z
   .string()
   .regex(/^(none|0*[1-9]\d*(ms|s|m|h))$/, 'expected a duration above zero, such as 250ms, 10s, 5m or 1h, or none')
-  .transform((value) => (value === 'none' ? Infinity : milliseconds(value)));
+  .transform((value) => (value === 'none' ? Infinity : milliseconds(value)))
+  .refine((value) => value <= TIMER_MS_MAX || value === Infinity, 'expected a duration of at most 596h, or none');
 
 /** Bytes. */
 const size = z
@@ -42,6 +49,9 @@ const size = z
     return Number(amount) * sizeUnits[unit];
   });
 
+/** Connections to an address at most, when the file says nothing. */
+export const USUAL_CONNECTIONS = 16;
+
 const name = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and dashes');
 const fieldName = z
   .string()
@@ -50,6 +60,7 @@ const fieldName = z
 
 const httpRule = z.strictObject({
   selector: z.string(),
+  none: z.literal(true).optional().describe('takes the annotation of the method away'),
   get: z.string().optional(),
   put: z.string().optional(),
   post: z.string().optional(),
@@ -59,7 +70,7 @@ const httpRule = z.strictObject({
   body: z.string().optional(),
   response_body: z.string().optional(),
   get additional_bindings() {
-    return z.array(httpRule.omit({ selector: true })).optional();
+    return z.array(httpRule.omit({ selector: true, none: true })).optional();
   },
 });
 
@@ -71,8 +82,8 @@ const accessRule = z
     no_guests: z.boolean().default(false),
     ended_sessions: z.boolean().default(false).describe('a token whose session has ended still counts'),
   })
-  .refine((rule) => !rule.public || (rule.roles.length === 0 && !rule.no_guests), {
-    message: 'a public method cannot ask for roles',
+  .refine((rule) => !rule.public || (rule.roles.length === 0 && !rule.no_guests && !rule.ended_sessions), {
+    message: 'a public method looks at no token: expected public alone, or roles, no_guests or ended_sessions',
   });
 
 const upstreamTls = z.strictObject({
@@ -92,6 +103,10 @@ const upstream = z.strictObject({
     .regex(/^(\/[^/{}*?#]+)*$/, 'expected a path such as /billing, without a slash at its end')
     .default(''),
   unannotated: z.enum(['none', 'post']).default('none').describe('`post`: POST /package.Service/Method'),
+  unusable_rules: z
+    .enum(['refuse', 'skip'])
+    .default('refuse')
+    .describe('`skip`: HTTP rules that cannot be used are left out and logged'),
   timeout: timeLimit.default(10_000),
   stream_timeout: timeLimitOrNone.default(3_600_000),
   timeouts: z.record(z.string(), timeLimitOrNone).default({}).describe('by selector'),
@@ -147,7 +162,13 @@ const upstream = z.strictObject({
     .record(z.string(), size)
     .default({})
     .describe('bodies of requests, by selector; `sizes.body` for the others'),
-  connections: z.number().int().min(1).max(64).default(16).describe('to each address at most; as many as are needed'),
+  connections: z
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .default(USUAL_CONNECTIONS)
+    .describe('to each address at most; as many as are needed'),
   max_concurrent: z.number().int().min(1).default(1000).describe('calls in flight at once'),
   streams: z
     .strictObject({
@@ -212,11 +233,15 @@ const auth = z.discriminatedUnion('mode', [
   z.strictObject({ mode: z.literal('none') }),
   z.strictObject({
     mode: z.literal('jwt'),
-    issuer: z.string().optional().describe('`iss` that tokens must have'),
-    audience: z.string().optional(),
+    issuer: z.string().min(1).optional().describe('`iss` that tokens must have'),
+    audience: z.string().min(1).optional().describe('`aud` that tokens must have; `any` when none is asked for'),
     keys: keySource.optional().describe('where the metadata of `issuer` say, when absent'),
     algorithms: z.array(z.enum(algorithms)).min(1).default(['ES256']),
-    typ: z.string().optional().describe('required `typ` of the token, for example at+jwt'),
+    typ: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('`typ` that tokens must have, for example at+jwt; `any` when none is asked for'),
     claims: z
       .strictObject({
         tenant: z.string(),
@@ -285,7 +310,7 @@ const limitPolicy = z
     dimensions: z.array(z.enum(['user', 'ip', 'endpoint', 'tenant', 'global'])).min(1),
     algorithm: z.enum(['token_bucket', 'sliding_window']).default('token_bucket'),
     limit: z.number().int().min(1),
-    window: timeLimit,
+    window: period,
     burst: z.number().int().min(1).optional(),
     cost: z.number().int().min(1).default(1),
     shadow: z.boolean().default(false),
@@ -302,7 +327,7 @@ export const gatewayConfigSchema = z.strictObject({
     .strictObject({
       policies: z.array(limitPolicy).default([]),
       guess_guard: z
-        .strictObject({ limit: z.number().int().min(1), window: timeLimit })
+        .strictObject({ limit: z.number().int().min(1), window: period })
         .optional()
         .describe('made-up tokens that one address may present in a window; expired ones do not count'),
       max_keys: z.number().int().min(100).default(200_000),

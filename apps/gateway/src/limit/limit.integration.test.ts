@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startEchoServer, type EchoServer } from '../../testdata/echo-server.js';
 import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
+import { matchRest, type Route } from '../route/route.js';
 
 let echo: EchoServer;
 let gateway: TestGateway;
@@ -88,7 +89,111 @@ describe('a policy by method', () => {
 
   it.each(['rpcs', 'except_rpcs'])('that names none in %s is refused, since it would limit nothing', async (key) => {
     await expect(started({ [key]: ['echo.v1.EchoService.Metadatum'] })).rejects.toThrow(
-      `limits.policies.0.match.${key}.0: policy "by-rpc": echo.v1.EchoService.Metadatum names no method that is served`,
+      `limits.policies.0.match.${key}.0: "echo.v1.EchoService.Metadatum": expected a method that is served`,
     );
+  });
+});
+
+describe('a policy by path and HTTP method', () => {
+  const started = (match: object) =>
+    startTestGateway(`127.0.0.1:${echo.port}`, {
+      limits: { policies: [{ ...policy, name: 'by-path', limit: 2, match }] },
+    });
+  const statuses = async ({ origin }: TestGateway, requests: readonly (readonly [string, string])[]) => {
+    const seen = [];
+    for (const [method, path] of requests) seen.push((await fetch(`${origin}${path}`, { method })).status);
+    return seen;
+  };
+
+  it.each([
+    [
+      'another spelling of a literal',
+      { paths: ['/v1/metadata'] },
+      ['/v1/metadata', '/v1/%6detadata', '/%76%31/metadat%61'],
+    ],
+    [
+      'a pattern that is itself encoded',
+      { paths: ['/v1/%6detadata'] },
+      ['/v1/metadata', '/v1/metadat%61', '/v1/%6Detadata'],
+    ],
+    [
+      'a literal where the route has a variable',
+      { paths: ['/v1/count/3'] },
+      ['/v1/count/3', '/v1/count/%33', '/v%31/count/%33'],
+    ],
+    [
+      'one segment with a slash in it',
+      { paths: ['/v1/count/*'] },
+      ['/v1/count/1', '/v1/count/%31', '/v1/count/1?x=1%2F'],
+    ],
+  ])('sees the path as routing does: %s', async (_, match, paths) => {
+    const gate = await started(match);
+    try {
+      const seen = await statuses(
+        gate,
+        paths.map((path) => ['GET', path] as const),
+      );
+      expect(seen[2]).toBe(429);
+      expect(seen.slice(0, 2)).not.toContain(429);
+    } finally {
+      await gate.stop();
+    }
+  });
+
+  it('leaves out what its exceptions name, however it is spelled', async () => {
+    const gate = await started({ except_paths: ['/v1/metadata'] });
+    try {
+      const spelled = await statuses(
+        gate,
+        Array.from({ length: 4 }, () => ['GET', '/v1/met%61data'] as const),
+      );
+      expect(spelled).toEqual([200, 200, 200, 200]);
+    } finally {
+      await gate.stop();
+    }
+  });
+
+  it('counts HEAD as the GET that it is answered as, and shows so when asked', async () => {
+    const gate = await started({ methods: ['GET'] });
+    try {
+      expect(
+        await statuses(gate, [
+          ['HEAD', '/v1/metadata'],
+          ['GET', '/v1/metadata'],
+          ['HEAD', '/v1/metadata'],
+        ]),
+      ).toEqual([200, 200, 429]);
+      const { routes, limiter } = gate.runtime;
+      const match = matchRest(routes, 'HEAD', '/v1/m%65tadata');
+      expect(match.kind).toBe('found');
+      const { payload } = match as { payload: Route };
+      const told = await limiter.explain({
+        transport: { method: 'HEAD' },
+        path: '/v1/m%65tadata',
+        caller: undefined,
+        head: { clientAddress: '127.0.0.1' },
+        route: payload,
+      });
+      expect(told.map(({ policy: { name }, refused }) => [name, refused])).toEqual([['by-path', true]]);
+    } finally {
+      await gate.stop();
+    }
+  });
+
+  it('of HEAD alone holds no GET', async () => {
+    const gate = await started({ methods: ['HEAD'] });
+    try {
+      const three = (method: string) =>
+        statuses(
+          gate,
+          Array.from({ length: 3 }, () => [method, '/v1/metadata'] as const),
+        );
+      expect([await three('GET'), await three('HEAD')]).toEqual([
+        [200, 200, 200],
+        [200, 200, 429],
+      ]);
+    } finally {
+      await gate.stop();
+    }
   });
 });

@@ -11,12 +11,17 @@ import {
   type Verdict,
 } from '@sluice/limit';
 import type { Problem } from '@sluice/problem';
-import type { MethodInfo } from '@sluice/transcode';
 import type { GatewayConfig } from '../config/schema.js';
 import type { Exchange } from '../exchange.js';
 import type { Target } from '../route/route.js';
 import { GuessGuard } from './guess-guard.js';
-import { type MatchedPolicy, matchedPolicies } from './policies.js';
+import {
+  type Condition,
+  type LimitedRoute,
+  type LimitedTarget,
+  type MatchedPolicy,
+  matchedPolicies,
+} from './policies.js';
 
 /** Of a call, what limits look at. An exchange is one; a question about limits makes one up. */
 export interface LimitedCall {
@@ -24,13 +29,19 @@ export interface LimitedCall {
   readonly path: string;
   readonly caller: Caller | undefined;
   readonly head: { readonly clientAddress: string };
-  readonly route: { readonly target: Target };
+  readonly route: LimitedRoute;
 }
 
 /** What one bucket says, and the method it is for when it is a method's own. */
 export interface BucketState {
   readonly verdict: Verdict;
   readonly rpc: string | undefined;
+}
+
+/** A policy that applies to calls of one route that meet its conditions. */
+interface RoutePolicy {
+  readonly policy: CompiledPolicy;
+  readonly conditions: readonly Condition[];
 }
 
 /** Told of every decision, for metrics. */
@@ -42,22 +53,20 @@ const SHOWN_MAX = 20;
 /** The limits of a configuration over a store that outlives it. */
 export class Limiter {
   private readonly policies: readonly MatchedPolicy[];
-  private readonly byTarget = new WeakMap<Target, readonly MatchedPolicy[]>();
+  private readonly byRoute = new WeakMap<LimitedRoute, readonly RoutePolicy[]>();
   private readonly guessGuard: GuessGuard | undefined;
 
   /**
-   * @param served every method that can be called
    * @param enforced false: nothing is decided at all
-   * @throws ConfigurationError with each policy that cannot work
+   * @throws PolicyError with each policy that cannot work
    */
   constructor(
     private readonly config: GatewayConfig['limits'],
-    served: readonly MethodInfo[],
     private readonly store: LimitStore,
     private readonly enforced: boolean,
     private readonly observe: DecisionObserver,
   ) {
-    this.policies = matchedPolicies(config.policies, served);
+    this.policies = matchedPolicies(config.policies);
     const guard = config.guess_guard;
     if (guard && enforced) {
       this.guessGuard = new GuessGuard(guard, store, config.legacy_headers, observe);
@@ -115,7 +124,7 @@ export class Limiter {
       const perMethod = policy.dimensions.includes('endpoint');
       const places = perMethod ? all.filter(concerns).slice(0, SHOWN_MAX) : [call.route.target];
       for (const target of places) {
-        asks.push(askOf(policy, { ...call, caller: call.caller, head: call.head, route: { target } }));
+        asks.push(askOf(policy, call, target));
         rpcs.push(perMethod ? target.method.path : undefined);
       }
     }
@@ -125,17 +134,20 @@ export class Limiter {
 
   private asksOf(call: LimitedCall): Ask[] {
     const asks: Ask[] = [];
-    for (const { policy, appliesTo } of this.policiesOf(call.route.target)) {
-      if (appliesTo(call)) asks.push(askOf(policy, call));
+    for (const { policy, conditions } of this.policiesOf(call.route)) {
+      if (conditions.every((holds) => holds(call))) asks.push(askOf(policy, call, call.route.target));
     }
     return asks;
   }
 
-  private policiesOf(target: Target): readonly MatchedPolicy[] {
-    let policies = this.byTarget.get(target);
+  private policiesOf(route: LimitedRoute): readonly RoutePolicy[] {
+    let policies = this.byRoute.get(route);
     if (!policies) {
-      policies = this.policies.filter((matched) => matched.concerns(target));
-      this.byTarget.set(target, policies);
+      policies = this.policies.flatMap(({ policy, conditions }) => {
+        const left = conditions(route);
+        return left ? [{ policy, conditions: left }] : [];
+      });
+      this.byRoute.set(route, policies);
     }
     return policies;
   }
@@ -164,19 +176,21 @@ export function limit(exchange: Exchange): void | Promise<void> {
   return exchange.runtime.limiter.check(exchange);
 }
 
-const values: Readonly<Record<Dimension, (call: LimitedCall) => string>> = {
+const values: Readonly<
+  Record<Dimension, (call: Pick<LimitedCall, 'caller' | 'head'>, target: LimitedTarget) => string>
+> = {
   user: ({ caller }) => `${caller?.tenant ?? ''}/${caller?.subject ?? ''}`,
   ip: ({ head }) => networkOf(head.clientAddress),
-  endpoint: ({ route }) => route.target.method.path,
+  endpoint: (_, target) => target.method.path,
   tenant: ({ caller }) => caller?.tenant ?? '',
   global: () => '',
 };
 
-function askOf(policy: CompiledPolicy, call: LimitedCall): Ask {
+function askOf(policy: CompiledPolicy, call: LimitedCall, target: LimitedTarget): Ask {
   const { dimensions, cost, shadow } = policy;
   const key =
     dimensions.length === 1
-      ? values[dimensions[0]!](call)
-      : dimensions.map((dimension) => values[dimension](call)).join('|');
+      ? values[dimensions[0]!](call, target)
+      : dimensions.map((dimension) => values[dimension](call, target)).join('|');
   return { policy, key, cost, shadow };
 }

@@ -1,99 +1,104 @@
-import { compilePolicies, type CompiledPolicy, type Policy, PolicyError } from '@sluice/limit';
-import { ConfigurationError } from '@sluice/config';
-import type { MethodInfo } from '@sluice/transcode';
+import { compilePolicies, type CompiledPolicy, type Policy } from '@sluice/limit';
+import type { Binding } from '@sluice/transcode';
 import type { LimitPolicyConfig } from '../config/schema.js';
-import type { Target } from '../route/route.js';
 import { selectorRank } from '../route/access.js';
+import type { Target } from '../route/route.js';
 import type { LimitedCall } from './limit.js';
+import { canMatch, matchesPath, onlyPath, type PathPattern, segmentsOf } from './path-pattern.js';
+
+/** Of a method, what policies look at. */
+export type LimitedTarget = Pick<Target, 'method' | 'access'>;
+
+/** Of a route, what policies look at. */
+export interface LimitedRoute {
+  readonly target: LimitedTarget;
+  /** Undefined: a gRPC call. */
+  readonly binding: Pick<Binding, 'httpMethod' | 'template'> | undefined;
+}
+
+/** What one call of a route can differ in from another. */
+export type Condition = (call: LimitedCall) => boolean;
 
 /** A limit together with the calls that it is for. */
 export interface MatchedPolicy {
   readonly policy: CompiledPolicy;
-  /** Everything of the match that one call can differ in from another call of the same method. */
-  appliesTo(call: LimitedCall): boolean;
   /** Whether the policy can apply to the method at all. */
-  concerns(target: Target): boolean;
+  concerns(target: LimitedTarget): boolean;
+  /** What a call of the route must be for the policy to apply; undefined: it never does. */
+  conditions(route: LimitedRoute): readonly Condition[] | undefined;
 }
 
-/**
- * @param served every method that can be called
- * @throws ConfigurationError with each policy that cannot work
- */
-export function matchedPolicies(
-  configured: readonly LimitPolicyConfig[],
-  served: readonly MethodInfo[],
-): MatchedPolicy[] {
-  const strays = configured.flatMap((config, index) => straySelectors(config, index, served));
-  if (strays.length > 0) throw new ConfigurationError(strays);
-  try {
-    const compiled = compilePolicies(configured.map(policyOf));
-    return configured.map((config, index) => matched(config, compiled[index]!));
-  } catch (error) {
-    if (!(error instanceof PolicyError)) throw error;
-    throw new ConfigurationError(
-      error.faults.map(({ index, key, text }) => `limits.policies.${index}.${keyInFile(key)}: ${text}`),
-    );
-  }
+/** @throws PolicyError with each policy that cannot work */
+export function matchedPolicies(configured: readonly LimitPolicyConfig[]): MatchedPolicy[] {
+  const compiled = compilePolicies(configured.map(policyOf));
+  return configured.map((config, index) => ({ policy: compiled[index]!, ...matcherOf(config) }));
 }
 
-/** A selector with a slip in it would leave calls unlimited without a word. */
-function straySelectors({ name, match }: LimitPolicyConfig, index: number, served: readonly MethodInfo[]): string[] {
-  return (['rpcs', 'except_rpcs'] as const).flatMap((key) =>
-    [...(match[key] ?? []).entries()]
-      .filter(([, selector]) => !selects([selector], served))
-      .map(([item, selector]) => {
-        const where = `limits.policies.${index}.match.${key}.${item}: policy ${JSON.stringify(name)}`;
-        return `${where}: ${selector} names no method that is served, expected package.Service.Method or package.Service.*`;
-      }),
-  );
-}
-
-const selects = (selectors: readonly string[], methods: readonly MethodInfo[]) =>
-  methods.some((method) => selectors.some((selector) => selectorRank(selector, method) !== undefined));
-
-function keyInFile(key: keyof Policy): string {
-  if (key === 'windowMs') return 'window';
-  return key === 'onStoreLoss' ? 'on_store_loss' : key;
-}
-
-function policyOf(config: LimitPolicyConfig): Policy {
+export function policyOf(config: LimitPolicyConfig): Policy {
   const { name, dimensions, algorithm, limit, window, burst, cost, shadow, on_store_loss } = config;
   return { name, dimensions, algorithm, limit, windowMs: window, burst, cost, shadow, onStoreLoss: on_store_loss };
 }
 
-function matched({ match, dimensions }: LimitPolicyConfig, policy: CompiledPolicy): MatchedPolicy {
-  const patterns = match.paths?.map(pathPattern);
-  const exceptions = match.except_paths?.map(pathPattern);
+/** Everything that a route says of itself is decided here; what is left for each call is in its conditions. */
+export function matcherOf({ match, dimensions }: LimitPolicyConfig): Omit<MatchedPolicy, 'policy'> {
+  const patterns = match.paths?.map(segmentsOf);
+  const exceptions = match.except_paths?.map(segmentsOf);
   const methods = match.methods && new Set(match.methods.map((method) => method.toUpperCase()));
   const { rpcs, except_rpcs: exceptRpcs, callers } = match;
   const needsCaller = dimensions.includes('user') || dimensions.includes('tenant');
+  const concerns = ({ method, access }: LimitedTarget) => {
+    const selects = (selectors: readonly string[]) => selectors.some((one) => selectorRank(one, method) !== undefined);
+    if (rpcs && !selects(rpcs)) return false;
+    if (exceptRpcs && selects(exceptRpcs)) return false;
+    // On a public method nobody is known.
+    return !access.public || !(needsCaller || (callers && !callers.includes('anonymous')));
+  };
   return {
-    policy,
-    concerns: ({ method }) =>
-      (!rpcs || selects(rpcs, [method])) && !(exceptRpcs !== undefined && selects(exceptRpcs, [method])),
-    appliesTo(call) {
-      if (needsCaller && !call.caller) return false;
-      if (methods && !methods.has(call.transport.method)) return false;
-      if (patterns && !patterns.some((pattern) => pattern.test(call.path))) return false;
-      if (exceptions?.some((pattern) => pattern.test(call.path))) return false;
-      return !callers || callers.includes(callerKind(call));
+    concerns,
+    conditions(route) {
+      if (!concerns(route.target)) return undefined;
+      const parts = [
+        methods && methodCondition(methods, route),
+        patterns && pathCondition(patterns, route),
+        exceptions && negated(pathCondition(exceptions, route)),
+        callers && callerCondition(callers, route),
+      ];
+      if (parts.includes('never')) return undefined;
+      return parts.filter((part) => typeof part === 'function');
     },
   };
 }
 
-function callerKind({ caller }: LimitedCall): 'anonymous' | 'guest' | 'user' {
-  if (!caller) return 'anonymous';
-  return caller.guest ? 'guest' : 'user';
+/** `always` and `never` do not depend on the call. */
+type Part = Condition | 'always' | 'never';
+
+/** HEAD is the GET that it is answered as. */
+function methodCondition(methods: ReadonlySet<string>, { binding }: LimitedRoute): Part {
+  const takes = (method: string) => methods.has(method) || (method === 'HEAD' && methods.has('GET'));
+  const bound = binding?.httpMethod ?? 'POST';
+  if (takes(bound)) return 'always';
+  const others = bound === '*' || (bound === 'GET' && takes('HEAD'));
+  return others ? ({ transport }) => takes(transport.method) : 'never';
 }
 
-/** `*` stands for one segment, `**` for any number of them. */
-function pathPattern(pattern: string): RegExp {
-  const source = pattern
-    .split('/')
-    .map((segment) => {
-      if (segment === '**') return '.*';
-      return segment === '*' ? '[^/]+' : segment.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
-    })
-    .join('/');
-  return new RegExp(`^${source}$`);
+function pathCondition(patterns: readonly PathPattern[], { target, binding }: LimitedRoute): Part {
+  const only = binding ? onlyPath(binding.template) : segmentsOf(target.method.path);
+  const matches = (path: readonly string[]) => patterns.some((pattern) => matchesPath(pattern, path));
+  if (only) return matches(only) ? 'always' : 'never';
+  if (!patterns.some((pattern) => canMatch(pattern, binding!.template))) return 'never';
+  return ({ path }) => matches(segmentsOf(path));
+}
+
+function negated(part: Part): Part {
+  if (typeof part === 'function') return (call) => !part(call);
+  return part === 'always' ? 'never' : 'always';
+}
+
+type CallerKind = NonNullable<LimitPolicyConfig['match']['callers']>[number];
+
+function callerCondition(callers: readonly CallerKind[], { target }: LimitedRoute): Part {
+  if (target.access.public) return callers.includes('anonymous') ? 'always' : 'never';
+  const known = callers.filter((kind) => kind !== 'anonymous');
+  if (known.length === 0) return 'never';
+  return ({ caller }) => caller !== undefined && known.includes(caller.guest ? 'guest' : 'user');
 }

@@ -15,7 +15,7 @@ let gateway: TestGateway;
 beforeAll(async () => {
   echo = await startEchoServer();
   gateway = await startTestGateway(`127.0.0.1:${echo.port}`, {
-    auth: { mode: 'jwt', keys: { jwks_url: 'http://127.0.0.1:1/' } },
+    auth: { mode: 'jwt', typ: 'at+jwt', keys: { jwks_url: 'http://127.0.0.1:1/' } },
     upstream: {
       access: [
         { selector: 'echo.v1.EchoService.Echo', public: true },

@@ -1,5 +1,5 @@
 import type { GatewayConfig } from '../config/schema.js';
-import { servedMethods, type Upstream } from '../upstream/upstream.js';
+import type { Upstream } from '../upstream/upstream.js';
 import { healthService, type Serving } from './grpc-health.js';
 import { type OwnGrpcMethod, ownSchema } from './own-services.js';
 import { type ReflectedServices, reflectionService } from './reflection.js';
@@ -25,5 +25,5 @@ export function ownGrpcMethods(
 }
 
 function servicesOf(upstream: Upstream): string[] {
-  return [...new Set(servedMethods(upstream).map((method) => method.service))];
+  return [...new Set(upstream.methods.map((method) => method.service))];
 }

@@ -1,29 +1,19 @@
 import { BlockList, isIP, isIPv4 } from 'node:net';
-import { ConfigurationError } from '@sluice/config';
+import { plainAddress } from '@sluice/identity';
 
 /** Whether an address is one of the proxies whose forwarding headers count. */
 export type TrustedProxies = (address: string) => boolean;
 
-/** @throws ConfigurationError for text that is neither an address nor a CIDR block (RFC 4632, RFC 4291 section 2.3) */
+/** @param entries addresses and blocks, as config/checks/proxies.ts lets them through */
 export function trustedProxies(entries: readonly string[]): TrustedProxies {
   if (entries.length === 0) return () => false;
   const blocks = new BlockList();
   for (const entry of entries) {
-    const [address, prefix, ...rest] = entry.split('/') as [string, string?, ...string[]];
-    const family = isIP(address);
-    const bits = family === 4 ? 32 : 128;
-    const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : Number.NaN;
-    if (family === 0 || rest.length > 0 || !(length >= 0 && length <= bits)) {
-      throw new ConfigurationError([`trusted_proxies: ${entry}: expected an address or a block such as 10.0.0.0/8`]);
-    }
-    blocks.addSubnet(address, length, family === 4 ? 'ipv4' : 'ipv6');
+    const [address, prefix] = entry.split('/') as [string, string?];
+    const isV4 = isIPv4(address);
+    blocks.addSubnet(address, prefix === undefined ? (isV4 ? 32 : 128) : Number(prefix), isV4 ? 'ipv4' : 'ipv6');
   }
   return (address) => isIP(address) !== 0 && blocks.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
-}
-
-/** An IPv4 address that came in an IPv6 socket (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2) as what it is. */
-function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') && isIPv4(address.slice(7)) ? address.slice(7) : address;
 }
 
 /** Hops of `X-Forwarded-For` that are looked at; a longer chain is cut on its left. */

@@ -93,11 +93,6 @@ describe('the address of the client', () => {
     ['10.0.0.1', 'garbage', '10.0.0.1'],
     ['10.0.0.1', '', '10.0.0.1'],
   ])('peer %s with %j is %s', (peer, header, expected) => expect(clientAddress(peer, header, trusted)).toBe(expected));
-
-  it.each(['10.0.0.0/33', '10.0.0/8', 'proxy.example', '::/129', '10.0.0.0/8/1', '10.0.0.0/-1'])(
-    'refuses %s as a proxy',
-    (entry) => expect(() => trustedProxies([entry])).toThrow(entry),
-  );
 });
 
 it('reads timeouts', () => {

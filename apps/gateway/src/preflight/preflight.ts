@@ -123,6 +123,11 @@ const kinds: Readonly<Record<string, Kind>> = {
   'user-agent': 'user-agent',
 };
 
+/** Whether the gateway keeps a field to itself: it is never among {@link RequestHead.passable}. */
+export function isKept(name: string): boolean {
+  return name in kinds || name.startsWith('x-sluice-');
+}
+
 /**
  * Reads the header fields as they arrived and decides what they mean.
  *

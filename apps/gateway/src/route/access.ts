@@ -1,5 +1,8 @@
 import type { MethodInfo } from '@sluice/transcode';
-import type { AccessRuleConfig } from '../config/schema.js';
+import type { AccessRuleConfig, UpstreamConfig } from '../config/schema.js';
+
+/** The method option by which a service says itself who may call. */
+export const ACCESS_OPTION = 'sluice.access.v1.access';
 
 /** Who may call a method. */
 export interface Access {
@@ -60,4 +63,9 @@ export function accessOf(
     noGuests: rule?.no_guests ?? false,
     endedSessions: rule?.ended_sessions ?? false,
   };
+}
+
+/** Whether the method behaves as RFC 6749 says. */
+export function isOAuth(config: UpstreamConfig, method: MethodInfo): boolean {
+  return config.oauth.some((selector) => selectorRank(selector, method) !== undefined);
 }

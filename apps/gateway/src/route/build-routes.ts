@@ -1,18 +1,12 @@
-import { readFileSync } from 'node:fs';
-import { descriptorSetPath } from '@sluice/contract';
 import { Problem } from '@sluice/problem';
-import { ConfigurationError } from '@sluice/config';
-import { messageMemory } from '@sluice/wire';
-import { compileBindings, loadSchema, methodOption, type MethodInfo, RouteTable, SchemaError } from '@sluice/transcode';
-import type { UpstreamConfig } from '../config/schema.js';
+import { methodOption, RouteTable, SchemaError } from '@sluice/transcode';
 import type { LocalMethod } from '../local/local.js';
 import type { OwnGrpcMethod } from '../local/own-services.js';
-import { jsonOptionsOf, servedMethods, timeoutOf, type Upstream } from '../upstream/upstream.js';
-import { accessOf, everyone, bySelector, selectorRank } from './access.js';
+import { timeoutOf, type Upstream } from '../upstream/upstream.js';
+import { ACCESS_OPTION, accessOf, bySelector, everyone, isOAuth } from './access.js';
+import { ownBindings } from './own-bindings.js';
 import type { GrpcRoutes, Route, Target } from './route.js';
 
-const GATEWAY_SERVICE = 'sluice.gateway.v1.GatewayService';
-const ACCESS_OPTION = 'sluice.access.v1.access';
 const LOCAL_TIMEOUT_MS = 5000;
 const LOCAL_STREAM_TIMEOUT_MS = 600_000;
 const LOCAL_BODY_OCTETS = 65_536;
@@ -22,17 +16,15 @@ export interface Routes {
   readonly rest: RouteTable<Route>;
   /** By gRPC path. */
   readonly grpc: GrpcRoutes;
-  /** Every method that is served, the gateway's own too. */
-  readonly methods: readonly MethodInfo[];
 }
 
 /**
  * The routes of every upstream, and the gateway's own.
  *
+ * @param upstreams no two of them serve one method or one path
  * @param local the gateway's own methods by name
  * @param ownGrpc the gateway's own gRPC methods; those that an upstream has are the upstream's
  * @param bodyMax octets of a body, for methods of which the configuration says nothing else
- * @throws SchemaError or ConfigurationError that names both of two rules for the same requests
  */
 export function buildRoutes(
   upstreams: readonly Upstream[],
@@ -46,10 +38,9 @@ export function buildRoutes(
   for (const upstream of upstreams) {
     const targets = targetsOf(upstream, authenticates, bodyMax);
     for (const [path, target] of targets) {
-      if (grpc.has(path)) throw new ConfigurationError([`upstreams: ${path} is served by two of them`]);
       grpc.set(path, grpcForms(target));
     }
-    for (const binding of compileBindings(upstream.schema, compileOptions(upstream.config))) {
+    for (const binding of upstream.bindings) {
       const target = targets.get(binding.method.path);
       const oauthErrors = isOAuth(upstream.config, binding.method);
       if (target) rest.add(binding, { form: 'rest', target, binding, oauthErrors });
@@ -61,9 +52,8 @@ export function buildRoutes(
     const place = { kind: 'local' as const, serve: overGrpcOnly, open };
     grpc.set(method.path, grpcForms({ method, access: everyone, timeoutMs, bodyMax: LOCAL_BODY_OCTETS, place }));
   }
-  const own = addLocalRoutes(rest, local, authenticates, bodyMax);
-  const methods = [...[...grpc.values()].map(({ grpc: { target } }) => target.method), ...own];
-  return { rest, grpc, methods };
+  addLocalRoutes(rest, local, authenticates, bodyMax);
+  return { rest, grpc };
 }
 
 function grpcForms(target: Target): Record<'grpc' | 'grpc-web' | 'grpc-web-text', Route> {
@@ -78,7 +68,7 @@ const overGrpcOnly: LocalMethod = () => {
 function targetsOf(upstream: Upstream, authenticates: boolean, bodyMax: number): Map<string, Target> {
   const { config, schema, channel } = upstream;
   return new Map(
-    servedMethods(upstream).map((method) => {
+    upstream.methods.map((method) => {
       const option = methodOption(schema, method, ACCESS_OPTION);
       const access = accessOf(method, config.access, option, authenticates);
       const idempotent = method.idempotency !== 'unknown';
@@ -95,13 +85,9 @@ function addLocalRoutes(
   local: Readonly<Record<string, LocalMethod>>,
   authenticates: boolean,
   bodyMax: number,
-): MethodInfo[] {
-  const schema = loadSchema(readFileSync(descriptorSetPath), descriptorSetPath);
-  const methods: MethodInfo[] = [];
-  for (const binding of compileBindings(schema, { services: [GATEWAY_SERVICE], json: { protoNames: true } })) {
+): void {
+  for (const { binding, access } of ownBindings(authenticates)) {
     const { method } = binding;
-    methods.push(method);
-    const access = accessOf(method, [], methodOption(schema, method, ACCESS_OPTION), authenticates);
     const place = { kind: 'local' as const, serve: local[method.name]! };
     const target: Target = {
       method,
@@ -116,26 +102,4 @@ function addLocalRoutes(
       if (!(error instanceof SchemaError)) throw error;
     }
   }
-  return methods;
-}
-
-/** Whether the method behaves as RFC 6749 says. */
-function isOAuth(config: UpstreamConfig, method: MethodInfo): boolean {
-  return config.oauth.some((selector) => selectorRank(selector, method) !== undefined);
-}
-
-export function compileOptions(config: UpstreamConfig): Parameters<typeof compileBindings>[1] {
-  return {
-    overrides: config.http.rules,
-    pathPrefix: config.path_prefix,
-    ignoreUnknownQuery: config.ignore_unknown_query,
-    systemParameters: config.system_parameters,
-    ignoreUnknownMembers: config.ignore_unknown_members,
-    lenientParams: (method) => isOAuth(config, method),
-    unannotated: config.unannotated,
-    services: config.services,
-    allocate: (octets) => messageMemory.take(octets),
-    json: jsonOptionsOf(config),
-    envelope: config.streams.envelope,
-  };
 }

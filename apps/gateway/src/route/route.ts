@@ -96,13 +96,15 @@ function newRoute(exchange: Exchange): Routed {
   return (head.routed = { routes: runtime.routes, method, target, route, variables });
 }
 
+/** What a path leads to; HEAD leads where GET does, unless a rule of its own says otherwise. */
+export function matchRest(routes: RouteTable<Route>, method: string, path: string): RouteMatch<Route> {
+  const found = routes.match(method, path);
+  return found.kind === 'method_not_allowed' && method === 'HEAD' ? routes.match('GET', path) : found;
+}
+
 function restRoute(exchange: Exchange): RouteMatch<Route> & { kind: 'found' } {
   const { runtime, transport } = exchange;
-  const found = runtime.routes.match(transport.method, exchange.path);
-  const match =
-    found.kind === 'method_not_allowed' && transport.method === 'HEAD'
-      ? runtime.routes.match('GET', exchange.path)
-      : found;
+  const match = matchRest(runtime.routes, transport.method, exchange.path);
   switch (match.kind) {
     case 'found':
       return match;

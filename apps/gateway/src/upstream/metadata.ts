@@ -2,6 +2,7 @@ import type { Caller } from '@sluice/identity';
 import { formatTraceparent } from '@sluice/telemetry';
 import type { Call, CallEvents, CallOptions, Field, MethodHandle } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
+import { isKept } from '../preflight/preflight.js';
 import type { Route, UpstreamPlace } from '../route/route.js';
 import type { Upstream } from './upstream.js';
 
@@ -18,6 +19,15 @@ const reserved = new Set([
   'authorization',
   'cookie',
 ]);
+
+/** What is expected in place of a field that `request_headers` cannot list; undefined when it can. */
+export function unlistable(name: string): string | undefined {
+  if (name === 'authorization') return '`forward_authorization: true`, which passes it on';
+  if (name.startsWith(METADATA_PREFIX)) return `no such field: every ${METADATA_PREFIX}* goes on, without the prefix`;
+  if (name === 'cookie' || name === 'origin' || name === 'user-agent') return undefined;
+  const isOurs = isKept(name) || name.startsWith('grpc-') || name.startsWith('x-forwarded-');
+  return isOurs ? 'a field that the gateway neither sets itself nor keeps' : undefined;
+}
 
 /**
  * The metadata of a call to an upstream:

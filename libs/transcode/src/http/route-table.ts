@@ -26,6 +26,16 @@ interface Node<T> {
   ends: Map<string, Methods<T>>;
 }
 
+/** Two rules for the same requests. */
+export class RouteConflict<T> extends SchemaError {
+  constructor(
+    readonly before: { readonly binding: Binding; readonly payload: T },
+    readonly after: { readonly binding: Binding; readonly payload: T },
+  ) {
+    super(`two rules match the same requests: ${before.binding.source} and ${after.binding.source}`);
+  }
+}
+
 const notFound = { kind: 'not_found' } as const;
 
 /**
@@ -42,7 +52,7 @@ export class RouteTable<T> {
   /** Paths without wildcards, which nothing can precede. */
   private readonly statics = new Map<string, Methods<T>>();
 
-  /** @throws SchemaError when a rule of the same method and shape is there already; the text names both. */
+  /** @throws RouteConflict when a rule of the same method and shape is there already; the text names both. */
   add(binding: Binding, payload: T): void {
     const { template, httpMethod } = binding;
     let node = this.root;
@@ -50,9 +60,7 @@ export class RouteTable<T> {
     for (const [index, segment] of segments.entries()) node = childOf(node, segment, segments.length - 1 - index);
     const methods = getOrCreate(node.ends, template.verb, () => new Map<string, Entry<T>>());
     const other = methods.get(httpMethod);
-    if (other) {
-      throw new SchemaError(`two rules match the same requests: ${other.binding.source} and ${binding.source}`);
-    }
+    if (other) throw new RouteConflict(other, { binding, payload });
     methods.set(httpMethod, { binding, payload });
     if (template.verb !== '') {
       this.verbs.add(template.verb);

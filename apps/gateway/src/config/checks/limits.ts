@@ -1,0 +1,148 @@
+import { faultAt, type FileFault } from '@sluice/config';
+import { compilePolicies, type Policy, PolicyError } from '@sluice/limit';
+import { segmentsOf, canMatch, matchesPath, onlyPath, patternFault } from '../../limit/path-pattern.js';
+import { type LimitedRoute, matcherOf, policyOf } from '../../limit/policies.js';
+import { selectorRank } from '../../route/access.js';
+import type { LimitPolicyConfig } from '../schema.js';
+import type { Subject } from './check.js';
+
+type Path = (string | number)[];
+
+/** The guard counts in buckets of this name. */
+const GUARD = 'guess-guard';
+
+/** Policies that cannot work, and parts of them that no call can ever meet. */
+export function* limits(subject: Subject): Iterable<FileFault> {
+  const { config, authenticates, complete } = subject;
+  yield* numbers(config.limits.policies);
+  if (config.limits.guess_guard && !authenticates) {
+    yield faultAt(['limits', 'guess_guard'], { expected: '`auth`: without it no token is looked at' });
+  }
+  for (const [index, policy] of config.limits.policies.entries()) {
+    const at: Path = ['limits', 'policies', index];
+    const found = [...patterns(policy, at), ...callers(policy, at, authenticates)];
+    if (policy.name === GUARD) {
+      found.push(
+        faultAt([...at, 'name'], { value: policy.name, expected: 'another name: limits.guess_guard has this one' }),
+      );
+    }
+    if (complete && found.length === 0) found.push(...unmet(policy, at, subject));
+    yield* found;
+  }
+}
+
+function* numbers(policies: readonly LimitPolicyConfig[]): Iterable<FileFault> {
+  try {
+    compilePolicies(policies.map(policyOf));
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error;
+    for (const { index, key, text } of error.faults) {
+      yield { path: ['limits', 'policies', index, keyInFile(key)], message: text };
+    }
+  }
+}
+
+function keyInFile(key: keyof Policy): string {
+  if (key === 'windowMs') return 'window';
+  return key === 'onStoreLoss' ? 'on_store_loss' : key;
+}
+
+function* patterns({ match }: LimitPolicyConfig, at: Path): Iterable<FileFault> {
+  for (const key of ['paths', 'except_paths'] as const) {
+    for (const [index, value] of (match[key] ?? []).entries()) {
+      const expected = patternFault(value);
+      if (expected)
+        yield faultAt([...at, 'match', key, index], {
+          value,
+          expected,
+          meant: value.startsWith('/') ? undefined : `/${value}`,
+        });
+    }
+  }
+  for (const key of ['paths', 'methods', 'rpcs', 'callers'] as const) {
+    if (match[key]?.length !== 0) continue;
+    yield faultAt([...at, 'match', key], { value: [], expected: 'at least one, or no such key: no call is of none' });
+  }
+}
+
+function* callers({ dimensions, match }: LimitPolicyConfig, at: Path, authenticates: boolean): Iterable<FileFault> {
+  const counted = dimensions.filter((dimension) => dimension === 'user' || dimension === 'tenant');
+  if (!authenticates) {
+    for (const value of counted) {
+      const expected = '`auth`: without it nobody is known, and nothing would be counted';
+      yield faultAt([...at, 'dimensions', dimensions.indexOf(value)], { value, expected });
+    }
+    for (const [index, value] of (match.callers ?? []).entries()) {
+      if (value === 'anonymous') continue;
+      yield faultAt([...at, 'match', 'callers', index], {
+        value,
+        expected: '`auth`: without it every caller is anonymous',
+      });
+    }
+  } else if (counted.length > 0 && match.callers?.includes('anonymous')) {
+    const index = match.callers.indexOf('anonymous');
+    const expected = `callers that are known: the dimension ${counted[0]} counts no other`;
+    yield faultAt([...at, 'match', 'callers', index], { value: 'anonymous', expected });
+  }
+}
+
+/** What no route can meet: first each part by itself, then all together. */
+function* unmet(policy: LimitPolicyConfig, at: Path, { routes }: Subject): Iterable<FileFault> {
+  const { match } = policy;
+  let isMet = true;
+  for (const key of ['paths', 'except_paths'] as const) {
+    for (const [index, value] of (match[key] ?? []).entries()) {
+      if (routes.some((route) => canHavePath(route, value))) continue;
+      isMet = false;
+      const among = routes.map(pathOf);
+      yield faultAt([...at, 'match', key, index], { value, expected: 'the path of something that is served', among });
+    }
+  }
+  for (const [index, value] of (match.methods ?? []).entries()) {
+    if (routes.some((route) => canHaveMethod(route, value.toUpperCase()))) continue;
+    isMet = false;
+    const among = new Set(routes.map(({ binding }) => binding?.httpMethod ?? 'POST'));
+    yield faultAt([...at, 'match', 'methods', index], {
+      value,
+      expected: `a method that is served: ${[...among].join(', ')}`,
+      among,
+    });
+  }
+  if (!isMet || !selected(policy, routes)) return;
+  const matcher = matcherOf(policy);
+  if (!routes.some((route) => matcher.conditions(route) !== undefined)) {
+    yield faultAt([...at, 'match'], {
+      expected:
+        'a match that some call can meet: no method that is served has all of this (of a public one no caller is known)',
+    });
+    return;
+  }
+  for (const [index, value] of (match.except_rpcs ?? []).entries()) {
+    const without = matcherOf({ ...policy, match: { ...match, except_rpcs: undefined, except_paths: undefined } });
+    const excepted = routes.filter(({ target }) => selectorRank(value, target.method) !== undefined);
+    if (excepted.some((route) => without.conditions(route) !== undefined)) continue;
+    const expected = 'a method that the rest of the match is for: this one the policy leaves out anyway';
+    yield faultAt([...at, 'match', 'except_rpcs', index], { value, expected });
+  }
+}
+
+/** Whether every selector of the policy names something; otherwise that is told elsewhere. */
+function selected({ match }: LimitPolicyConfig, routes: readonly LimitedRoute[]): boolean {
+  const written = [...(match.rpcs ?? []), ...(match.except_rpcs ?? [])];
+  return written.every((selector) => routes.some(({ target }) => selectorRank(selector, target.method) !== undefined));
+}
+
+function canHavePath({ binding, target }: LimitedRoute, value: string): boolean {
+  const pattern = segmentsOf(value);
+  if (!binding) return matchesPath(pattern, segmentsOf(target.method.path));
+  const only = onlyPath(binding.template);
+  return only ? matchesPath(pattern, only) : canMatch(pattern, binding.template);
+}
+
+function canHaveMethod({ binding }: LimitedRoute, method: string): boolean {
+  const bound = binding?.httpMethod ?? 'POST';
+  return bound === '*' || bound === method || (bound === 'GET' && method === 'HEAD');
+}
+
+const pathOf = ({ binding, target }: LimitedRoute) =>
+  binding ? binding.template.source.replaceAll(/\{[^}]*\}/g, '*') : target.method.path;

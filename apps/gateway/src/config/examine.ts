@@ -1,0 +1,66 @@
+import type { FileFault } from '@sluice/config';
+import { methodOption } from '@sluice/transcode';
+import { ownSchema } from '../local/own-services.js';
+import type { LimitedRoute } from '../limit/policies.js';
+import { ACCESS_OPTION, accessOf, everyone } from '../route/access.js';
+import { ownBindings } from '../route/own-bindings.js';
+import { access } from './checks/access.js';
+import { auth } from './checks/auth.js';
+import type { Check, Subject } from './checks/check.js';
+import { cors } from './checks/cors.js';
+import { limits } from './checks/limits.js';
+import { proxies } from './checks/proxies.js';
+import { selectors } from './checks/selectors.js';
+import { upstreams } from './checks/upstreams.js';
+import { loadConfig } from './load.js';
+import type { LoadedConfig } from './loaded.js';
+import type { GatewayConfig } from './schema.js';
+
+/** Everything that is asked of a configuration besides its shape. */
+const checks: readonly Check[] = [upstreams, selectors, access, auth, cors, proxies, limits];
+
+/**
+ * Reads what the configuration names, and finds everything in it that cannot work or can never have an effect.
+ *
+ * @param part the configuration is not all of the file, since the rest cannot be read
+ */
+export function examine(
+  config: GatewayConfig,
+  configFile: string,
+  part = false,
+): { loaded: LoadedConfig; faults: FileFault[] } {
+  const faults: FileFault[] = [];
+  const loaded = loadConfig(config, configFile, faults);
+  const authenticates = config.auth.mode !== 'none';
+  const routes = routesOf(loaded, authenticates);
+  const subject: Subject = {
+    ...loaded,
+    authenticates,
+    part,
+    routes,
+    methods: [...new Set(routes.map(({ target }) => target.method))],
+    complete: !part && loaded.upstreams.length === config.upstreams.length,
+  };
+  for (const check of checks) faults.push(...check(subject));
+  return { loaded, faults };
+}
+
+function routesOf({ config, upstreams: served }: LoadedConfig, authenticates: boolean): LimitedRoute[] {
+  const own = ownBindings(authenticates).map(({ binding, access: rule }) => ({
+    binding,
+    target: { method: binding.method, access: rule },
+  }));
+  const behind = served.flatMap(({ config: upstream, schema, methods, bindings }) =>
+    methods.flatMap((method): LimitedRoute[] => {
+      const option = methodOption(schema, method, ACCESS_OPTION);
+      const target = { method, access: accessOf(method, upstream.access, option, authenticates) };
+      const rules = bindings.filter((binding) => binding.method === method);
+      return [{ target, binding: undefined }, ...rules.map((binding) => ({ target, binding }))];
+    }),
+  );
+  const { health, reflection } = config.grpc;
+  const overGrpc = [...ownSchema.methods.values()]
+    .filter(({ service }) => (service.startsWith('grpc.health.') ? health : reflection))
+    .map((method) => ({ target: { method, access: everyone }, binding: undefined }));
+  return [...own, ...overGrpc, ...behind];
+}

@@ -1,0 +1,39 @@
+import type { Binding, MethodInfo, RuleFault, Schema } from '@sluice/transcode';
+import type { GatewayConfig, UpstreamConfig } from './schema.js';
+
+/** An upstream of the configuration together with what its files say. */
+export interface LoadedUpstream {
+  readonly config: UpstreamConfig;
+  readonly schema: Schema;
+  /** Of the descriptor set. */
+  readonly digest: string;
+  /** What was read: the descriptor set and PEM files. */
+  readonly files: readonly string[];
+  /** The methods that the configuration makes callable. */
+  readonly methods: readonly MethodInfo[];
+  /** The HTTP rules of those methods. */
+  readonly bindings: readonly Binding[];
+  readonly pem: Readonly<Record<'ca' | 'cert' | 'key', Buffer | undefined>>;
+}
+
+/** A rule that cannot be used and that `unusable_rules: skip` leaves out. */
+export interface LeftOutRule {
+  readonly upstream: string;
+  readonly reason: string;
+}
+
+/** A configuration whose files were read. */
+export interface LoadedConfig {
+  readonly config: GatewayConfig;
+  /** Those whose files can be used. */
+  readonly upstreams: readonly LoadedUpstream[];
+  readonly leftOut: readonly LeftOutRule[];
+}
+
+/** Where a rule is in the file: its own place, or that of the descriptor set with the annotation. */
+export function rulePath(config: UpstreamConfig, { place }: Pick<RuleFault, 'place'>): (string | number)[] {
+  if (!place) return ['upstreams', config.name, 'descriptor_set'];
+  const { override, additional } = place;
+  const rule = ['upstreams', config.name, 'http', 'rules', override];
+  return additional === undefined ? rule : [...rule, 'additional_bindings', additional];
+}
