@@ -55,6 +55,26 @@ test('an allocation is extended, settled in part, read and freed', async () => {
   expect(await session.call('POST', '/free', { request_id: 'life/1' })).toMatchObject({ body: { state: 'FREED' } });
 });
 
+test('a guest takes nothing, and a user sees and loses what is theirs', async () => {
+  const { body } = await api.call('POST', '/api/v1/auth/guest', { device_id: 'takes-everything' });
+  const guest = { authorization: `Bearer ${body.access_token}` };
+  for (const path of ['/alloc', '/api/v1/alloc']) {
+    const refused = await api.call('POST', path, { request_id: 'all-of-it', token_count: 100 }, guest);
+    expect(refused).toMatchObject({ status: 403, body: { code: 'PERMISSION_DENIED' } });
+  }
+  const session = await api.signIn();
+  const made = await session.call('POST', '/alloc', { request_id: 'listed', token_count: 7 });
+  expect(Date.parse(made.body.expires_at)).toBeGreaterThan(Date.now() + 3_000_000);
+  const own = await session.call('GET', '/api/v1/allocations?state=ALLOCATED');
+  expect(own.body.allocations).toMatchObject([{ request_id: 'listed', token_count: '7', tenant: 'default' }]);
+  const force = '/api/v1/allocations/listed/force_free';
+  expect((await session.call('POST', force, { reason: 'mine' })).status).toBe(403);
+  const freed = await admin.call('POST', force, { reason: 'a test ends' });
+  expect(freed).toMatchObject({ status: 200, body: { state: 'FREED', force_free_reason: 'a test ends' } });
+  const again = await session.call('POST', '/alloc', { request_id: 'listed', token_count: 7 });
+  expect(again).toMatchObject({ status: 409, body: { code: 'ALLOCATION_ENDED', details: { state: 'FREED' } } });
+});
+
 test('counts are exact, or refused by name', async () => {
   const session = await api.signIn();
   for (const text of [

@@ -3,12 +3,14 @@ import { allocatorV1 } from '@sluice/contract';
 import { Problem } from '@sluice/problem';
 import { currentCall, currentCaller } from '@sluice/service';
 import { map, type Observable } from 'rxjs';
+import { AllocationList } from './allocations/allocation-list.js';
 import { AllocationReader } from './allocations/allocation-reader.js';
 import { Allocations } from './allocations/allocations.js';
 import { allocateAll } from './allocations/batch-allocation.js';
+import { ForcedFree } from './allocations/forced-free.js';
 import { readNodeId, readOneOf, readTokens } from './allocations/reading.js';
 import { strategies } from './batch/operation.js';
-import { toAllocation, toNode, toStrategy, toUsage } from './messages.js';
+import { toAllocation, toAllocationPage, toNode, toStrategy, toUsage } from './messages.js';
 import { Nodes } from './nodes/nodes.js';
 import { UsageWatch } from './nodes/usage-watch.js';
 import { type AllocatorSettings, SETTINGS } from './settings.js';
@@ -20,6 +22,8 @@ export class AllocatorController implements allocatorV1.AllocatorServiceControll
   constructor(
     private readonly allocations: Allocations,
     private readonly reader: AllocationReader,
+    private readonly list: AllocationList,
+    private readonly forcedFree: ForcedFree,
     private readonly nodes: Nodes,
     private readonly usageWatch: UsageWatch,
     private readonly strategySettings: StrategySettings,
@@ -27,12 +31,16 @@ export class AllocatorController implements allocatorV1.AllocatorServiceControll
   ) {}
 
   async allocate(request: allocatorV1.AllocateRequest): Promise<allocatorV1.Allocation> {
-    return toAllocation(await this.allocations.allocate(currentCall(), currentCaller(), request));
+    const call = currentCall();
+    const caller = currentCaller();
+    this.allocations.requireAllowed(call, caller);
+    return toAllocation(await this.allocations.allocate(call, caller, request));
   }
 
   batchAllocate(request: allocatorV1.BatchAllocateRequest): Promise<allocatorV1.BatchAllocateResponse> {
     const call = currentCall();
     const caller = currentCaller();
+    this.allocations.requireAllowed(call, caller);
     return allocateAll(request.requests, (each) => this.allocations.allocate(call, caller, each));
   }
 
@@ -52,6 +60,14 @@ export class AllocatorController implements allocatorV1.AllocatorServiceControll
 
   async getAllocation(request: allocatorV1.GetAllocationRequest): Promise<allocatorV1.Allocation> {
     return toAllocation(await this.reader.get(currentCall(), currentCaller(), request.request_id));
+  }
+
+  async listAllocations(request: allocatorV1.ListAllocationsRequest): Promise<allocatorV1.ListAllocationsResponse> {
+    return toAllocationPage(await this.list.page(currentCall(), currentCaller(), request));
+  }
+
+  async forceFree(request: allocatorV1.ForceFreeRequest): Promise<allocatorV1.Allocation> {
+    return toAllocation(await this.forcedFree.free(currentCall(), currentCaller(), request));
   }
 
   async getUsage(): Promise<allocatorV1.Usage> {
@@ -87,6 +103,17 @@ export class AllocatorController implements allocatorV1.AllocatorServiceControll
   async undrainNode(request: allocatorV1.UndrainNodeRequest): Promise<allocatorV1.Node> {
     this.requireDefaultTenant();
     return toNode(await this.nodes.setState(currentCall(), readNodeId(request.node_id), 'active'));
+  }
+
+  async removeNode(request: allocatorV1.RemoveNodeRequest): Promise<allocatorV1.Node> {
+    this.requireDefaultTenant();
+    return toNode(await this.nodes.remove(currentCall(), readNodeId(request.node_id)));
+  }
+
+  async renameNode(request: allocatorV1.RenameNodeRequest): Promise<allocatorV1.Node> {
+    this.requireDefaultTenant();
+    const to = readNodeId(request.new_node_id, 'new_node_id');
+    return toNode(await this.nodes.rename(currentCall(), readNodeId(request.node_id), to));
   }
 
   async getStrategy(): Promise<allocatorV1.StrategySetting> {

@@ -3,16 +3,21 @@ import { LOGGER } from '@sluice/service';
 import { openDatabase } from '@sluice/storage';
 import { type Logger, METRICS, type Registry } from '@sluice/telemetry';
 import { DataSource } from 'typeorm';
+import { AllocationList } from './allocations/allocation-list.js';
 import { AllocationReader } from './allocations/allocation-reader.js';
 import { Allocations } from './allocations/allocations.js';
+import { ForcedFree } from './allocations/forced-free.js';
+import { Scopes } from './allocations/scope.js';
 import { AllocatorController } from './allocator.controller.js';
 import { batchEvents, watchQueue } from './batch/batch-metrics.js';
 import { LeaseTicker } from './batch/lease-ticker.js';
 import { GroupCommit } from './batch/group-commit.js';
 import { PostgresExecutor } from './batch/postgres-executor.js';
+import { CallerBounds } from './callers/caller-bounds.js';
 import { Invariant } from './ledger/invariant.js';
 import { Retention } from './ledger/retention.js';
 import { migrations } from './migrations/index.js';
+import { NodeSeed } from './nodes/node-seed.js';
 import { Nodes } from './nodes/nodes.js';
 import { UsageWatch } from './nodes/usage-watch.js';
 import { SETTINGS, type AllocatorSettings } from './settings.js';
@@ -34,7 +39,11 @@ export class AllocatorModule implements OnApplicationShutdown {
       controllers: [AllocatorController],
       providers: [
         { provide: SETTINGS, useValue: settings },
-        { provide: DataSource, useFactory: () => openSeededDatabase(settings) },
+        {
+          provide: DataSource,
+          inject: [LOGGER],
+          useFactory: (logger: Logger) => openSeededDatabase(settings, logger),
+        },
         {
           provide: GroupCommit,
           // The data source comes first: its migrations make what the batches use.
@@ -43,6 +52,9 @@ export class AllocatorModule implements OnApplicationShutdown {
         },
         Allocations,
         AllocationReader,
+        AllocationList,
+        ForcedFree,
+        Scopes,
         Nodes,
         UsageWatch,
         StrategySettings,
@@ -60,7 +72,7 @@ export class AllocatorModule implements OnApplicationShutdown {
   }
 }
 
-async function openSeededDatabase(settings: AllocatorSettings): Promise<DataSource> {
+async function openSeededDatabase(settings: AllocatorSettings, logger: Logger): Promise<DataSource> {
   const dataSource = await openDatabase({
     url: settings.ALLOCATOR_DATABASE_URL,
     schema: 'budget',
@@ -70,7 +82,8 @@ async function openSeededDatabase(settings: AllocatorSettings): Promise<DataSour
     migrations,
   });
   await new StrategySettings(dataSource).seed(settings.ALLOC_STRATEGY, settings.LARGE_REQUEST_TOKENS);
-  await new Nodes(dataSource).seed(settings.NODES, settings.NODE_BUDGET);
+  await new NodeSeed(dataSource, logger).seed(settings.NODES, settings.NODE_BUDGET);
+  await new CallerBounds(dataSource).seed(settings.ALLOC_CALLER_TOKENS_MAX, settings.ALLOC_CALLER_REQUESTS_MAX);
   return dataSource;
 }
 

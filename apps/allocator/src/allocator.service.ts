@@ -2,11 +2,12 @@ import { readSettings } from '@sluice/config';
 import { postgresReadiness, type ServiceDefinition } from '@sluice/service';
 import { DataSource } from 'typeorm';
 import { AllocatorModule } from './allocator.module.js';
-import { allocatorSettings } from './settings.js';
+import { allocatorSettings, checkLeases } from './settings.js';
 
 /** The allocator as the environment asks for it. */
 export function allocatorService(environment: NodeJS.ProcessEnv = process.env): ServiceDefinition {
   const settings = readSettings(allocatorSettings(environment), environment);
+  checkLeases(settings);
   return {
     name: 'allocator',
     packages: [{ name: 'sluice.allocator.v1', file: 'sluice/allocator/v1/allocator.proto' }],

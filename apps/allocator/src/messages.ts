@@ -1,5 +1,6 @@
 import type { allocatorV1 } from '@sluice/contract';
 import { INT64_MAX } from './allocations/limits.js';
+import type { AllocationPage } from './allocations/allocation-list.js';
 import type { AllocationRecord } from './batch/operation.js';
 import type { NodeRecord, UsageRecord } from './nodes/nodes.js';
 import type { StrategySetting } from './strategy/strategy-setting.js';
@@ -16,6 +17,18 @@ export function toAllocation(record: AllocationRecord): allocatorV1.Allocation {
     expires_at: record.expiresUs === undefined ? undefined : toTimestamp(record.expiresUs),
     settled: record.settled,
     create_time: toTimestamp(record.createdUs),
+    force_free_reason: record.forceFreeReason,
+  };
+}
+
+export function toAllocationPage({ allocations, nextPageToken }: AllocationPage): allocatorV1.ListAllocationsResponse {
+  return {
+    allocations: allocations.map((record) => ({
+      ...toAllocation(record),
+      tenant: record.tenant,
+      subject: record.subject,
+    })),
+    next_page_token: nextPageToken,
   };
 }
 

@@ -1,4 +1,7 @@
+import type { Logger } from '@sluice/telemetry';
+import { DataSource } from 'typeorm';
 import { describe, expect, it, vi } from 'vitest';
+import { NodeSeed } from './nodes/node-seed.js';
 import { admin, type AllocationMessage, failure } from './replicas.fixture.js';
 import { twoReplicas } from './two-replicas.fixture.js';
 
@@ -66,6 +69,108 @@ describe('nodes, two replicas', () => {
     await free('on-1');
     expect(await usedOf('j-1')).toBe('0');
     expect(await allocate('fits', 10)).toMatchObject({ node_id: 'j-1' });
+  });
+
+  it('removes a node that is empty, and answers for what was on it', async () => {
+    await nodes({ 'l-1': 100, 'l-2': 200 });
+    const call = <T>(method: string, request: object, client = 0) =>
+      budget.system.client(client).call<T>(method, request, admin);
+    await allocate('on-1', 100);
+    await allocate('freed', 50);
+    await free('freed');
+    expect(await failure(call('removeNode', { node_id: 'l-1' }))).toMatchObject({
+      code: 'FAILED_PRECONDITION',
+      details: { used: '100' },
+    });
+    await call('drainNode', { node_id: 'l-1' });
+    await call('removeNode', { node_id: 'l-2' }, 1);
+    expect((await failure(allocate('none-left', 1))).code).toBe('BUDGET_EXHAUSTED');
+    await free('on-1', 1);
+    expect(await call('removeNode', { node_id: 'l-1' })).toMatchObject({ node_id: 'l-1', used: '0' });
+    expect((await failure(call('removeNode', { node_id: 'l-1' }, 1))).code).toBe('NOT_FOUND');
+    for (const client of [0, 1]) {
+      expect(await free('freed', client)).toMatchObject({ state: 'FREED', node_id: 'l-2' });
+      expect((await failure(allocate('freed', 50, client))).code).toBe('ALLOCATION_ENDED');
+    }
+    // One of that name can be added again.
+    await nodes({ 'l-2': 10 });
+    expect(await allocate('anew', 10)).toMatchObject({ node_id: 'l-2' });
+    await free('anew');
+  });
+
+  it('renames a node under load, and nothing is lost or counted twice', async () => {
+    await nodes({ 'm-0': 100_000 });
+    let name = 0;
+    const renaming = (async () => {
+      for (; name < 12; name++) {
+        const names = { node_id: `m-${name}`, new_node_id: `m-${name + 1}` };
+        expect(await budget.system.client(name).call('renameNode', names, admin)).toMatchObject({
+          node_id: `m-${name + 1}`,
+        });
+      }
+    })();
+    const kept: string[] = [];
+    for (let wave = 0; name < 12 || wave < 3; wave++) {
+      const ids = Array.from({ length: 20 }, (_, index) => `w${wave}-${index}`);
+      const made = await Promise.all(ids.map((id, index) => allocate(id, 3, index)));
+      expect(made.every(({ node_id }) => node_id.startsWith('m-'))).toBe(true);
+      await Promise.all(ids.slice(5).map((id, index) => free(id, index)));
+      kept.push(...ids.slice(0, 5));
+    }
+    await renaming;
+    expect(await usedOf('m-12')).toBe(String(3 * kept.length));
+    const taken = { node_id: 'm-12', new_node_id: 'n1' };
+    expect((await failure(budget.system.client().call('renameNode', taken, admin))).code).toBe('ALREADY_EXISTS');
+    await Promise.all(kept.map((id, index) => free(id, index)));
+    expect(await usedOf('m-12')).toBe('0');
+  });
+
+  it('drains what NODES no longer names, says so, and knows a renamed node by either name', async () => {
+    await nodes({ 'p-0': 10 });
+    const seed = (text: string) => {
+      const lines: string[] = [];
+      const note = (fields: object, message: string) => lines.push(`${(fields as { node: string }).node}: ${message}`);
+      const configured = text.split(',').map((nodeId) => ({ nodeId, capacity: 500n }));
+      const logger = { info: note, warn: note } as unknown as Logger;
+      return database.then((source) => new NodeSeed(source, logger).seed(configured, 1n)).then(() => lines);
+    };
+    const shown = async () =>
+      budget.system.sql(`select node_id, state::int, capacity::int from nodes where node_id ~ '^q' order by 1`);
+    const database = new DataSource({
+      type: 'postgres',
+      url: budget.system.postgres.url,
+      extra: { options: '-c search_path=budget' },
+    }).initialize();
+    try {
+      expect(await seed('n1,n2,n3,n4,q1,q2')).toEqual([
+        'q1: a node of NODES was added',
+        'q2: a node of NODES was added',
+      ]);
+      expect(await seed('n1,n2,n3,n4,q2')).toEqual([
+        expect.stringContaining('q1: NODES no longer names a node: it drains'),
+      ]);
+      expect(await shown()).toMatchObject([
+        { node_id: 'q1', state: 2 },
+        { node_id: 'q2', state: 1 },
+      ]);
+      // Once is enough: an operator may open it again.
+      await budget.system.client().call('undrainNode', { node_id: 'q1' }, admin);
+      expect(await seed('n1,n2,n3,n4,q2')).toEqual([]);
+      expect(await shown()).toMatchObject([{ state: 1 }, { state: 1 }]);
+      await budget.system.client().call('drainNode', { node_id: 'q1' }, admin);
+      await budget.system.client().call('renameNode', { node_id: 'q2', new_node_id: 'q3' }, admin);
+      expect(await seed('n1,n2,n3,n4,q2')).toEqual([]);
+      expect(await seed('n1,n2,n3,n4,q3')).toEqual([]);
+      expect(await seed('n1,n2,n3,n4')).toHaveLength(1);
+      expect(await seed('n1,n2,n3,n4,q3')).toEqual(['q3: NODES names a node again: it is open to allocations']);
+      expect(await shown()).toEqual([
+        { node_id: 'q1', state: 2, capacity: 500 },
+        { node_id: 'q3', state: 1, capacity: 500 },
+      ]);
+      await seed('n1,n2,n3,n4');
+    } finally {
+      await (await database).destroy();
+    }
   });
 
   it('follows one strategy in every answer while it is flipped under load', async () => {

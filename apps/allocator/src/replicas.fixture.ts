@@ -19,6 +19,9 @@ export interface Identity {
   readonly subject: string;
   readonly tenant: string;
   readonly roles?: string;
+  readonly guest?: string;
+  /** The service that calls for them. */
+  readonly service?: string;
 }
 
 export const alice: Identity = { subject: 'alice', tenant: 'acme' };
@@ -44,6 +47,9 @@ export interface AllocationMessage {
   readonly strategy: string;
   readonly settled: string;
   readonly expires_at: { readonly seconds: string } | null;
+  readonly tenant?: string;
+  readonly subject?: string;
+  readonly force_free_reason?: string;
 }
 
 type Method = (...parameters: unknown[]) => unknown;

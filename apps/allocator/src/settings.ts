@@ -1,7 +1,7 @@
-import { choice, integer, port, type Setting, type SettingsOf } from '@sluice/config';
+import { choice, ConfigurationError, flag, integer, port, type Setting, type SettingsOf } from '@sluice/config';
 import { databaseUrl, serviceSettings } from '@sluice/service';
 import { strategies } from './batch/operation.js';
-import { INT64_MAX, NODE_ID } from './allocations/limits.js';
+import { INT64_MAX, NODE_ID, TTL_SECONDS_MAX } from './allocations/limits.js';
 
 /** A node as the settings name it. */
 export interface ConfiguredNode {
@@ -68,6 +68,30 @@ export function allocatorSettings(environment: NodeJS.ProcessEnv = process.env) 
       '100000',
       0n,
     ),
+    ALLOC_GUESTS: flag(
+      'Whether guests may allocate by themselves. A service may always allocate for a guest whom it serves.',
+      false,
+    ),
+    ALLOC_LEASE_DEFAULT_SECONDS: integer(
+      'The lease of an allocation that asks for none; 0: none, so that its tokens return only when it is freed.',
+      3600,
+      { min: 0, max: TTL_SECONDS_MAX },
+    ),
+    ALLOC_LEASE_MAX_SECONDS: integer(
+      'The longest lease that can be asked for, and the longest by which one can be extended at a time.',
+      86_400,
+      { min: 1, max: TTL_SECONDS_MAX },
+    ),
+    ALLOC_CALLER_TOKENS_MAX: tokens(
+      'Tokens that one caller holds at most, reserved and settled together; 0: any number.',
+      '0',
+      0n,
+    ),
+    ALLOC_CALLER_REQUESTS_MAX: integer(
+      'Allocations in flight, which are neither settled nor freed, that one caller has at most; 0: any number.',
+      0,
+      { min: 0, max: 1_000_000_000 },
+    ),
     ALLOC_BATCH_MAX: integer('Operations that are committed together at most.', 256, { min: 1, max: 4096 }),
     ALLOC_WAITING_MAX: integer('Calls that wait for a commit at most; more are refused with 503.', 10_000, {
       min: 1,
@@ -99,6 +123,14 @@ export function allocatorSettings(environment: NodeJS.ProcessEnv = process.env) 
       max: 60_000,
     }),
   };
+}
+
+/** @throws ConfigurationError for settings that contradict each other */
+export function checkLeases({ ALLOC_LEASE_DEFAULT_SECONDS: usual, ALLOC_LEASE_MAX_SECONDS: most }: AllocatorSettings) {
+  if (usual <= most) return;
+  throw new ConfigurationError([
+    `ALLOC_LEASE_DEFAULT_SECONDS=${usual}: expected at most ALLOC_LEASE_MAX_SECONDS, which is ${most}`,
+  ]);
 }
 
 export type AllocatorSettings = SettingsOf<ReturnType<typeof allocatorSettings>>;

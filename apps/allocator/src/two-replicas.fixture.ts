@@ -4,7 +4,7 @@ import { verify } from './ledger/verify.js';
 import { admin, alice, AllocatorSystem, type Identity } from './replicas.fixture.js';
 
 /** Two replicas for the tests of a file: each begins with nodes of its own, and must leave a budget that is right. */
-export function twoReplicas() {
+export function twoReplicas(settings: Readonly<Record<string, string>> = {}) {
   let system: AllocatorSystem | undefined;
   let round = 0;
   const running = () => {
@@ -12,7 +12,13 @@ export function twoReplicas() {
     return system;
   };
   beforeAll(async () => {
-    system = await AllocatorSystem.start(2, { NODES: 'n1,n2,n3,n4', NODE_BUDGET: '500', LARGE_REQUEST_TOKENS: '300' });
+    system = await AllocatorSystem.start(2, {
+      NODES: 'n1,n2,n3,n4',
+      NODE_BUDGET: '500',
+      LARGE_REQUEST_TOKENS: '300',
+      ALLOC_LEASE_DEFAULT_SECONDS: '0',
+      ...settings,
+    });
   });
   afterAll(() => system?.stop());
   afterEach(async () => {

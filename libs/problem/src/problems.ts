@@ -45,6 +45,7 @@ export const problems = {
   NOT_FOUND: { status: 404, grpc: 'NOT_FOUND', title: 'Not found' },
   ALREADY_EXISTS: { status: 409, grpc: 'ALREADY_EXISTS', title: 'Already exists' },
   ABORTED: { status: 409, grpc: 'ABORTED', title: 'Aborted' },
+  ALLOCATION_ENDED: { status: 409, grpc: 'FAILED_PRECONDITION', title: 'The allocation has ended' },
   IDEMPOTENCY_MISMATCH: {
     status: 409,
     grpc: 'ALREADY_EXISTS',
@@ -75,7 +76,8 @@ export function isProblemCode(text: string): text is ProblemCode {
 }
 
 /** What the cause of a refusal was counted against; `details.blocked_by` of a 429. */
-export type BlockedBy = 'user' | 'ip' | 'endpoint' | 'tenant' | 'global' | 'budget';
+export type BlockedBy =
+  'user' | 'ip' | 'endpoint' | 'tenant' | 'global' | 'budget' | 'caller_tokens' | 'caller_requests';
 
 /** A JSON value that goes to the client. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };

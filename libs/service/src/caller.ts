@@ -18,9 +18,11 @@ export interface Origin {
   readonly caller: Caller | undefined;
   /** The address of the client as the gateway saw it; empty when the call did not come through a gateway. */
   readonly clientAddress: string;
+  /** The service that calls on behalf of the caller; empty when the gateway calls. */
+  readonly service: string;
 }
 
-const nobody: Origin = { caller: undefined, clientAddress: '' };
+const nobody: Origin = { caller: undefined, clientAddress: '', service: '' };
 const digest = (text: string) => createHash('sha256').update(text).digest();
 
 /**
@@ -38,9 +40,10 @@ export function originReader(gatewaySecret: string | undefined, loopbackOnly: bo
 }
 
 function read(metadata: Metadata): Origin {
+  const service = first(metadata, 'x-sluice-service');
   const subject = first(metadata, 'x-sluice-subject');
   const clientAddress = first(metadata, 'x-sluice-client-ip');
-  if (subject === '') return { caller: undefined, clientAddress };
+  if (subject === '') return { caller: undefined, clientAddress, service };
   const caller: Caller = {
     subject,
     tenant: first(metadata, 'x-sluice-tenant'),
@@ -49,7 +52,7 @@ function read(metadata: Metadata): Origin {
     scope: first(metadata, 'x-sluice-scope'),
     guest: first(metadata, 'x-sluice-guest') === 'true',
   };
-  return { caller, clientAddress };
+  return { caller, clientAddress, service };
 }
 
 function first(metadata: Metadata, key: string): string {

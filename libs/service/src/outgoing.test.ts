@@ -8,6 +8,7 @@ const caller = { subject: 'u1', tenant: 't1', session: 's1', roles: ['a', 'b'], 
 const call: Call = {
   caller,
   clientAddress: '192.0.2.7',
+  service: '',
   path: '/a.B/C',
   deadline: undefined,
   signal: new AbortController().signal,
@@ -15,13 +16,17 @@ const call: Call = {
 };
 
 it('says the same caller to the next service as the gateway said to this one', () => {
-  const metadata = outgoingMetadata(call, 'a secret of some length');
-  expect(originReader('a secret of some length', false)(metadata)).toEqual({ caller, clientAddress: '192.0.2.7' });
+  const metadata = outgoingMetadata(call, 'postcard', 'a secret of some length');
+  expect(originReader('a secret of some length', false)(metadata)).toEqual({
+    caller,
+    clientAddress: '192.0.2.7',
+    service: 'postcard',
+  });
   expect(parseTraceparent(String(metadata.get('traceparent')[0]))?.traceId).toBe(call.trace.traceId);
 });
 
 it('says no caller where there is none, and is not believed without the secret', () => {
-  const nobody = outgoingMetadata({ ...call, caller: undefined }, 'a secret of some length');
+  const nobody = outgoingMetadata({ ...call, caller: undefined }, 'postcard', 'a secret of some length');
   expect(originReader('a secret of some length', false)(nobody).caller).toBeUndefined();
-  expect(originReader('another secret', false)(outgoingMetadata(call, undefined)).caller).toBeUndefined();
+  expect(originReader('another secret', false)(outgoingMetadata(call, 'postcard', undefined)).caller).toBeUndefined();
 });

@@ -1,8 +1,9 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Problem, type ProblemDetails } from '@sluice/problem';
 import type { Call, Caller } from '@sluice/service';
 import { GroupCommit } from '../batch/group-commit.js';
 import { states, type AllocationRecord, type Operation, type Outcome } from '../batch/operation.js';
+import { type AllocatorSettings, SETTINGS } from '../settings.js';
 import { readRequestId, readTokens, readTtl } from './reading.js';
 
 /** What a request for an allocation says, with 64-bit numbers as decimal text. */
@@ -22,13 +23,24 @@ export function isPrivileged(caller: Caller): boolean {
 /** Changes of allocations on behalf of a caller. */
 @Injectable()
 export class Allocations {
-  constructor(private readonly groupCommit: GroupCommit) {}
+  constructor(
+    private readonly groupCommit: GroupCommit,
+    @Inject(SETTINGS) private readonly settings: AllocatorSettings,
+  ) {}
+
+  /** @throws Problem PERMISSION_DENIED for guests, where they may not, unless a service allocates for them */
+  requireAllowed(call: Call, caller: Caller): void {
+    if (!caller.guest || call.service !== '' || this.settings.ALLOC_GUESTS) return;
+    throw new Problem('PERMISSION_DENIED', 'Guests may not allocate; sign in with an account.');
+  }
 
   async allocate(call: Call, caller: Caller, request: AllocationRequest): Promise<AllocationRecord> {
+    const { ALLOC_LEASE_DEFAULT_SECONDS: usual, ALLOC_LEASE_MAX_SECONDS: most } = this.settings;
     return this.execute(call, {
       ...asked(caller, 'allocate', request.request_id),
       tokenCount: readTokens('token_count', request.token_count),
-      ttlSeconds: readTtl(request.ttl_seconds, 0),
+      // The default is told apart from what was asked for, so that a request can be repeated after the setting has changed.
+      ttlSeconds: readTtl(request.ttl_seconds, 0, most) || -usual,
     });
   }
 
@@ -40,7 +52,8 @@ export class Allocations {
   }
 
   async extend(call: Call, caller: Caller, requestId: string, ttlSeconds: string): Promise<AllocationRecord> {
-    return this.execute(call, { ...asked(caller, 'extend', requestId), ttlSeconds: readTtl(ttlSeconds, 1) });
+    const most = this.settings.ALLOC_LEASE_MAX_SECONDS;
+    return this.execute(call, { ...asked(caller, 'extend', requestId), ttlSeconds: readTtl(ttlSeconds, 1, most) });
   }
 
   async free(call: Call, caller: Caller, requestId: string): Promise<AllocationRecord> {
@@ -48,7 +61,7 @@ export class Allocations {
   }
 
   private async execute(call: Call, operation: Operation): Promise<AllocationRecord> {
-    return allocationOf(operation, await this.groupCommit.submit(operation, call));
+    return allocationOf(operation, await this.groupCommit.submit(operation, call), this.settings);
   }
 }
 
@@ -65,7 +78,7 @@ function asked(caller: Caller, kind: Operation['kind'], requestId: string): Oper
 }
 
 /** @throws Problem for every outcome but `done` */
-function allocationOf(operation: Operation, outcome: Outcome): AllocationRecord {
+function allocationOf(operation: Operation, outcome: Outcome, settings: AllocatorSettings): AllocationRecord {
   switch (outcome.result) {
     case 'done':
       return outcome.allocation;
@@ -82,6 +95,29 @@ function allocationOf(operation: Operation, outcome: Outcome): AllocationRecord 
       };
       throw new Problem('BUDGET_EXHAUSTED', `No node has ${operation.tokenCount} tokens left.`, { details });
     }
+    case 'too many tokens':
+      throw new Problem(
+        'BUDGET_EXHAUSTED',
+        `A caller holds at most ${settings.ALLOC_CALLER_TOKENS_MAX} tokens; ${outcome.callerRemaining} of them are left for you.`,
+        {
+          details: {
+            blocked_by: 'caller_tokens',
+            requested: operation.tokenCount,
+            limit: String(settings.ALLOC_CALLER_TOKENS_MAX),
+            remaining: outcome.callerRemaining,
+          },
+        },
+      );
+    case 'too many requests': {
+      const limit = settings.ALLOC_CALLER_REQUESTS_MAX;
+      throw new Problem(
+        'BUDGET_EXHAUSTED',
+        `A caller has at most ${limit} allocations in flight: settle or free one.`,
+        {
+          details: { blocked_by: 'caller_requests', limit, remaining: 0 },
+        },
+      );
+    }
     case 'too much':
       throw new Problem(
         'INVALID_ARGUMENT',
@@ -89,12 +125,23 @@ function allocationOf(operation: Operation, outcome: Outcome): AllocationRecord 
         { details: { field: 'token_count' } },
       );
     case 'ended':
-      throw new Problem('FAILED_PRECONDITION', `The allocation is ${stateName(outcome.allocation.state)}.`, {
-        details: { state: stateName(outcome.allocation.state).toUpperCase() },
-      });
+      throw endedProblem(operation.kind, stateName(outcome.allocation.state));
     case 'again':
       throw new Error('an operation that was not decided was answered');
   }
+}
+
+/** What is asked of an allocation that has ended. A repeated allocation is no success: nothing is reserved for it any more. */
+function endedProblem(kind: Operation['kind'], state: string): Problem {
+  const details = { state: state.toUpperCase() };
+  if (kind !== 'allocate') return new Problem('FAILED_PRECONDITION', `The allocation is ${state}.`, { details });
+  return new Problem(
+    'ALLOCATION_ENDED',
+    `This allocation is ${state}; use another request_id to reserve tokens again.`,
+    {
+      details,
+    },
+  );
 }
 
 export function notFound(requestId: string): Problem {

@@ -1,7 +1,7 @@
 import { Problem } from '@sluice/problem';
-import { INT64_MAX, NODE_ID, REQUEST_ID_CHARACTERS_MAX, TTL_SECONDS_MAX } from './limits.js';
+import { INT64_MAX, NAME_LENGTH_MAX, NODE_ID, REASON_CHARACTERS_MAX, REQUEST_ID_CHARACTERS_MAX } from './limits.js';
 
-function invalid(field: string, expectation: string): Problem {
+export function invalid(field: string, expectation: string): Problem {
   return new Problem('INVALID_ARGUMENT', `${field}: expected ${expectation}`, { details: { field } });
 }
 
@@ -29,18 +29,39 @@ export function readTokens(field: string, value: string): string {
 }
 
 /** @throws Problem INVALID_ARGUMENT */
-export function readTtl(value: string, min: 0 | 1): number {
+export function readTtl(value: string, min: 0 | 1, max: number): number {
   const seconds = BigInt(value);
-  if (seconds < BigInt(min) || seconds > BigInt(TTL_SECONDS_MAX)) {
-    throw invalid('ttl_seconds', `a whole number of seconds from ${min} to ${TTL_SECONDS_MAX}`);
+  if (seconds < BigInt(min) || seconds > BigInt(max)) {
+    throw invalid('ttl_seconds', `a whole number of seconds from ${min} to ${max}`);
   }
   return Number(seconds);
 }
 
 /** @throws Problem INVALID_ARGUMENT */
-export function readNodeId(value: string): string {
+export function readReason(value: string): string {
+  const characters = [...value.trim()].length;
+  if (characters < 1 || characters > REASON_CHARACTERS_MAX || UNFIT.test(value)) {
+    throw invalid('reason', `1 to ${REASON_CHARACTERS_MAX} characters without control characters`);
+  }
+  return value.trim();
+}
+
+/**
+ * Text that is only compared with what is stored; empty when nothing was named.
+ *
+ * @throws Problem INVALID_ARGUMENT
+ */
+export function readName(field: string, value: string): string {
+  if (value.length > NAME_LENGTH_MAX || UNFIT.test(value)) {
+    throw invalid(field, `at most ${NAME_LENGTH_MAX} characters without control characters`);
+  }
+  return value;
+}
+
+/** @throws Problem INVALID_ARGUMENT */
+export function readNodeId(value: string, field = 'node_id'): string {
   if (!NODE_ID.test(value)) {
-    throw invalid('node_id', '1 to 63 letters, digits, ".", "_" or "-", the first a letter or digit');
+    throw invalid(field, '1 to 63 letters, digits, ".", "_" or "-", the first a letter or digit');
   }
   return value;
 }

@@ -1,3 +1,4 @@
+import { boundCallersSql, countPlacedSql } from './bound-callers.sql.js';
 import { changeExistingSql } from './change-existing.sql.js';
 import { placeNewSql } from './place-new.sql.js';
 import { sweepLeasesSql } from './sweep-leases.sql.js';
@@ -10,7 +11,7 @@ import { sweepLeasesSql } from './sweep-leases.sql.js';
  *   tenants, request_ids, subjects   whose allocation, and who asks
  *   privileged  the caller may act for every subject of the tenant
  *   counts      tokens to allocate or to settle; 0 otherwise
- *   ttls        seconds of the lease; 0: none
+ *   ttls        seconds of the lease; 0: none; below zero: the caller asked for none, and gets one of as many seconds by default
  *   look_up     some of the allocations may exist. Without it all must be new ones, at half the reads; one that
  *               exists after all fails the call with an exclusion violation, and it is repeated with look_up
  *   wait        wait for nodes that another transaction holds, instead of passing over them
@@ -19,13 +20,18 @@ import { sweepLeasesSql } from './sweep-leases.sql.js';
  * Results: `codes`, `places` (an index of `names`) and `strategies` by position. Null stands for what is usual: every code 0,
  * every place `place_of_all`, every strategy 1. `ex_*` describe the allocations that existed before, `ex_at` being
  * the position. Codes (batch/operation.ts has their meaning):
- *   0 done, 1 again, 2 not found, 3 mismatch, 4 exhausted, 5 more than allocated, 6 ended
+ *   0 done, 1 again, 2 not found, 3 mismatch, 4 exhausted, 5 more than allocated, 6 ended,
+ *   7 the caller holds too many tokens, 8 the caller has too many allocations in flight
+ * `largest` is what could have been given: with 4 by one node, with 7 to this caller.
  *
  * Locks. A transaction changes an allocation only while it holds the row of the allocation's node, so node rows are
  * the only locks: they are taken first, before anything is read, either with SKIP LOCKED (which never waits) or all
  * in order of their id (which cannot form a cycle). Waiting while holding only some of them would, so what needs a
  * node that was passed over is answered `again`, and comes back in a call that waits. With every node passed over
  * nothing is held, and this call waits itself.
+ *
+ * Where callers are bounded, the row of settings is locked after the nodes, and whoever has it knows what every caller holds: two
+ * replicas can hold different nodes, but not this row. Nothing is waited for while it is held.
  *
  * Order. Leases end first, then what gives back, then allocations in the order of the arrays. `batch` is drawn under
  * the locks: for any one node the entries of the ledger, ordered by batch and ordinal, are in the order in which they
@@ -50,6 +56,15 @@ declare
   strategy_now int;
   threshold bigint;
   all_held boolean;
+  -- What a caller may hold at most, in tokens and in allocations that are not settled; 0: any number.
+  tokens_max bigint;
+  requests_max bigint;
+  bounded boolean;
+  -- For every position the caller's index, and for every caller what it holds.
+  caller_of int[];
+  caller_tokens numeric[];
+  caller_requests bigint[];
+  caller int;
   any_due boolean;
 
   -- The nodes that are held, in order of their id.
@@ -62,6 +77,7 @@ declare
   due_ids text[];
   due_nodes text[];
   due_counts bigint[];
+  due_subjects text[];
   due_places int[];
   due int := 0;
 
@@ -75,6 +91,9 @@ declare
 
   ex_tenants text[];
   ex_ids text[];
+  ex_subjects text[];
+  -- Whether each was in flight before this call.
+  ex_flying boolean[];
   -- What becomes of each: the kind of change (0: none), the change of its node's used, and the end of its lease.
   change_kind int[];
   change_delta bigint[];
@@ -127,10 +146,16 @@ begin
   end if;
   node_delta := array_fill(0::bigint, array[coalesce(cardinality(names), 0)]);
   clock := clock_timestamp();
-  select s.strategy, s.large_request_tokens, coalesce(cardinality(names), 0) = (select count(*) from nodes),
+  select s.strategy, s.large_request_tokens, s.caller_tokens_max, s.caller_requests_max, coalesce(cardinality(names), 0) = (select count(*) from nodes),
       exists (select from leases l where l.expires_at <= clock)
-    into strategy_now, threshold, all_held, any_due
+    into strategy_now, threshold, tokens_max, requests_max, all_held, any_due
     from settings s;
+  bounded := tokens_max > 0 or requests_max > 0;
+  if bounded then
+    -- What was committed before this lock was given is seen by every statement after it.
+    select s.caller_tokens_max, s.caller_requests_max into tokens_max, requests_max from settings s for no key update;
+    bounded := tokens_max > 0 or requests_max > 0;
+  end if;
   at_us := extract(epoch from clock) * 1000000;
   more_due := false;
   batch := nextval('batch_seq');
@@ -139,7 +164,11 @@ ${sweepLeasesSql}
 
 ${changeExistingSql}
 
+${boundCallersSql}
+
 ${placeNewSql}
+
+${countPlacedSql}
 
   if due + changes + placed > 0 then
     update nodes set used = nodes.used + d.delta

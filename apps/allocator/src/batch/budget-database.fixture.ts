@@ -1,10 +1,11 @@
 import { withClient } from '@sluice/launch';
 import { openDatabase } from '@sluice/storage';
+import { createLogger } from '@sluice/telemetry';
 import { startPostgres, type TestPostgres } from '@sluice/testing';
 import pg from 'pg';
 import type { DataSource } from 'typeorm';
 import { migrations } from '../migrations/index.js';
-import { Nodes } from '../nodes/nodes.js';
+import { NodeSeed } from '../nodes/node-seed.js';
 import { StrategySettings } from '../strategy/strategy-setting.js';
 import type { Operation, Strategy } from './operation.js';
 import { PostgresExecutor } from './postgres-executor.js';
@@ -41,7 +42,7 @@ export async function startBudgetDatabase(content: BudgetContent): Promise<Budge
     migrations,
   });
   await new StrategySettings(dataSource).seed(content.strategy ?? 'best', content.largeRequestTokens ?? 1_000_000n);
-  await new Nodes(dataSource).seed(
+  await new NodeSeed(dataSource, createLogger('test', 'fatal')).seed(
     Object.entries(content.nodes).map(([nodeId, capacity]) => ({ nodeId, capacity: BigInt(capacity) })),
     1n,
   );

@@ -5,11 +5,11 @@ export const changeExistingSql = `  if look_up then
     select array_agg(f.position), array_agg(f.node_id), array_agg(f.place), array_agg(f.state), array_agg(f.strategy),
         array_agg(f.token_count), array_agg(f.settled), array_agg(f.ttl_seconds), array_agg(f.theirs),
         array_agg(f.lease), array_agg(f.expires_us), array_agg(f.created_us), array_agg(f.tenant), array_agg(f.request_id),
-        count(*)
+        array_agg(f.subject), array_agg(f.state = 1), count(*)
       into ex_at, ex_nodes, ex_places, ex_states, ex_strategies, ex_counts, ex_settled, ex_ttls, ex_theirs, ex_lease,
-        ex_expires, ex_created, ex_tenants, ex_ids, existing
+        ex_expires, ex_created, ex_tenants, ex_ids, ex_subjects, ex_flying, existing
       from (
-        select k.position, a.tenant, a.request_id, a.node_id, array_position(names, a.node_id) as place,
+        select k.position, a.tenant, a.request_id, a.subject, a.node_id, array_position(names, a.node_id) as place,
             a.state::int, a.strategy::int, a.token_count, a.settled, a.ttl_seconds,
             not (k.privileged or a.subject = k.subject) as theirs,
             case when a.state = 1 then a.expires_at end as lease,
@@ -45,12 +45,12 @@ export const changeExistingSql = `  if look_up then
       end if;
       state := ex_states[e];
       place := ex_places[e];
-      if kind = 1 and (ex_counts[e] <> counts[i] or ex_ttls[e] <> ttls[i]) then
+      if kind = 1 and (ex_counts[e] <> counts[i] or ex_ttls[e] <> greatest(ttls[i], 0)) then
         codes[i] := 3;
         continue;
       end if;
-      if place is null then
-        -- Another transaction may be changing it.
+      if place is null and state <= 2 then
+        -- Another transaction may be changing it. One that was given back never changes, and its node may be no more.
         codes[i] := 1;
         continue;
       end if;
@@ -66,6 +66,9 @@ export const changeExistingSql = `  if look_up then
         ex_states[e] := state;
       end if;
       if kind = 1 then
+        if state > 1 then
+          codes[i] := 6;
+        end if;
         continue;
       end if;
       delta := 0;

@@ -26,6 +26,12 @@ export interface ModelOutcome {
   readonly largest?: number;
 }
 
+/** What a caller may hold at most; 0: any number. */
+export interface ModelBounds {
+  readonly tokens: number;
+  readonly requests: number;
+}
+
 /** The allocator as one would write it for a single thread without a database. */
 export class Model {
   readonly nodes = new Map<string, ModelNode>();
@@ -33,7 +39,10 @@ export class Model {
   strategy: 'best' | 'largest' = 'best';
   now = 0;
 
-  constructor(readonly threshold: number) {}
+  constructor(
+    readonly threshold: number,
+    readonly bounds: ModelBounds = { tokens: 0, requests: 0 },
+  ) {}
 
   apply(operations: readonly Operation[]): ModelOutcome[] {
     for (const allocation of this.allocations.values()) {
@@ -60,7 +69,8 @@ export class Model {
     const answer = (result: string) => ({ result, allocation: { ...allocation } });
     switch (kind) {
       case 'allocate':
-        return allocation.count === count && allocation.ttl === ttl ? answer('done') : { result: 'mismatch' };
+        if (allocation.count !== count || allocation.ttl !== Math.max(ttl, 0)) return { result: 'mismatch' };
+        return answer(allocation.state === 1 ? 'done' : 'ended');
       case 'free':
         if (allocation.state <= 2) this.close(allocation, 3);
         return answer('done');
@@ -78,6 +88,18 @@ export class Model {
     }
   }
 
+  /** What a caller holds now. */
+  held(subject: string): { tokens: number; requests: number } {
+    const own = [...this.allocations.values()].filter((allocation) => allocation.subject === subject);
+    const flying = own.filter(({ state }) => state === 1);
+    const settled = own.filter(({ state }) => state === 2);
+    const sum = (counts: number[]) => counts.reduce((total, count) => total + count, 0);
+    return {
+      tokens: sum(flying.map(({ count }) => count)) + sum(settled.map((allocation) => allocation.settled)),
+      requests: flying.length,
+    };
+  }
+
   private close(allocation: ModelAllocation, state: 3 | 4): void {
     const node = this.nodes.get(allocation.node) as ModelNode;
     node.used -= allocation.state === 1 ? allocation.count : allocation.settled;
@@ -86,6 +108,11 @@ export class Model {
 
   private place({ requestId, subject, tokenCount, ttlSeconds }: Operation): ModelOutcome {
     const count = Number(tokenCount);
+    const own = this.held(subject);
+    if (this.bounds.requests > 0 && own.requests >= this.bounds.requests) return { result: 'too many requests' };
+    if (this.bounds.tokens > 0 && own.tokens + count > this.bounds.tokens) {
+      return { result: 'too many tokens', largest: Math.max(0, this.bounds.tokens - own.tokens) };
+    }
     const strategy = this.strategy === 'largest' || count > this.threshold ? 'largest' : 'best';
     const open = [...this.nodes]
       .filter(([, node]) => !node.draining)
@@ -97,12 +124,12 @@ export class Model {
     const chosen = open.find(({ remaining }) => remaining >= wanted && remaining >= count);
     if (!chosen) return { result: 'exhausted', largest: Math.max(0, largest) };
     (this.nodes.get(chosen.id) as ModelNode).used += count;
-    const expires = ttlSeconds > 0 ? this.now + ttlSeconds : undefined;
+    const expires = ttlSeconds === 0 ? undefined : this.now + Math.abs(ttlSeconds);
     const allocation: ModelAllocation = {
       node: chosen.id,
       subject,
       count,
-      ttl: ttlSeconds,
+      ttl: Math.max(ttlSeconds, 0),
       strategy,
       settled: 0,
       state: 1,

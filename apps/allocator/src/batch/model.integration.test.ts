@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type BudgetDatabase, operation, startBudgetDatabase } from './budget-database.fixture.js';
-import { Model, type ModelAllocation, type ModelNode, type ModelOutcome } from './model.fixture.js';
+import { Model, type ModelAllocation, type ModelBounds, type ModelNode, type ModelOutcome } from './model.fixture.js';
 import { states, type Operation, type Outcome } from './operation.js';
 import type { PostgresExecutor } from './postgres-executor.js';
 
@@ -21,13 +21,14 @@ const anOperation = fc
     ),
     id: fc.constantFrom(...ids),
     count: fc.oneof(fc.constantFrom(1, 20, THRESHOLD, THRESHOLD + 1, 100), fc.integer({ min: 1, max: 120 })),
-    ttl: fc.constantFrom(0, 0, 10, 100),
+    // Below zero: nothing was asked for, and there is a default.
+    ttl: fc.constantFrom(0, 0, -20, 10, 100),
     subject: fc.constantFrom('alice', 'alice', 'alice', 'bob'),
     privileged: fc.constantFrom(false, false, false, true),
   })
   .map(({ kind, id, count, ttl, subject, privileged }) =>
     operation(kind, id, kind === 'allocate' || kind === 'settle' ? count : 0, {
-      ttlSeconds: (kind === 'extend' ? ttl + 5 : kind === 'allocate' ? ttl : 0) * UNIT_SECONDS,
+      ttlSeconds: (kind === 'extend' ? Math.abs(ttl) + 5 : kind === 'allocate' ? ttl : 0) * UNIT_SECONDS,
       subject,
       privileged,
     }),
@@ -73,12 +74,12 @@ describe('apply_batch against a model', () => {
   });
   afterAll(() => database.stop());
 
-  async function reset(): Promise<Model> {
+  async function reset(bounds?: ModelBounds): Promise<Model> {
     await database.pool.query(`
-      truncate nodes, allocations, leases, ledger;
-      update settings set strategy = 1;
+      truncate nodes, allocations, leases, ledger, callers;
+      update settings set strategy = 1, caller_tokens_max = ${bounds?.tokens ?? 0}, caller_requests_max = ${bounds?.requests ?? 0};
       insert into nodes (node_id, capacity) values ('a', 100), ('b', 100), ('c', 150), ('d', 40)`);
-    const model = new Model(THRESHOLD);
+    const model = new Model(THRESHOLD, bounds);
     for (const [id, capacity] of Object.entries({ a: 100, b: 100, c: 150, d: 40 })) {
       model.nodes.set(id, { capacity, used: 0, draining: false });
     }
@@ -111,18 +112,25 @@ describe('apply_batch against a model', () => {
     }
   }
 
-  it('agrees in every outcome, every balance, every lease and every entry of the ledger', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(aStep, { minLength: 1, maxLength: 25 }), async (steps) => {
-        const model = await reset();
-        for (const step of steps) {
-          await take(step, model);
-          await agree(database, model);
-        }
-      }),
-      { numRuns: 120, endOnFailure: false },
-    );
-  });
+  it.each([
+    ['nobody is bounded', undefined, 120],
+    ['callers are bounded', { tokens: 150, requests: 4 }, 60],
+    ['tokens alone are bounded', { tokens: 90, requests: 0 }, 20],
+  ] as const)(
+    'agrees in every outcome, every balance, every lease and every entry of the ledger while %s',
+    async (_, bounds, numRuns) => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(aStep, { minLength: 1, maxLength: 25 }), async (steps) => {
+          const model = await reset(bounds);
+          for (const step of steps) {
+            await take(step, model);
+            await agree(database, model);
+          }
+        }),
+        { numRuns, endOnFailure: false },
+      );
+    },
+  );
 });
 
 async function agree({ pool }: BudgetDatabase, model: Model): Promise<void> {
@@ -135,11 +143,21 @@ async function agree({ pool }: BudgetDatabase, model: Model): Promise<void> {
   expect(nodes).toEqual([...model.nodes].map(([id, { used }]) => ({ node_id: id, used, live: used, ledger: used })));
   const { rows: leases } = await pool.query(`select request_id from leases order by request_id`);
   const leased = [...model.allocations].filter(([, { state, expires }]) => state === 1 && expires !== undefined);
+  if (model.bounds.tokens + model.bounds.requests > 0) {
+    const { rows } = await pool.query(
+      `select subject, tokens::int, requests::int from callers where tokens <> 0 or requests <> 0 order by subject`,
+    );
+    const held = ['alice', 'bob'].map((subject) => ({ subject, ...model.held(subject) }));
+    expect(rows).toEqual(held.filter(({ tokens, requests }) => tokens > 0 || requests > 0));
+  }
   expect(leases.map((row: { request_id: string }) => row.request_id)).toEqual(leased.map(([id]) => id).toSorted());
 }
 
 function simple(outcome: Outcome): object {
   if (outcome.result === 'exhausted') return { result: outcome.result, largest: Number(outcome.largestRemaining) };
+  if (outcome.result === 'too many tokens') {
+    return { result: outcome.result, largest: Number(outcome.callerRemaining) };
+  }
   if (!('allocation' in outcome)) return { result: outcome.result };
   const { nodeId, tokenCount, settled, state, strategy, expiresUs } = outcome.allocation;
   const leased = state === states.allocated && expiresUs !== undefined;
@@ -155,7 +173,7 @@ function simple(outcome: Outcome): object {
 }
 
 function simpleModel({ result, allocation, largest }: ModelOutcome): object {
-  if (result === 'exhausted') return { result, largest };
+  if (largest !== undefined) return { result, largest };
   if (!allocation) return { result };
   const { node, count, settled, state, strategy, expires }: ModelAllocation = allocation;
   return { result, node, count, settled, state, strategy, leased: state === 1 && expires !== undefined };

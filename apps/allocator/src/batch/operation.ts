@@ -3,7 +3,17 @@ export const kinds = { allocate: 1, settle: 2, extend: 3, free: 4 } as const;
 export type OperationKind = keyof typeof kinds;
 
 /** Entries of the ledger that no caller asks for by request id. */
-export const ledgerKinds = { ...kinds, expire: 5, addNode: 6, resizeNode: 7, drainNode: 8, undrainNode: 9 } as const;
+export const ledgerKinds = {
+  ...kinds,
+  expire: 5,
+  addNode: 6,
+  resizeNode: 7,
+  drainNode: 8,
+  undrainNode: 9,
+  removeNode: 10,
+  /** Two entries: everything leaves the old name and arrives under the new one. */
+  renameNode: 11,
+} as const;
 
 /** How a node is chosen; the position is the number in Postgres, less 1. */
 export const strategies = ['best', 'largest'] as const;
@@ -23,7 +33,7 @@ export interface Operation {
   readonly privileged: boolean;
   /** Tokens to allocate or to settle; 0 for the other kinds. A whole number from 0 to 2^63−1 in decimal. */
   readonly tokenCount: string;
-  /** Seconds of the lease; 0: none. */
+  /** Seconds of the lease; 0: none. Below zero: the caller asked for none and gets the default, of as many seconds. */
   readonly ttlSeconds: number;
 }
 
@@ -38,6 +48,8 @@ export interface AllocationRecord {
   /** Microseconds since the epoch; undefined without a lease. */
   readonly expiresUs: bigint | undefined;
   readonly createdUs: bigint;
+  /** Why an operator freed it; known only where it was asked for. */
+  readonly forceFreeReason?: string | undefined;
 }
 
 /** What became of an operation. */
@@ -56,13 +68,30 @@ export type Outcome =
       /** Until the next lease ends, by the database's clock; undefined when none will. */
       readonly retryAfterMs: number | undefined;
     }
+  /** The caller holds as many tokens as one may, with what was asked. */
+  | { readonly result: 'too many tokens'; readonly callerRemaining: string }
+  /** The caller has as many allocations in flight as one may. */
+  | { readonly result: 'too many requests' }
   /** More was to be settled than was allocated. */
   | { readonly result: 'too much'; readonly allocation: AllocationRecord }
-  /** Settled, freed or expired already, so that this cannot be done any more. */
+  /** Settled, freed or expired already, so that this cannot be done any more; an allocation cannot be repeated then either. */
   | { readonly result: 'ended'; readonly allocation: AllocationRecord };
 
 /** The order of the numbers in `codes` of apply_batch. */
-export const resultsByCode = ['done', 'again', 'not found', 'mismatch', 'exhausted', 'too much', 'ended'] as const;
+export const resultsByCode = [
+  'done',
+  'again',
+  'not found',
+  'mismatch',
+  'exhausted',
+  'too much',
+  'ended',
+  'too many tokens',
+  'too many requests',
+] as const;
+
+/** Refusals of which a repeated request that was granted before must be told apart. */
+export const NO_ROOM: ReadonlySet<Outcome['result']> = new Set(['exhausted', 'too many tokens', 'too many requests']);
 
 /** One identity in the database. */
 export function keyOf(operation: Operation): string {

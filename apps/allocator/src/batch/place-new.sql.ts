@@ -10,7 +10,7 @@ export const placeNewSql = `  if cardinality(fresh) > 0 then
     placed := cardinality(fresh);
     places := array_fill(0, array[n]);
     small_max := case when strategy_now = 1 then threshold else 0 end;
-    if placed >= together_min then
+    if placed >= together_min and not bounded then
       select min(counts[f]), max(counts[f]), sum(counts[f]) into least_count, most_count, total from unnest(fresh) f;
       p := 1;
       while p <= sorted and sorted_remaining[p] < least_count loop
@@ -32,6 +32,27 @@ export const placeNewSql = `  if cardinality(fresh) > 0 then
     end if;
     foreach i in array fresh loop
       count := counts[i];
+      if bounded then
+        caller := caller_of[i];
+        if (tokens_max > 0 and caller_tokens[caller] + count > tokens_max)
+            or (requests_max > 0 and caller_requests[caller] >= requests_max) then
+          codes := coalesce(codes, array_fill(0, array[n]));
+          if not all_held or more_due then
+            -- Leases of this caller may have ended that are not counted yet.
+            codes[i] := 1;
+          elsif requests_max > 0 and caller_requests[caller] >= requests_max then
+            codes[i] := 8;
+          else
+            codes[i] := 7;
+            largest := coalesce(largest, array_fill(0::bigint, array[n]));
+            largest[i] := greatest(tokens_max - caller_tokens[caller], 0);
+          end if;
+          placed := placed - 1;
+          continue;
+        end if;
+        caller_tokens[caller] := caller_tokens[caller] + count;
+        caller_requests[caller] := caller_requests[caller] + 1;
+      end if;
       if count <= small_max and count <= run_remaining and count > run_floor and run_remaining - count > run_floor then
         places[i] := place;
         run_remaining := run_remaining - count;
@@ -55,6 +76,10 @@ export const placeNewSql = `  if cardinality(fresh) > 0 then
           codes[i] := 1;
         end if;
         placed := placed - 1;
+        if bounded then
+          caller_tokens[caller] := caller_tokens[caller] - count;
+          caller_requests[caller] := caller_requests[caller] - 1;
+        end if;
         continue;
       end if;
       -- The first, so of equals the lowest id, with at least: best, the count; largest, the most there is.
@@ -109,22 +134,22 @@ export const placeNewSql = `  if cardinality(fresh) > 0 then
     if placed > 0 then
       insert into allocations (tenant, request_id, subject, node_id, token_count, ttl_seconds, settled, state, strategy,
           expires_at, create_time, update_time)
-        select r.tenant, r.request_id, r.subject, names[r.place], r.token_count, r.ttl, 0, 1, coalesce(r.strategy, 1),
-            case when r.ttl > 0 then clock + make_interval(secs => r.ttl) end, clock, clock
+        select r.tenant, r.request_id, r.subject, names[r.place], r.token_count, greatest(r.ttl, 0), 0, 1, coalesce(r.strategy, 1),
+            case when r.ttl <> 0 then clock + make_interval(secs => abs(r.ttl)) end, clock, clock
           from (
             select unnest(tenants) as tenant, unnest(request_ids) as request_id, unnest(subjects) as subject,
               unnest(counts) as token_count, unnest(ttls) as ttl, unnest(places) as place,
               unnest(strategies) as strategy
           ) r
           where r.place > 0;
-      if 0 < any (ttls) then
+      if 0 <> any (ttls) then
         insert into leases (expires_at, tenant, request_id)
-          select clock + make_interval(secs => r.ttl), r.tenant, r.request_id
+          select clock + make_interval(secs => abs(r.ttl)), r.tenant, r.request_id
             from (
               select unnest(tenants) as tenant, unnest(request_ids) as request_id, unnest(ttls) as ttl,
                 unnest(places) as place
             ) r
-            where r.place > 0 and r.ttl > 0;
+            where r.place > 0 and r.ttl <> 0;
       end if;
       insert into ledger (batch, ordinal, at, kind, node_id, tenant, request_id, delta, capacity_delta)
         select batch, due + existing + r.position, clock, 1, names[r.place], r.tenant, r.request_id, r.token_count, 0

@@ -2,7 +2,15 @@ import pg from 'pg';
 import { boolArray, int4Array, int8Array, textArray } from './array-bytes.js';
 import { readWords } from './array-text.js';
 import { BatchFailure, type BatchExecutor, type BatchResult, type FailureKind } from './batch-executor.js';
-import { kinds, resultsByCode, strategies, type AllocationRecord, type Operation, type Outcome } from './operation.js';
+import {
+  kinds,
+  NO_ROOM,
+  resultsByCode,
+  strategies,
+  type AllocationRecord,
+  type Operation,
+  type Outcome,
+} from './operation.js';
 
 export interface PostgresExecutorOptions {
   readonly url: string;
@@ -93,12 +101,13 @@ export class PostgresExecutor implements BatchExecutor {
     wait: boolean,
     first: BatchResult,
   ): Promise<BatchResult> {
-    const refused = operations.filter((_, index) => first.outcomes[index]?.result === 'exhausted');
+    const noRoom = (outcome: Outcome) => NO_ROOM.has(outcome.result);
+    const refused = operations.filter((_, index) => noRoom(first.outcomes[index] as Outcome));
     if (refused.length === 0) return first;
     const second = await this.call(refused, wait, true);
     let next = 0;
     const outcomes = first.outcomes.map((outcome) =>
-      outcome.result === 'exhausted' ? (second.outcomes[next++] as Outcome) : outcome,
+      noRoom(outcome) ? (second.outcomes[next++] as Outcome) : outcome,
     );
     return { outcomes, moreDue: second.moreDue };
   }
@@ -233,6 +242,8 @@ function readResult(operations: readonly Operation[], row: Row): BatchResult {
         };
       case 'exhausted':
         return { result, largestRemaining: largest[index] as string, retryAfterMs };
+      case 'too many tokens':
+        return { result, callerRemaining: largest[index] as string };
       case undefined:
         throw new Error(`apply_batch gave the code ${codes?.[index]}`);
       default:
@@ -250,7 +261,7 @@ function fresh(operation: Operation, nodeId: string, strategy: string | undefine
     settled: '0',
     state: 1,
     strategy: strategyOf(strategy),
-    expiresUs: operation.ttlSeconds > 0 ? atUs + BigInt(operation.ttlSeconds) * 1_000_000n : undefined,
+    expiresUs: operation.ttlSeconds === 0 ? undefined : atUs + BigInt(Math.abs(operation.ttlSeconds)) * 1_000_000n,
     createdUs: atUs,
   };
 }

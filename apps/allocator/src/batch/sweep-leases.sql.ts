@@ -1,10 +1,10 @@
 /** A part of `budget.apply_batch`: ends leases whose time is over, on the nodes that are held, `sweep_max` at most. */
 export const sweepLeasesSql = `  if any_due then
     select array_agg(ended.tenant), array_agg(ended.request_id), array_agg(ended.node_id), array_agg(ended.token_count),
-        array_agg(array_position(names, ended.node_id)), count(*)
-      into due_tenants, due_ids, due_nodes, due_counts, due_places, due
+        array_agg(ended.subject), array_agg(array_position(names, ended.node_id)), count(*)
+      into due_tenants, due_ids, due_nodes, due_counts, due_subjects, due_places, due
       from (
-        select l.tenant, l.request_id, a.node_id, a.token_count
+        select l.tenant, l.request_id, a.subject, a.node_id, a.token_count
           from leases l join allocations a on allocation_key(a.tenant, a.request_id) = allocation_key(l.tenant, l.request_id)
           where l.expires_at <= clock and a.node_id = any (names)
           order by l.expires_at, l.tenant, l.request_id

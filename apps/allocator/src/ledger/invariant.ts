@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { LOGGER } from '@sluice/service';
 import { Counter, Gauge, type Logger, METRICS, type Registry } from '@sluice/telemetry';
@@ -14,7 +15,7 @@ interface NodeState {
 
 /** The nodes at a moment when no batch was under way, and the last batch before it. */
 interface Checkpoint {
-  readonly nodes: ReadonlyMap<string, NodeState>;
+  readonly nodes: readonly NodeState[];
   readonly batch: string;
 }
 
@@ -29,11 +30,11 @@ interface Change {
  * moment, plus the entries since, must be the nodes at the next. `npm run budget -- verify` checks everything from the beginning.
  *
  * All node rows are locked together for the two reads of a checkpoint. Whoever has drawn a batch number holds a node, so then
- * every number drawn belongs to a batch that has ended, and the entries between two checkpoints do not change any more.
+ * every number drawn belongs to a batch that has ended, and the entries between two checkpoints do not change any more. The last
+ * good checkpoint is a row beside the nodes: whatever the database is restored to, it has the checkpoint of that time.
  */
 @Injectable()
 export class Invariant implements OnModuleInit, OnApplicationShutdown {
-  private last: Checkpoint | undefined;
   private timer: NodeJS.Timeout | undefined;
   private checking: Promise<void> = Promise.resolve();
   private readonly tokens: Gauge<'node' | 'kind'>;
@@ -80,22 +81,31 @@ export class Invariant implements OnModuleInit, OnApplicationShutdown {
 
   /** Compares the nodes now with the nodes at the last check and the ledger in between. */
   async check(): Promise<void> {
-    const now = await this.dataSource.transaction(readCheckpoint);
-    for (const { node_id: node, used, capacity } of now.nodes.values()) {
+    const { last, now } = await this.dataSource.transaction(readCheckpoints);
+    this.tokens.reset();
+    for (const { node_id: node, used, capacity } of now.nodes) {
       this.tokens.set({ node, kind: 'used' }, Number(used));
       this.tokens.set({ node, kind: 'capacity' }, Number(capacity));
     }
-    if (this.last) {
-      const changes = await this.changesBetween(this.last.batch, now.batch);
-      const wrong = [...now.nodes.values()].filter((node) => !agrees(this.last as Checkpoint, changes, node));
-      for (const node of wrong)
-        this.logger.error({ node: node.node_id, used: node.used }, 'a balance is not what the ledger says');
+    if (last?.batch === now.batch && isDeepStrictEqual(last.nodes, now.nodes)) {
+      this.violations.set(0);
+      this.checks.inc();
+      return;
+    }
+    if (last) {
+      const wrong = disagreeing(last, await this.changesBetween(last.batch, now.batch), now);
+      for (const { node_id: node, used } of wrong)
+        this.logger.error({ node, used }, 'a balance is not what the ledger says');
       this.violations.set(wrong.length);
       // The last good checkpoint stays, so that a fault is reported until it is repaired.
       if (wrong.length > 0) return;
     }
     this.checks.inc();
-    this.last = now;
+    await this.dataSource.query(
+      `insert into checkpoint as c (batch, nodes) values ($1, $2)
+         on conflict (only_row) do update set batch = excluded.batch, nodes = excluded.nodes where c.batch <= excluded.batch`,
+      [now.batch, JSON.stringify(now.nodes)],
+    );
   }
 
   private changesBetween(after: string, until: string): Promise<Change[]> {
@@ -110,20 +120,32 @@ export class Invariant implements OnModuleInit, OnApplicationShutdown {
   }
 }
 
-async function readCheckpoint(manager: EntityManager): Promise<Checkpoint> {
+/** The last good checkpoint, if there is one, and one of now: the other is never later, since it is read while all nodes are held. */
+async function readCheckpoints(manager: EntityManager): Promise<{ last: Checkpoint | undefined; now: Checkpoint }> {
   // While it waits it holds nodes itself: better no check this time than calls that wait for it.
   await manager.query(`set local lock_timeout = '250ms'`);
   const nodes = await manager.query<NodeState[]>(
     `select node_id, used::text, capacity::text, state::int from nodes order by node_id for no key update`,
   );
   const [row] = await manager.query<[{ batch: string }]>(`select last_value::text as batch from batch_seq`);
-  return { nodes: new Map(nodes.map((node) => [node.node_id, node])), batch: row.batch };
+  const [last] = await manager.query<Checkpoint[]>(`select batch::text, nodes from checkpoint`);
+  return { last, now: { nodes, batch: row.batch } };
 }
 
-function agrees(last: Checkpoint, changes: readonly Change[], node: NodeState): boolean {
-  const before = last.nodes.get(node.node_id);
-  const change = changes.find(({ node_id }) => node_id === node.node_id);
-  const used = BigInt(before?.used ?? 0) + BigInt(change?.used ?? 0);
-  const capacity = BigInt(before?.capacity ?? 0) + BigInt(change?.capacity ?? 0);
-  return used === BigInt(node.used) && capacity === BigInt(node.capacity);
+/** What the ledger explains of no node, removed ones included: they are at 0. */
+function disagreeing(last: Checkpoint, changes: readonly Change[], now: Checkpoint): Change[] {
+  const expected = new Map<string, { used: bigint; capacity: bigint }>();
+  const add = ({ node_id, used, capacity }: Change, sign: bigint) => {
+    const sum = expected.get(node_id) ?? { used: 0n, capacity: 0n };
+    expected.set(node_id, {
+      used: sum.used + sign * BigInt(used),
+      capacity: sum.capacity + sign * BigInt(capacity),
+    });
+  };
+  for (const node of last.nodes) add(node, 1n);
+  for (const change of changes) add(change, 1n);
+  for (const node of now.nodes) add(node, -1n);
+  const wrong = [...expected].filter(([, { used, capacity }]) => used !== 0n || capacity !== 0n).map(([node]) => node);
+  const none = { used: '0', capacity: '0' };
+  return wrong.map((node_id) => now.nodes.find((node) => node.node_id === node_id) ?? { node_id, ...none });
 }

@@ -75,6 +75,40 @@ describe('history', () => {
     expect((await verify(database.pool)).ok).toBe(true);
   });
 
+  it('keeps a month of the ledger for as long as the history of what ended in it', async () => {
+    const executor = database.executor();
+    await executor.apply([operation('allocate', 'outlived', 3)], false);
+    await executor.apply([operation('free', 'outlived')], false);
+    await sql(`create table ledger_2020_02 partition of ledger for values from ('2020-02-01') to ('2020-03-01')`);
+    await sql(`update ledger set at = '2020-02-15' where request_id = 'outlived'`);
+    await sql(`update allocations set update_time = '2020-02-15' where request_id = 'outlived'`);
+    const long = { ...environment, ALLOCATION_HISTORY_HOURS: '87600' };
+    await sql(`update settings set pruned_until = '2020-02-01'`);
+    const patient = new Retention(
+      database.dataSource,
+      readSettings(allocatorSettings(long), long),
+      createLogger('test', 'fatal'),
+    );
+    await patient.run();
+    expect(await sql(`select to_regclass('ledger_2020_02')::text as month`)).toEqual([{ month: 'ledger_2020_02' }]);
+    expect(await sql(`select request_id from allocations where request_id = 'outlived'`)).toHaveLength(1);
+    // The history is shortened: the allocation goes first, then its month.
+    await sql(`update settings set pruned_until = '2020-02-14'`);
+    const hours = Math.floor((Date.now() - Date.parse('2020-02-16')) / 3_600_000);
+    const short = { ...environment, ALLOCATION_HISTORY_HOURS: String(hours) };
+    await new Retention(
+      database.dataSource,
+      readSettings(allocatorSettings(short), short),
+      createLogger('test', 'fatal'),
+    ).run();
+    expect(await sql(`select to_regclass('ledger_2020_02')::text as month`)).toEqual([{ month: 'ledger_2020_02' }]);
+    await sql(`update settings set pruned_until = now() - interval '1 day'`);
+    await retention.run();
+    expect(await sql(`select request_id from allocations where request_id = 'outlived'`)).toEqual([]);
+    expect(await sql(`select to_regclass('ledger_2020_02') as month`)).toEqual([{ month: null }]);
+    expect((await verify(database.pool)).ok).toBe(true);
+  });
+
   it('finds every kind of damage', async () => {
     const executor = database.executor();
     await executor.apply([operation('allocate', 'damaged', 10, { ttlSeconds: 600 })], false);

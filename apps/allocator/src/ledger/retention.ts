@@ -20,7 +20,8 @@ const RETENTION_LOCK = 'retention';
  *   Live ones, settled ones included, are kept however old. The ledger, which is in order of time, says which have ended, so
  *   the allocations need no index by time.
  * - The ledger has a partition for each month, made ahead. A month older than LEDGER_MONTHS is dropped whole, after what it
- *   adds up to for everything that is still live was carried forward into `ledger_opening`.
+ *   adds up to for everything that is still live was carried forward into `ledger_opening`. It is kept for longer where the
+ *   history is: the entries tell which allocations have ended.
  */
 @Injectable()
 export class Retention implements OnModuleInit, OnApplicationShutdown {
@@ -56,8 +57,9 @@ export class Retention implements OnModuleInit, OnApplicationShutdown {
   /** Prunes whatever is due. */
   async run(): Promise<void> {
     await this.dataSource.transaction((manager) => this.makeMonths(manager));
-    while (!this.stopping && (await this.dataSource.transaction((manager) => this.dropMonth(manager))));
     while (!this.stopping && (await this.dataSource.transaction((manager) => this.pruneSlice(manager))));
+    while (!this.stopping && (await this.dataSource.transaction((manager) => this.dropMonth(manager))));
+    await this.dataSource.transaction((manager) => this.pruneRest(manager));
   }
 
   private async makeMonths(manager: EntityManager): Promise<void> {
@@ -90,6 +92,7 @@ export class Retention implements OnModuleInit, OnApplicationShutdown {
       `select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
          where i.inhparent = 'ledger'::regclass and c.relname ~ '^ledger_\\d{4}_\\d{2}$'
            and c.relname < to_char(clock_timestamp() at time zone 'UTC' - make_interval(months => $1), '"ledger_"YYYY_MM')
+           and c.relname < to_char((select pruned_until from settings) at time zone 'UTC', '"ledger_"YYYY_MM')
          order by c.relname limit 1`,
       [this.settings.LEDGER_MONTHS],
     );
@@ -106,6 +109,20 @@ export class Retention implements OnModuleInit, OnApplicationShutdown {
     await manager.query(`drop table ${month.name}`);
     this.logger.info({ month: month.name }, 'a month of the ledger was carried forward');
     return true;
+  }
+
+  /** Reasons that are as old as the dropped months, and callers who hold nothing. */
+  private async pruneRest(manager: EntityManager): Promise<void> {
+    if (!(await tryLock(manager, RETENTION_LOCK))) return;
+    await manager.query(`set local lock_timeout = '2s'`);
+    await manager.query(
+      `delete from ledger_reasons where at < date_trunc('month', clock_timestamp() at time zone 'UTC') at time zone 'UTC'
+         - make_interval(months => $1)`,
+      [this.settings.LEDGER_MONTHS],
+    );
+    // As the batches do, who change these rows.
+    await manager.query('select from settings for no key update');
+    await manager.query('delete from callers where tokens = 0 and requests = 0');
   }
 
   /** Whether more may be due. */

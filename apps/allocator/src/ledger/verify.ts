@@ -27,7 +27,7 @@ const rules: readonly Rule[] = [
       select node_id, n.used, coalesce(l.used, 0) as ledger_used, n.capacity, coalesce(l.capacity, 0) as ledger_capacity
         from nodes n full join
           (select node_id, sum(delta) as used, sum(capacity_delta) as capacity from ${entries} e group by node_id) l using (node_id)
-        where n.used is distinct from coalesce(l.used, 0) or n.capacity is distinct from coalesce(l.capacity, 0)`,
+        where coalesce(n.used, 0) <> coalesce(l.used, 0) or coalesce(n.capacity, 0) <> coalesce(l.capacity, 0)`,
   },
   {
     name: 'the used of a node is the sum of its live allocations',
@@ -35,7 +35,7 @@ const rules: readonly Rule[] = [
       select node_id, n.used, coalesce(l.used, 0) as live
         from nodes n full join (select node_id, sum(${held}) as used from allocations a where state in (1, 2) group by node_id) l
           using (node_id)
-        where n.used is distinct from coalesce(l.used, 0)`,
+        where coalesce(n.used, 0) <> coalesce(l.used, 0)`,
   },
   {
     name: 'an allocation holds the sum of its entries in the ledger',
@@ -62,6 +62,17 @@ const rules: readonly Rule[] = [
           (select tenant, request_id, expires_at from allocations where state = 1 and expires_at is not null) a
           using (tenant, request_id)
         where a.expires_at is distinct from l.expires_at`,
+  },
+  {
+    name: 'where callers are bounded, what each holds is the sum of its live allocations',
+    breaches: `
+      select tenant, subject, coalesce(c.tokens, 0) as tokens, coalesce(h.tokens, 0) as live, coalesce(c.requests, 0) as requests,
+          coalesce(h.requests, 0) as in_flight
+        from callers c full join
+          (select tenant, subject, sum(${held}) as tokens, count(*) filter (where state = 1) as requests
+             from allocations a where state in (1, 2) group by tenant, subject) h using (tenant, subject)
+        where exists (select from settings where caller_tokens_max > 0 or caller_requests_max > 0)
+          and (coalesce(c.tokens, 0) <> coalesce(h.tokens, 0) or coalesce(c.requests, 0) <> coalesce(h.requests, 0))`,
   },
 ];
 

@@ -1,12 +1,13 @@
 /** The group commit and the naive design, both called in process, on a schema of their own each. */
 import { randomUUID } from 'node:crypto';
 import { openDatabase } from '@sluice/storage';
+import { createLogger } from '@sluice/telemetry';
 import { DataSource } from 'typeorm';
 import { GroupCommit } from '../../dist/batch/group-commit.js';
 import type { Operation, Strategy } from '../../dist/batch/operation.js';
 import { PostgresExecutor } from '../../dist/batch/postgres-executor.js';
 import { migrations } from '../../dist/migrations/index.js';
-import { Nodes } from '../../dist/nodes/nodes.js';
+import { NodeSeed } from '../../dist/nodes/node-seed.js';
 import { StrategySettings } from '../../dist/strategy/strategy-setting.js';
 
 export const CAPACITY = 10n ** 15n;
@@ -98,7 +99,7 @@ export async function prepare(url: string, nodes: number, strategy: Strategy = '
     nodeId: `node-${String(index).padStart(3, '0')}`,
     capacity: hot && index > 0 ? 1n : undefined,
   }));
-  await new Nodes(dataSource).seed(named, CAPACITY);
+  await new NodeSeed(dataSource, createLogger('bench', 'fatal')).seed(named, CAPACITY);
   await dataSource.query(`
     drop schema if exists naive cascade;
     create schema naive;

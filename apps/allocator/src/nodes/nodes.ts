@@ -4,7 +4,6 @@ import { type Caller, takeLock, transaction } from '@sluice/storage';
 import { DataSource, type EntityManager } from 'typeorm';
 import { INT64_MAX } from '../allocations/limits.js';
 import { ledgerKinds, strategies, type Strategy } from '../batch/operation.js';
-import type { ConfiguredNode } from '../settings.js';
 
 /** The states of a node, by the numbers of `Node.State` in the contract and in Postgres. */
 export const nodeStates = { active: 1, draining: 2 } as const;
@@ -68,6 +67,55 @@ export class Nodes {
     });
   }
 
+  /**
+   * Takes an empty node away.
+   *
+   * @throws Problem NOT_FOUND, FAILED_PRECONDITION while it holds tokens
+   */
+  remove(call: Caller, nodeId: string): Promise<NodeRecord> {
+    return transaction(this.dataSource, call, async (manager) => {
+      await lockNodes(manager);
+      const node = await hold(manager, nodeId, 'for update');
+      if (node.used !== '0') {
+        throw new Problem(
+          'FAILED_PRECONDITION',
+          `The node ${nodeId} holds ${node.used} tokens: drain it, and remove it when they have returned.`,
+          { details: { used: node.used } },
+        );
+      }
+      await manager.query(`delete from nodes where node_id = $1`, [nodeId]);
+      await record(manager, nodeId, ledgerKinds.removeNode, String(-BigInt(node.capacity)));
+      return node;
+    });
+  }
+
+  /**
+   * Gives a node another name. What it holds goes with it, in the ledger as well; allocations that have ended keep the old one.
+   *
+   * @throws Problem NOT_FOUND, ALREADY_EXISTS
+   */
+  rename(call: Caller, nodeId: string, to: string): Promise<NodeRecord> {
+    return transaction(this.dataSource, call, async (manager) => {
+      await lockNodes(manager);
+      const node = await hold(manager, nodeId, 'for update');
+      if (to === nodeId) return node;
+      if ((await find(manager, to)) !== undefined)
+        throw new Problem('ALREADY_EXISTS', `There is a node ${to} already.`);
+      await manager.query(
+        `update nodes set node_id = $2,
+             configured_as = case when configured_capacity is null then null else coalesce(configured_as, node_id) end
+           where node_id = $1`,
+        [nodeId, to],
+      );
+      await manager.query(`update allocations set node_id = $2 where node_id = $1 and state in (1, 2)`, [nodeId, to]);
+      const capacity = BigInt(node.capacity);
+      const used = BigInt(node.used);
+      await record(manager, nodeId, ledgerKinds.renameNode, String(-capacity), String(-used));
+      await record(manager, to, ledgerKinds.renameNode, String(capacity), String(used));
+      return { ...node, nodeId: to };
+    });
+  }
+
   /** @throws Problem NOT_FOUND */
   setState(call: Caller, nodeId: string, state: keyof typeof nodeStates): Promise<NodeRecord> {
     return transaction(this.dataSource, call, async (manager) => {
@@ -77,56 +125,26 @@ export class Nodes {
       return change(manager, node, `state = ${nodeStates[state]}`, kind);
     });
   }
-
-  /**
-   * Adds the nodes of the settings that are missing, and resizes those whose capacity in the settings has changed since the
-   * last start. A capacity that was set through the API stays as long as the setting does not change.
-   */
-  seed(configured: readonly ConfiguredNode[], budget: bigint): Promise<void> {
-    return this.dataSource.transaction(async (manager) => {
-      await lockNodes(manager);
-      for (const { nodeId, capacity = budget } of configured) {
-        const found: { configured: string | null }[] = await manager.query(
-          `select configured_capacity::text as configured from nodes where node_id = $1`,
-          [nodeId],
-        );
-        if (found[0]?.configured === String(capacity)) continue;
-        if (!found[0]) {
-          await checkTotal(manager, capacity);
-          await insert(manager, nodeId, String(capacity), String(capacity));
-          continue;
-        }
-        const node = await hold(manager, nodeId);
-        await checkTotal(manager, capacity - BigInt(node.capacity));
-        await change(
-          manager,
-          node,
-          `capacity = ${capacity}, configured_capacity = ${capacity}`,
-          ledgerKinds.resizeNode,
-        );
-      }
-    });
-  }
 }
 
-async function lockNodes(manager: EntityManager): Promise<void> {
+export async function lockNodes(manager: EntityManager): Promise<void> {
   await takeLock(manager, NODES_LOCK);
 }
 
-async function find(manager: EntityManager, nodeId: string, lock = ''): Promise<NodeRecord | undefined> {
+export async function find(manager: EntityManager, nodeId: string, lock = ''): Promise<NodeRecord | undefined> {
   const rows: NodeRecord[] = await manager.query(`select ${columns} from nodes where node_id = $1 ${lock}`, [nodeId]);
   return rows[0];
 }
 
 /** The node, under the lock that batches take as well. */
-async function hold(manager: EntityManager, nodeId: string): Promise<NodeRecord> {
-  const node = await find(manager, nodeId, 'for no key update');
+export async function hold(manager: EntityManager, nodeId: string, lock = 'for no key update'): Promise<NodeRecord> {
+  const node = await find(manager, nodeId, lock);
   if (node === undefined) throw new Problem('NOT_FOUND', `There is no node ${nodeId}.`);
   return node;
 }
 
 /** Usage answers with the sum of all capacities, which is an int64 as well. */
-async function checkTotal(manager: EntityManager, growth: bigint): Promise<void> {
+export async function checkTotal(manager: EntityManager, growth: bigint): Promise<void> {
   const [row]: { total: string }[] = await manager.query(`select coalesce(sum(capacity), 0)::text as total from nodes`);
   const left = INT64_MAX - BigInt(row?.total ?? 0);
   if (growth > left) {
@@ -136,7 +154,7 @@ async function checkTotal(manager: EntityManager, growth: bigint): Promise<void>
   }
 }
 
-async function insert(
+export async function insert(
   manager: EntityManager,
   nodeId: string,
   capacity: string,
@@ -152,7 +170,7 @@ async function insert(
 }
 
 /** @param assignments SQL made of numbers alone */
-async function change(
+export async function change(
   manager: EntityManager,
   before: NodeRecord,
   assignments: string,
@@ -166,10 +184,16 @@ async function change(
   return after;
 }
 
-async function record(manager: EntityManager, nodeId: string, kind: number, capacityDelta: string): Promise<void> {
+async function record(
+  manager: EntityManager,
+  nodeId: string,
+  kind: number,
+  capacityDelta: string,
+  delta = '0',
+): Promise<void> {
   await manager.query(
     `insert into ledger (batch, ordinal, at, kind, node_id, delta, capacity_delta)
-       values (nextval('batch_seq'), 1, clock_timestamp(), $1, $2, 0, $3)`,
-    [kind, nodeId, capacityDelta],
+       values (nextval('batch_seq'), 1, clock_timestamp(), $1, $2, $4, $3)`,
+    [kind, nodeId, capacityDelta, delta],
   );
 }

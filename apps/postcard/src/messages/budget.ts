@@ -70,7 +70,7 @@ export class Budget implements OnApplicationShutdown {
 
   /** @throws Problem as the allocator gave it: BUDGET_EXHAUSTED with `blocked_by` and the wait, or UNAVAILABLE */
   async reserve(call: Call, tokens: number): Promise<Reservation> {
-    const metadata = outgoingMetadata(call, this.options.gatewaySecret);
+    const metadata = outgoingMetadata(call, 'postcard', this.options.gatewaySecret);
     const request_id = `postcard-${randomUUID()}`;
     const deadline = Math.min(call.deadline ?? Number.POSITIVE_INFINITY, Date.now() + RESERVE_MS);
     const request = { request_id, token_count: String(tokens), ttl_seconds: String(this.options.leaseSeconds) };

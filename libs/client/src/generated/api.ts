@@ -15,7 +15,10 @@ export declare namespace allocator {
     request_id?: string;
     /** At least 1. */
     token_count?: Int64 | number;
-    /** The lease: seconds after which the budget returns by itself, at most 366 days. 0: none. */
+    /**
+     * The lease: seconds after which the budget returns by itself, at most ALLOC_LEASE_MAX_SECONDS (a day, if not set otherwise).
+     * 0: ALLOC_LEASE_DEFAULT_SECONDS (an hour, if not set otherwise).
+     */
     ttl_seconds?: Int64 | number;
   }
   interface Allocation {
@@ -30,6 +33,11 @@ export declare namespace allocator {
     /** Tokens that were settled as used. */
     settled: Int64;
     create_time?: string;
+    /** Whose it is; in lists alone. */
+    tenant?: string;
+    subject?: string;
+    /** Why an operator freed it; in lists and when one is asked for. */
+    force_free_reason?: string;
   }
   interface BatchAllocateRequest {
     /** 1 to 1000. */
@@ -59,8 +67,15 @@ export declare namespace allocator {
   }
   interface ExtendRequest {
     request_id?: string;
-    /** 1 second to 366 days. */
+    /** 1 second to ALLOC_LEASE_MAX_SECONDS. */
     ttl_seconds?: Int64 | number;
+  }
+  interface ForceFreeRequest {
+    request_id?: string;
+    /** The caller's, if it is empty. Another one may be named by administrators of the default tenant alone. */
+    tenant?: string;
+    /** 1 to 500 characters. */
+    reason?: string;
   }
   interface FreeRequest {
     request_id?: string;
@@ -70,6 +85,25 @@ export declare namespace allocator {
   }
   interface GetStrategyRequest {}
   interface GetUsageRequest {}
+  interface ListAllocationsRequest {
+    /** Whose: oneself, if it is empty. `-` is everyone, and others may be named, by those with the role `service` or `admin`. */
+    subject?: string;
+    /** The caller's, if it is empty. Another one, or `-` for all, may be named by administrators of the default tenant alone. */
+    tenant?: string;
+    /** Only those in this state. */
+    state?: 'STATE_UNSPECIFIED' | 'ALLOCATED' | 'SETTLED' | 'FREED' | 'EXPIRED';
+    /** Only those on this node. */
+    node_id?: string;
+    /** 1 to 1000; 0: 100. */
+    page_size?: number;
+    /** `next_page_token` of the page before, with the same filters. */
+    page_token?: string;
+  }
+  interface ListAllocationsResponse {
+    allocations: allocator.Allocation[];
+    /** Empty on the last page. */
+    next_page_token: string;
+  }
   interface ListNodesRequest {}
   interface ListNodesResponse {
     nodes: allocator.Node[];
@@ -81,6 +115,14 @@ export declare namespace allocator {
     /** Never below zero, also after the node was shrunk under what is used. */
     remaining: Int64;
     state: 'STATE_UNSPECIFIED' | 'ACTIVE' | 'DRAINING';
+  }
+  interface RemoveNodeRequest {
+    node_id?: string;
+  }
+  interface RenameNodeRequest {
+    node_id?: string;
+    /** 1 to 63 characters: letters, digits, `.`, `_` and `-`. */
+    new_node_id?: string;
   }
   interface ResizeNodeRequest {
     node_id?: string;
@@ -374,6 +416,11 @@ export declare namespace user {
 export interface UnaryRoutes {
   /** Ends one of the caller's sessions. Ending an ended session succeeds. */
   'DELETE /me/sessions/{session_id}': { request: user.RevokeSessionRequest; response: user.RevokeSessionResponse };
+  /**
+   * Takes a node away for good: an empty one. One that holds tokens is 400: drain it, and remove it when everything has returned.
+   * While NODES names it, the next start adds it again.
+   */
+  'DELETE /nodes/{node_id}': { request: allocator.RemoveNodeRequest; response: allocator.Node };
   /** Deletes a session with its messages. */
   'DELETE /sessions/{session_id}': { request: postcard.DeleteSessionRequest; response: postcard.DeleteSessionResponse };
   /** Security events of the tenant, the latest first. */
@@ -382,6 +429,8 @@ export interface UnaryRoutes {
   /** In the order of their ids. */
   'GET /admin/users': { request: user.ListUsersRequest; response: user.ListUsersResponse };
   'GET /admin/users/{user_id}': { request: user.GetUserRequest; response: user.User };
+  /** Allocations, newest first: the caller's own, or others' for those who may see them. */
+  'GET /allocations': { request: allocator.ListAllocationsRequest; response: allocator.ListAllocationsResponse };
   /** One allocation of the caller. */
   'GET /allocations/{request_id}': { request: allocator.GetAllocationRequest; response: allocator.Allocation };
   /** The state of the gateway and of each thing that it depends on. 200 when all serve, 503 otherwise. */
@@ -409,7 +458,15 @@ export interface UnaryRoutes {
   /** Ends every session of the user and refuses new ones. An operator is locked, unlocked and given roles by operators alone. */
   'POST /admin/users/{user_id}/lock': { request: user.LockUserRequest; response: user.User };
   'POST /admin/users/{user_id}/unlock': { request: user.UnlockUserRequest; response: user.User };
-  /** Reserves tokens on one node. Idempotent by `request_id`: the same request gets the same answer, another count is refused with 409. */
+  /**
+   * Reserves tokens on one node. Idempotent by `request_id`: the same request gets the same answer, another count is refused with 409.
+   * Once the reservation has ended (it was freed or settled, or its lease is over) the same request is 409 ALLOCATION_ENDED, with
+   * `details.state`: a success always stands for tokens that are reserved now.
+   *
+   * Guests may allocate only where the installation says so; their calls are 403 otherwise. 429 BUDGET_EXHAUSTED says in
+   * `details.blocked_by` what is used up: `budget` (no node has as many left), `caller_tokens` (what the caller may hold at most) or
+   * `caller_requests` (the allocations in flight that the caller may have at most).
+   */
   'POST /alloc': { request: allocator.AllocateRequest; response: allocator.Allocation };
   /**
    * Reserves tokens for many requests at once. Each is decided by itself and gets its own result, in the order of the requests:
@@ -418,6 +475,8 @@ export interface UnaryRoutes {
   'POST /alloc/batch': { request: allocator.BatchAllocateRequest; response: allocator.BatchAllocateResponse };
   /** Sets the end of the lease to `ttl_seconds` from now, by the database's clock. An allocation without a lease gets one. */
   'POST /allocations/{request_id}/extend': { request: allocator.ExtendRequest; response: allocator.Allocation };
+  /** Returns what an allocation of anyone still holds to its node, and keeps by whom and why in the ledger. */
+  'POST /allocations/{request_id}/force_free': { request: allocator.ForceFreeRequest; response: allocator.Allocation };
   /**
    * Makes what was used final and returns the rest to the node; the lease ends. What was settled stays counted until it is freed.
    * Settling again with the same count gives the same answer, with another one 409.
@@ -443,6 +502,8 @@ export interface UnaryRoutes {
   'POST /nodes': { request: allocator.AddNodeRequest; response: allocator.Node };
   /** Ends new allocations on a node; frees and settlements go on. */
   'POST /nodes/{node_id}/drain': { request: allocator.DrainNodeRequest; response: allocator.Node };
+  /** Gives a node another name, with everything it holds; 409 when there is one of that name. NODES may go on saying the old one. */
+  'POST /nodes/{node_id}/rename': { request: allocator.RenameNodeRequest; response: allocator.Node };
   /** Opens a drained node to allocations again. */
   'POST /nodes/{node_id}/undrain': { request: allocator.UndrainNodeRequest; response: allocator.Node };
   /** Opens a session of the caller, guest or user. */

@@ -19,7 +19,10 @@ export interface AllocateRequest {
   request_id: string;
   /** At least 1. */
   token_count: string;
-  /** The lease: seconds after which the budget returns by itself, at most 366 days. 0: none. */
+  /**
+   * The lease: seconds after which the budget returns by itself, at most ALLOC_LEASE_MAX_SECONDS (a day, if not set otherwise).
+   * 0: ALLOC_LEASE_DEFAULT_SECONDS (an hour, if not set otherwise).
+   */
   ttl_seconds: string;
 }
 
@@ -36,7 +39,16 @@ export interface Allocation {
     | undefined;
   /** Tokens that were settled as used. */
   settled: string;
-  create_time: Timestamp | undefined;
+  create_time:
+    | Timestamp
+    | undefined;
+  /** Whose it is; in lists alone. */
+  tenant?: string | undefined;
+  subject?:
+    | string
+    | undefined;
+  /** Why an operator freed it; in lists and when one is asked for. */
+  force_free_reason?: string | undefined;
 }
 
 export enum Allocation_State {
@@ -57,6 +69,35 @@ export interface FreeRequest {
 
 export interface GetAllocationRequest {
   request_id: string;
+}
+
+export interface ListAllocationsRequest {
+  /** Whose: oneself, if it is empty. `-` is everyone, and others may be named, by those with the role `service` or `admin`. */
+  subject: string;
+  /** The caller's, if it is empty. Another one, or `-` for all, may be named by administrators of the default tenant alone. */
+  tenant: string;
+  /** Only those in this state. */
+  state: Allocation_State;
+  /** Only those on this node. */
+  node_id: string;
+  /** 1 to 1000; 0: 100. */
+  page_size: number;
+  /** `next_page_token` of the page before, with the same filters. */
+  page_token: string;
+}
+
+export interface ListAllocationsResponse {
+  allocations: Allocation[];
+  /** Empty on the last page. */
+  next_page_token: string;
+}
+
+export interface ForceFreeRequest {
+  request_id: string;
+  /** The caller's, if it is empty. Another one may be named by administrators of the default tenant alone. */
+  tenant: string;
+  /** 1 to 500 characters. */
+  reason: string;
 }
 
 export interface BatchAllocateRequest {
@@ -96,7 +137,7 @@ export interface SettleRequest {
 
 export interface ExtendRequest {
   request_id: string;
-  /** 1 second to 366 days. */
+  /** 1 second to ALLOC_LEASE_MAX_SECONDS. */
   ttl_seconds: string;
 }
 
@@ -158,6 +199,16 @@ export interface UndrainNodeRequest {
   node_id: string;
 }
 
+export interface RemoveNodeRequest {
+  node_id: string;
+}
+
+export interface RenameNodeRequest {
+  node_id: string;
+  /** 1 to 63 characters: letters, digits, `.`, `_` and `-`. */
+  new_node_id: string;
+}
+
 export interface GetStrategyRequest {
 }
 
@@ -175,7 +226,15 @@ export interface SetStrategyRequest {
 export const SLUICE_ALLOCATOR_V1_PACKAGE_NAME = "sluice.allocator.v1";
 
 export interface AllocatorServiceClient {
-  /** Reserves tokens on one node. Idempotent by `request_id`: the same request gets the same answer, another count is refused with 409. */
+  /**
+   * Reserves tokens on one node. Idempotent by `request_id`: the same request gets the same answer, another count is refused with 409.
+   * Once the reservation has ended (it was freed or settled, or its lease is over) the same request is 409 ALLOCATION_ENDED, with
+   * `details.state`: a success always stands for tokens that are reserved now.
+   *
+   * Guests may allocate only where the installation says so; their calls are 403 otherwise. 429 BUDGET_EXHAUSTED says in
+   * `details.blocked_by` what is used up: `budget` (no node has as many left), `caller_tokens` (what the caller may hold at most) or
+   * `caller_requests` (the allocations in flight that the caller may have at most).
+   */
 
   allocate(request: AllocateRequest, metadata?: Metadata): Observable<Allocation>;
 
@@ -205,6 +264,14 @@ export interface AllocatorServiceClient {
 
   getAllocation(request: GetAllocationRequest, metadata?: Metadata): Observable<Allocation>;
 
+  /** Allocations, newest first: the caller's own, or others' for those who may see them. */
+
+  listAllocations(request: ListAllocationsRequest, metadata?: Metadata): Observable<ListAllocationsResponse>;
+
+  /** Returns what an allocation of anyone still holds to its node, and keeps by whom and why in the ledger. */
+
+  forceFree(request: ForceFreeRequest, metadata?: Metadata): Observable<Allocation>;
+
   /** Usage per node and in all. */
 
   getUsage(request: GetUsageRequest, metadata?: Metadata): Observable<Usage>;
@@ -231,6 +298,17 @@ export interface AllocatorServiceClient {
 
   undrainNode(request: UndrainNodeRequest, metadata?: Metadata): Observable<Node>;
 
+  /**
+   * Takes a node away for good: an empty one. One that holds tokens is 400: drain it, and remove it when everything has returned.
+   * While NODES names it, the next start adds it again.
+   */
+
+  removeNode(request: RemoveNodeRequest, metadata?: Metadata): Observable<Node>;
+
+  /** Gives a node another name, with everything it holds; 409 when there is one of that name. NODES may go on saying the old one. */
+
+  renameNode(request: RenameNodeRequest, metadata?: Metadata): Observable<Node>;
+
   getStrategy(request: GetStrategyRequest, metadata?: Metadata): Observable<StrategySetting>;
 
   /** Changes how nodes are chosen, for every replica, between batches. */
@@ -239,7 +317,15 @@ export interface AllocatorServiceClient {
 }
 
 export interface AllocatorServiceController {
-  /** Reserves tokens on one node. Idempotent by `request_id`: the same request gets the same answer, another count is refused with 409. */
+  /**
+   * Reserves tokens on one node. Idempotent by `request_id`: the same request gets the same answer, another count is refused with 409.
+   * Once the reservation has ended (it was freed or settled, or its lease is over) the same request is 409 ALLOCATION_ENDED, with
+   * `details.state`: a success always stands for tokens that are reserved now.
+   *
+   * Guests may allocate only where the installation says so; their calls are 403 otherwise. 429 BUDGET_EXHAUSTED says in
+   * `details.blocked_by` what is used up: `budget` (no node has as many left), `caller_tokens` (what the caller may hold at most) or
+   * `caller_requests` (the allocations in flight that the caller may have at most).
+   */
 
   allocate(request: AllocateRequest, metadata?: Metadata): Promise<Allocation> | Observable<Allocation> | Allocation;
 
@@ -275,6 +361,17 @@ export interface AllocatorServiceController {
     metadata?: Metadata,
   ): Promise<Allocation> | Observable<Allocation> | Allocation;
 
+  /** Allocations, newest first: the caller's own, or others' for those who may see them. */
+
+  listAllocations(
+    request: ListAllocationsRequest,
+    metadata?: Metadata,
+  ): Promise<ListAllocationsResponse> | Observable<ListAllocationsResponse> | ListAllocationsResponse;
+
+  /** Returns what an allocation of anyone still holds to its node, and keeps by whom and why in the ledger. */
+
+  forceFree(request: ForceFreeRequest, metadata?: Metadata): Promise<Allocation> | Observable<Allocation> | Allocation;
+
   /** Usage per node and in all. */
 
   getUsage(request: GetUsageRequest, metadata?: Metadata): Promise<Usage> | Observable<Usage> | Usage;
@@ -304,6 +401,17 @@ export interface AllocatorServiceController {
 
   undrainNode(request: UndrainNodeRequest, metadata?: Metadata): Promise<Node> | Observable<Node> | Node;
 
+  /**
+   * Takes a node away for good: an empty one. One that holds tokens is 400: drain it, and remove it when everything has returned.
+   * While NODES names it, the next start adds it again.
+   */
+
+  removeNode(request: RemoveNodeRequest, metadata?: Metadata): Promise<Node> | Observable<Node> | Node;
+
+  /** Gives a node another name, with everything it holds; 409 when there is one of that name. NODES may go on saying the old one. */
+
+  renameNode(request: RenameNodeRequest, metadata?: Metadata): Promise<Node> | Observable<Node> | Node;
+
   getStrategy(
     request: GetStrategyRequest,
     metadata?: Metadata,
@@ -326,6 +434,8 @@ export function AllocatorServiceControllerMethods() {
       "settle",
       "extend",
       "getAllocation",
+      "listAllocations",
+      "forceFree",
       "getUsage",
       "watchUsage",
       "listNodes",
@@ -333,6 +443,8 @@ export function AllocatorServiceControllerMethods() {
       "resizeNode",
       "drainNode",
       "undrainNode",
+      "removeNode",
+      "renameNode",
       "getStrategy",
       "setStrategy",
     ];

@@ -1,0 +1,48 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { Problem } from '@sluice/problem';
+import type { Caller } from '@sluice/service';
+import { type AllocatorSettings, SETTINGS } from '../settings.js';
+import { isPrivileged } from './allocations.js';
+import { readName } from './reading.js';
+
+/** Stands for every tenant or every subject in a request. */
+const ALL = '-';
+
+/** Whose allocations a request means; undefined: everyone's. */
+export interface Scope {
+  readonly tenant: string | undefined;
+  readonly subject: string | undefined;
+}
+
+/** Says whose allocations a caller may look at or free besides its own. */
+@Injectable()
+export class Scopes {
+  constructor(@Inject(SETTINGS) private readonly settings: AllocatorSettings) {}
+
+  /** @throws Problem PERMISSION_DENIED for others', INVALID_ARGUMENT for names that cannot be */
+  of(caller: Caller, asked: { readonly tenant: string; readonly subject: string }): Scope {
+    const tenant = readName('tenant', asked.tenant) || caller.tenant;
+    const subject = readName('subject', asked.subject) || caller.subject;
+    if (tenant !== caller.tenant) this.requireOperator(caller);
+    if (subject !== caller.subject && !isPrivileged(caller)) {
+      throw new Problem('PERMISSION_DENIED', 'The allocations of others are for the roles service and admin.');
+    }
+    return {
+      tenant: tenant === ALL ? undefined : tenant,
+      subject: subject === ALL ? undefined : subject,
+    };
+  }
+
+  /** @throws Problem PERMISSION_DENIED for another tenant than the caller's, INVALID_ARGUMENT for a name that cannot be */
+  tenantOf(caller: Caller, asked: string): string {
+    const tenant = readName('tenant', asked) || caller.tenant;
+    if (tenant !== caller.tenant) this.requireOperator(caller);
+    return tenant;
+  }
+
+  private requireOperator(caller: Caller): void {
+    const { DEFAULT_TENANT } = this.settings;
+    if (caller.tenant === DEFAULT_TENANT && caller.roles.includes('admin')) return;
+    throw new Problem('PERMISSION_DENIED', `Other tenants are for the administrators of ${DEFAULT_TENANT}.`);
+  }
+}
