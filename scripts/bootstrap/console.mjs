@@ -2,6 +2,9 @@
  * What the entry points print while they work: a step when it begins to take long, and when it is done.
  */
 
+// Whoever read this may have left, or the disk is full: what runs goes on.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 /** A step shorter than this is reported only by its result. */
 const QUIET_MS = 1_500;
 const HEARTBEAT_MS = 5_000;

@@ -3,7 +3,7 @@ import { chmodSync, closeSync, existsSync, mkdirSync, readFileSync, renameSync, 
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort, isPortFree } from './free-port.js';
-import { lastLines, openLog } from './log-file.js';
+import { lastLines, openLogOrNone } from './log-file.js';
 import { give, postgresAccount, type Account } from './postgres-account.js';
 import { findBinaries, placeData, type Binaries } from './postgres-place.js';
 import { ended, spawnTethered } from './tethered-process.js';
@@ -92,13 +92,14 @@ async function startServer(
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   // A killed server leaves its lock file behind, with the state that it had.
   const stale = readPostmaster(dataDir)?.identity;
-  const output = openLog(options.logFile);
+  // Without a log it works as well.
+  const output = openLogOrNone(options.logFile, () => undefined);
   const child = spawnTethered(binaries.postgres, ['-D', dataDir, '-p', String(port), ...flags], {
     cwd: dataDir,
     output,
     ...account,
   });
-  closeSync(output);
+  if (output !== 'ignore') closeSync(output);
   const end = ended(child);
   let outcome: string | undefined;
   void end.then((how) => (outcome = how));

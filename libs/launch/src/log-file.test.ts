@@ -1,8 +1,8 @@
-import { closeSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { boundLogs, openLog } from './log-file.js';
+import { boundLogs, openLog, openLogOrNone } from './log-file.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'a log '));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -22,6 +22,13 @@ test('a log that is being written to is set aside when it is too long, and goes 
   await boundLogs([path], 6);
   closeSync(log);
   expect([read(`${path}.1`), read(path)]).toEqual(['7\n8901234\n', '']);
+});
+
+test('a log that cannot be opened is reported, and the process goes on without', () => {
+  const reports: string[] = [];
+  writeFileSync(join(folder, 'file'), '');
+  expect(openLogOrNone(join(folder, 'file/one.log'), (line) => reports.push(line))).toBe('ignore');
+  expect(reports).toEqual([expect.stringMatching(/one\.log cannot be opened, .*: ENOTDIR/)]);
 });
 
 test('one that cannot be set aside is named with the reason and kept, and the others are', async () => {

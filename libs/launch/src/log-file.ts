@@ -14,6 +14,16 @@ export function openLog(path: string): number {
   return openSync(path, 'a', 0o640);
 }
 
+/** As {@link openLog}; on a full disk or where nothing may be written the process goes on without a log, which is reported. */
+export function openLogOrNone(path: string, report: (message: string) => void): number | 'ignore' {
+  try {
+    return openLog(path);
+  } catch (error) {
+    report(`${path} cannot be opened, so there is no log until the next start: ${(error as Error).message}`);
+    return 'ignore';
+  }
+}
+
 /** So much may stand in a log that is being written to before it is set aside. */
 const OPEN_LOG_BYTES_MAX = 100_000_000;
 

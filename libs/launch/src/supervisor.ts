@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { indent, lastLines, openLog } from './log-file.js';
+import { indent, lastLines, openLogOrNone } from './log-file.js';
 import { NODE_ARGUMENTS } from './node-arguments.js';
 import type { Instance } from './plan.js';
 import { restartPolicy, type RestartLimits } from './restart-policy.js';
@@ -63,7 +63,7 @@ export function manage(instance: Instance, env: NodeJS.ProcessEnv, options: Supe
 
   function start(): void {
     wanted = true;
-    const output = openLog(logFile);
+    const output = openLogOrNone(logFile, options.report);
     const started = spawn(process.execPath, [...NODE_ARGUMENTS, `--import=${FOLLOW_PARENT}`, entry], {
       cwd: options.root,
       env: { ...env, ...instance.env },
@@ -71,7 +71,7 @@ export function manage(instance: Instance, env: NodeJS.ProcessEnv, options: Supe
       // A Ctrl-C at the terminal reaches the whole foreground group; the order of stopping is ours.
       detached: true,
     });
-    closeSync(output);
+    if (output !== 'ignore') closeSync(output);
     child = started;
     end = ended(started);
     void end.then((how) => {

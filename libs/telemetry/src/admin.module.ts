@@ -1,5 +1,6 @@
 import { Controller, Get, Inject, Module, Res, type DynamicModule } from '@nestjs/common';
-import { collectDefaultMetrics, type Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, type Registry } from 'prom-client';
+import { droppedLogLines } from './logger.js';
 
 /** What a process says about itself to `/readyz`. */
 export interface Readiness {
@@ -49,11 +50,40 @@ class AdminController {
   }
 }
 
+function watchDroppedLogLines(metrics: Registry): void {
+  new Counter({
+    name: 'log_lines_dropped_total',
+    help: 'Lines of the log that could not be written, by the code of the error: ENOSPC for a full disk, EPIPE for a closed pipe',
+    labelNames: ['reason'],
+    registers: [metrics],
+    collect() {
+      this.reset();
+      for (const [reason, lines] of droppedLogLines()) this.inc({ reason }, lines);
+    },
+  });
+}
+
+function watchReadiness(metrics: Registry, readiness: Readiness): void {
+  new Gauge({
+    name: 'process_not_ready',
+    help: 'What keeps the process from serving, as /readyz names it; no sample when nothing does',
+    labelNames: ['what'],
+    registers: [metrics],
+    async collect() {
+      const missing = await readiness.check();
+      this.reset();
+      for (const what of Object.keys(missing)) this.set({ what }, 1);
+    },
+  });
+}
+
 /** `/livez`, `/readyz` and `/metrics` on the admin port, over the providers {@link READINESS} and {@link METRICS}. */
 @Module({})
 export class AdminModule {
   static with(readiness: Readiness, metrics: Registry): DynamicModule {
     collectDefaultMetrics({ register: metrics });
+    watchDroppedLogLines(metrics);
+    watchReadiness(metrics, readiness);
     return {
       module: AdminModule,
       global: true,

@@ -1,5 +1,6 @@
 export { Counter, Gauge, Histogram, Registry } from 'prom-client';
 export { AdminModule, METRICS, READINESS, type Readiness } from './admin.module.js';
+export { LogOutput } from './log-output.js';
 export { createLogger, logLevels, type Logger, type LogLevel } from './logger.js';
 export { errorText, loggedError, type LoggedError } from './logged-error.js';
 export { nestLogger } from './nest-logger.js';

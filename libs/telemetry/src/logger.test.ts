@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
@@ -192,4 +193,25 @@ test('a reader that leaves does not end the process', async () => {
   );
   child.stdout.once('data', () => child.stdout.destroy());
   expect((await once(child, 'exit'))[0]).toBe(7);
+});
+
+test('a full disk under its log does not end a process', async () => {
+  const full = openSync('/dev/full', 'w');
+  try {
+    const child = spawn(
+      process.execPath,
+      [
+        ...FLAGS,
+        `import { createLogger, droppedLogLines } from ${JSON.stringify(source)};
+         const logger = createLogger('tried');
+         for (let line = 0; line < 500; line++) logger.error('call failed');
+         console.log('by itself');
+         process.exitCode = droppedLogLines().get('ENOSPC') === 500 ? 7 : 8;`,
+      ],
+      { stdio: ['ignore', full, 'ignore'] },
+    );
+    expect((await once(child, 'exit'))[0]).toBe(7);
+  } finally {
+    closeSync(full);
+  }
 });

@@ -1,4 +1,5 @@
 import { type DestinationStream, type LogFn, pino, type Logger as Pino, type LoggerOptions } from 'pino';
+import { type DroppedLines, LogOutput } from './log-output.js';
 import { loggedError } from './logged-error.js';
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
@@ -40,8 +41,7 @@ export function createLogger(service: string, level: LogLevel = 'info'): Logger 
       },
     },
   };
-  output ??= gatheredOutput();
-  return pino(options, output);
+  return pino(options, standardOutput());
 }
 
 /** Made once a millisecond: under load many lines have the same. */
@@ -53,39 +53,22 @@ function timestamp(): string {
   return time.member;
 }
 
-/** Lines below a warning wait this long for others to go with, in milliseconds: under load a write costs more than a line. */
-const GATHER_MS = 20;
-const GATHERED_CHARACTERS_MAX = 8192;
-const WARN = 40;
-
 /** Standard output, one for all loggers of the process. */
-let output: DestinationStream | undefined;
+let output: LogOutput | undefined;
 
-/** A process that is killed loses the lines of the last moment, but for warnings and what came before them. */
-function gatheredOutput(): DestinationStream {
-  // It goes on without a reader, and waits for one that is slow.
-  const stdout = pino.destination({ dest: 1, sync: true });
-  let lines = '';
-  let timer: NodeJS.Timeout | undefined;
-  const flush = () => {
-    clearTimeout(timer);
-    timer = undefined;
-    if (lines === '') return;
-    const gathered = lines;
-    lines = '';
-    stdout.write(gathered);
-  };
-  process.on('exit', flush);
-  return {
+function standardOutput(): DestinationStream {
+  if (output === undefined) {
+    output = new LogOutput();
+    process.on('exit', output.flush);
     // Asks pino to say of each line how severe it is.
-    [pino.symbols.needsMetadataGsym]: true,
-    lastLevel: 0,
-    write(line: string) {
-      lines += line;
-      if (this.lastLevel >= WARN || lines.length >= GATHERED_CHARACTERS_MAX) flush();
-      else timer ??= setTimeout(flush, GATHER_MS).unref();
-    },
-  } as DestinationStream & { lastLevel: number };
+    Object.assign(output, { [pino.symbols.needsMetadataGsym]: true });
+  }
+  return output;
+}
+
+/** Lines of this process that could not be written, by why. */
+export function droppedLogLines(): DroppedLines {
+  return output?.dropped ?? new Map();
 }
 
 /**

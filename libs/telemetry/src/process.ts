@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { ConfigurationError } from '@sluice/config';
 import { errorText } from './logged-error.js';
 import type { Logger } from './logger.js';
@@ -23,16 +24,18 @@ const NOTICE_MS = 300;
  */
 export async function runProcess(start: () => Promise<Running>): Promise<void> {
   let running: Running | undefined;
+  // What libraries print by themselves may meet a full disk or a closed pipe.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   // Node itself would print the error with all its members.
   process.on('uncaughtException', (error) => {
     if (running) running.logger.fatal({ err: error }, 'an error that nobody caught');
-    else process.stderr.write(`${startFailure(error)}\n`);
+    else tell(startFailure(error));
     process.exit(1);
   });
   try {
     running = await start();
   } catch (error) {
-    process.stderr.write(`${startFailure(error)}\n`);
+    tell(startFailure(error));
     process.exit(error instanceof ConfigurationError ? 78 : 1);
   }
   let stopping = false;
@@ -57,6 +60,15 @@ export async function runProcess(start: () => Promise<Running>): Promise<void> {
     });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => onSignal(signal));
   if (process.channel) process.on('disconnect', () => onSignal('the parent has gone'));
+}
+
+/** On standard error, which may be a full disk or a closed pipe: the exit code says it as well. */
+function tell(text: string): void {
+  try {
+    writeSync(2, `${text}\n`);
+  } catch {
+    // There is nobody to tell.
+  }
 }
 
 function startFailure(error: unknown): string {
