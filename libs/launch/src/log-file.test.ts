@@ -28,7 +28,7 @@ test('a log that cannot be opened is reported, and the process goes on without',
   const reports: string[] = [];
   writeFileSync(join(folder, 'file'), '');
   expect(openLogOrNone(join(folder, 'file/one.log'), (line) => reports.push(line))).toBe('ignore');
-  expect(reports).toEqual([expect.stringMatching(/one\.log cannot be opened, .*: ENOTDIR/)]);
+  expect(reports).toEqual([expect.stringMatching(/one\.log cannot be opened, .*: \w+/)]);
 });
 
 test('one that cannot be set aside is named with the reason and kept, and the others are', async () => {
