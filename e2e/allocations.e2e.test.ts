@@ -64,7 +64,7 @@ test('a guest takes nothing, and a user sees and loses what is theirs', async ()
   }
   const session = await api.signIn();
   const made = await session.call('POST', '/alloc', { request_id: 'listed', token_count: 7 });
-  expect(Date.parse(made.body.expires_at)).toBeGreaterThan(Date.now() + 3_000_000);
+  expect(Date.parse(String(made.body.expires_at))).toBeGreaterThan(Date.now() + 3_000_000);
   const own = await session.call('GET', '/api/v1/allocations?state=ALLOCATED');
   expect(own.body.allocations).toMatchObject([{ request_id: 'listed', token_count: '7', tenant: 'default' }]);
   const force = '/api/v1/allocations/listed/force_free';
