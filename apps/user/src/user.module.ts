@@ -3,6 +3,7 @@ import { REFUSALS } from '@sluice/service';
 import { openDatabase } from '@sluice/storage';
 import { DataSource } from 'typeorm';
 import { Accounts } from './accounts/accounts.js';
+import { Nobody } from './accounts/nobody.js';
 import { AdminController } from './admin/admin.controller.js';
 import { FirstStart } from './admin/first-start.js';
 import { AuditLog } from './audit/audit-log.js';
@@ -54,6 +55,7 @@ export class UserModule implements OnApplicationShutdown {
         Housekeeping,
         Keys,
         LateRecords,
+        Nobody,
         RefreshCookie,
         RevocationFeed,
         Sessions,

@@ -1,5 +1,5 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
 import type { userV1 } from '@sluice/contract';
 import { Problem } from '@sluice/problem';
 import { asProblem, type Call, type Caller } from '@sluice/service';
@@ -10,6 +10,7 @@ import { type AttemptKeys, Throttles } from '../protection/throttles.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { accountStore, type UserRow } from './account-store.js';
 import { type Email, invalid, readEmail, readPassword, readText } from './credentials.js';
+import { Nobody } from './nobody.js';
 import { PasswordHasher } from './password-hasher.js';
 
 export const DISPLAY_NAME_CHARACTERS_MAX = 200;
@@ -24,22 +25,16 @@ interface Credentials {
 
 /** Accounts with a password. */
 @Injectable()
-export class Accounts implements OnModuleInit {
-  /** Verified against when there is no such user, so that the answer takes as long as for a wrong password. */
-  private hashOfNobody = '';
-
+export class Accounts {
   constructor(
     private readonly dataSource: DataSource,
     private readonly hasher: PasswordHasher,
+    private readonly nobody: Nobody,
     private readonly throttles: Throttles,
     private readonly audit: AuditLog,
     private readonly metrics: UserMetrics,
     @Inject(SETTINGS) private readonly settings: UserSettings,
   ) {}
-
-  async onModuleInit(): Promise<void> {
-    this.hashOfNobody = await this.hasher.hash(randomBytes(16).toString('hex'));
-  }
 
   /** @throws Problem INVALID_ARGUMENT, ALREADY_EXISTS, OVERLOADED */
   async register(call: Call, request: userV1.RegisterRequest): Promise<UserRow> {
@@ -91,7 +86,7 @@ export class Accounts implements OnModuleInit {
     return this.hasher.inTurn(call.signal, async () => {
       // Others may have failed while this attempt waited: guesses sent all at once get no more tries than guesses one by one.
       await this.checkThrottle(call, tenant, keys);
-      const passwordHash = user?.password_hash ?? this.hashOfNobody;
+      const passwordHash = user?.password_hash ?? (await this.nobody.hashFor(email.key));
       const right = await this.hasher.verify(passwordHash, password);
       if (!right || !user) {
         await this.throttles.failed(call, keys);

@@ -228,3 +228,52 @@ test('a login that fails inside is in the audit log, without a subject', async (
     .poll(() => system.sql(`select subject from audit_events where action = 'login' and outcome = 'failed:internal'`))
     .toEqual([{ subject: '' }]);
 });
+
+describe('after the cost of hashes was raised', () => {
+  test('unknown addresses take as long as those that have not logged in since', async () => {
+    const dear = await UserSystem.join(system, { PASSWORD_MEMORY_KIB: '65536', PASSWORD_PASSES: '4' });
+    const known = (await signIn(system.first)).email;
+    const milliseconds = async (email: string) => {
+      const started = performance.now();
+      const login = dear.call('UserService/Login', { email, password: 'wrong password' }, newAddress());
+      expect((await failure(login)).code).toBe('INVALID_CREDENTIALS');
+      return performance.now() - started;
+    };
+    const median = async (emails: readonly string[]) => {
+      const times = [];
+      for (const email of emails) times.push(await milliseconds(email));
+      return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]!;
+    };
+    const strangers = Array.from({ length: 9 }, (_, index) => `nobody${index}@example.com`);
+    await milliseconds(known);
+    const dearHash = dear.call('UserService/Register', { email: 'dear@example.com', password: 'correct horse dear' });
+    const started = performance.now();
+    await dearHash;
+    const dearMs = performance.now() - started;
+    // Every known address but one has a cheap hash. Before, each unknown one took the dear time, which is a hundred times as long.
+    expect(await median(strangers)).toBeLessThan(dearMs / 3);
+    await dear.stop();
+  });
+});
+
+describe('an owner whom a stranger keeps guessing at', () => {
+  test('gets in from an address of an earlier login, every time; from elsewhere the account is still guarded', async () => {
+    const { email, password } = await signIn(system.first);
+    const home = newAddress();
+    await login(email, password, home);
+    const guess = () => failure(login(email, 'wrong password', newAddress(), addresses));
+    for (let guesses = 0; guesses < 30; guesses++) await guess();
+    for (let round = 0; round < 20; round++) {
+      const [owner] = await Promise.all([login(email, password, home, round), guess(), guess()]);
+      expect(owner).toBeDefined();
+      for (let guesses = 0; guesses < 12; guesses++) await guess();
+    }
+    for (let guesses = 0; guesses < 30; guesses++) await guess();
+    expect((await guess()).details).toMatchObject({ policy: 'login-failures-account' });
+    expect((await failure(login(email, password, newAddress()))).code).toBe('RATE_LIMIT_EXCEEDED');
+    await expect(login(email, password, home)).resolves.toBeDefined();
+    for (let wrong = 0; wrong < 6; wrong++) await failure(login(email, 'wrong password', home));
+    const tooMany = await failure(login(email, password, home));
+    expect(tooMany.details).toMatchObject({ policy: 'login-failures-pair' });
+  });
+});

@@ -5,9 +5,13 @@ import { Problem } from '@sluice/problem';
 /** `Algorithm.Argon2id`: a const enum, which isolated modules cannot read. */
 const ARGON2ID = 2;
 
-export interface PasswordHasherOptions {
+/** What one hash costs. */
+export interface HashCost {
   readonly memoryKib: number;
   readonly passes: number;
+}
+
+export interface PasswordHasherOptions extends HashCost {
   /** Hashes at the same time; memory is bounded by this times `memoryKib`. */
   readonly concurrency: number;
   /** A caller that would wait longer is refused. */
@@ -50,8 +54,12 @@ export class PasswordHasher {
     }
   }
 
-  hash(password: string): Promise<string> {
-    const { memoryKib, passes } = this.options;
+  /** What a new hash costs. */
+  get cost(): HashCost {
+    return this.options;
+  }
+
+  hash(password: string, { memoryKib, passes }: HashCost = this.options): Promise<string> {
     return hash(password, { algorithm: ARGON2ID, memoryCost: memoryKib, timeCost: passes, parallelism: 1 });
   }
 

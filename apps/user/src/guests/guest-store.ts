@@ -56,16 +56,6 @@ export const guestStore = {
     await takeLock(manager, `guest-network/${slot}`);
   },
 
-  /** The generation of the session when it is alive. */
-  async aliveGeneration(manager: EntityManager, sessionId: string): Promise<number | undefined> {
-    const [row] = await manager.query<{ generation: number }[]>(
-      `select generation from sessions s join users u on u.id = s.user_id
-       where s.id = $1 and s.revoked_at is null and s.idle_until > clock_timestamp() and u.guest and u.locked_at is null`,
-      [sessionId],
-    );
-    return row?.generation;
-  },
-
   /** The age of the `count`-th latest token of the device or the network. */
   async age(manager: EntityManager, key: GuestKey, by: 'device' | 'network', limit: GuestLimit) {
     const [where, values] =

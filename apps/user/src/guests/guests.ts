@@ -14,6 +14,7 @@ import { seal, unseal } from '../keys/seal.js';
 import { UserMetrics } from '../metrics.js';
 import { networkOf } from '@sluice/identity';
 import { Turns } from '../protection/turns.js';
+import { type SessionOwner, sessionStore } from '../sessions/session-store.js';
 import { Sessions } from '../sessions/sessions.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { TokenIssuer } from '../tokens/token-issuer.js';
@@ -140,17 +141,32 @@ export class Guests {
     const { sealed_token: sealed, session_id: sessionId, token_ms: leftMs } = device;
     if (!sealed || !sessionId || leftMs === null || leftMs < TOKEN_LEFT_MS_MIN) return undefined;
     if (device.address !== key.network) return undefined;
-    const generation = await guestStore.aliveGeneration(manager, sessionId);
-    if (generation === undefined) return undefined;
+    const owner = await sessionStore.findGuestWithin(manager, sessionId);
+    if (!owner) return undefined;
+    const kept = unseal(this.keys.current.refreshSecret, purposeOf(key), sealed).toString();
+    if (!this.issuer.vouchesFor(kept)) return this.signAnew(manager, key, owner);
     const tokens: userV1.TokenResponse = {
-      access_token: unseal(this.keys.current.refreshSecret, purposeOf(key), sealed).toString(),
-      refresh_token: this.issuer.refreshTokenOf(sessionId, generation),
+      access_token: kept,
+      refresh_token: this.issuer.refreshTokenOf(sessionId, owner.generation),
       token_type: 'Bearer',
       expires_in: Math.floor(leftMs / 1000),
       session_id: sessionId,
       guest: true,
     };
     return { kind: 'returned', tokens };
+  }
+
+  /** The token that is kept is refused by now, since its key was withdrawn or the settings changed: the same session gets another one, which lives no longer than that one might. */
+  private async signAnew(manager: EntityManager, key: GuestKey, owner: SessionOwner): Promise<Outcome | undefined> {
+    if (owner.tokens_left_seconds * 1000 < TOKEN_LEFT_MS_MIN) return undefined;
+    const tokens = this.issuer.tokensOf(owner);
+    await this.keep(manager, key, tokens);
+    return { kind: 'returned', tokens };
+  }
+
+  private async keep(manager: EntityManager, key: GuestKey, tokens: userV1.TokenResponse): Promise<void> {
+    const sealed = seal(this.keys.current.refreshSecret, purposeOf(key), Buffer.from(tokens.access_token));
+    await guestStore.keep(manager, key, { sealed, seconds: tokens.expires_in, sessionId: tokens.session_id });
   }
 
   private async issueOrRefuse(
@@ -164,8 +180,7 @@ export class Guests {
     const id = randomUUID();
     await guestStore.insertGuest(manager, key.tenant, id);
     const tokens = await this.sessions.openWithin(manager, call, id, 'guest');
-    const sealed = seal(this.keys.current.refreshSecret, purposeOf(key), Buffer.from(tokens.access_token));
-    await guestStore.keep(manager, key, { sealed, seconds: tokens.expires_in, sessionId: tokens.session_id });
+    await this.keep(manager, key, tokens);
     await this.audit.recordWithin(manager, call, {
       tenant: key.tenant,
       action: 'guest.create',

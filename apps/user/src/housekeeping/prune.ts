@@ -29,6 +29,7 @@ const tables: readonly PrunedTable[] = [
       and not exists (select from sessions s where s.user_id = users.id)`,
   },
   { table: 'throttles', key: 'key', over: `changed_at < clock_timestamp() - interval '2 hours'` },
+  { table: 'known_networks', key: 'key', over: `seen_at < clock_timestamp() - interval '90 days'` },
   { table: 'guest_devices', key: 'ctid', over: `changed_at < clock_timestamp() - interval '2 days'` },
   { table: 'guest_attempts', key: 'id', over: `at < clock_timestamp() - $1 * interval '1 day'` },
   { table: 'audit_events', key: 'id', over: `at < clock_timestamp() - $1 * interval '1 day'` },

@@ -3,7 +3,7 @@ import { createVerifier, type TokenVerifier } from '@sluice/identity';
 import { DataSource } from 'typeorm';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { POLL_MS } from './keys.js';
-import { signIn, startReplicaOn, UserSystem } from '../replicas.fixture.js';
+import { claimsOf, signIn, startReplicaOn, UserSystem } from '../replicas.fixture.js';
 import { changeMasterKey, endAllSessions, endSessions, type Rotation, rotateKeys, withdrawKey } from './rotation.js';
 
 let system: UserSystem;
@@ -194,4 +194,29 @@ test('after the end of all sessions no refresh token works on any replica', asyn
     const { tokens: fresh } = await signIn(system.replica(replica));
     await expect(refresh(fresh.refresh_token, 1 - replica)).resolves.toBeDefined();
   }
+});
+
+test('a guest whose token lost its key gets another one of the same session at once', async () => {
+  const ask = (replica = 0) =>
+    system
+      .replica(replica)
+      .call<userV1.TokenResponse>(
+        'UserService/CreateGuest',
+        { device_id: 'of the key' },
+        { 'client-ip': '198.51.100.7' },
+      );
+  const before = await ask();
+  const kid = kidOf(before.access_token);
+  expect((await ask()).access_token).toBe(before.access_token);
+  await rotate();
+  expect(await withdrawKey(dataSource, 'default', kid)).toBe(true);
+  await vi.waitFor(async () => expect((await published()).map((key) => key.kid)).not.toContain(kid), 3 * POLL_MS);
+  const after = await ask();
+  expect(kidOf(after.access_token)).not.toBe(kid);
+  expect(claimsOf(after.access_token)).toMatchObject({
+    sub: claimsOf(before.access_token).sub,
+    sid: before.session_id,
+  });
+  await expect(gateway().verify(after.access_token)).resolves.toMatchObject({ guest: true });
+  expect((await ask()).access_token).toBe(after.access_token);
 });

@@ -4,6 +4,7 @@ import { RefreshRate1764000000003 } from './3-refresh-rate.js';
 import { TokenReach1764000000004 } from './4-token-reach.js';
 import { PasswordVersion1764000000005 } from './5-password-version.js';
 import { NotificationsWake1764000000006 } from './6-notifications-wake.js';
+import { KnownNetworks1764000000007 } from './7-known-networks.js';
 
 /** In the order in which they run. */
 export const migrations = [
@@ -13,4 +14,5 @@ export const migrations = [
   TokenReach1764000000004,
   PasswordVersion1764000000005,
   NotificationsWake1764000000006,
+  KnownNetworks1764000000007,
 ];

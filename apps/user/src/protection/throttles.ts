@@ -15,7 +15,8 @@ interface Dimension {
 
 /**
  * What wrong passwords are counted against. An account is guarded closely against one address, and loosely against all addresses
- * together, so that a stranger who guesses cannot keep its owner out for long.
+ * together. An address that the right password came from before is not kept waiting for what others have counted against the account:
+ * a stranger who guesses must not keep its owner out.
  */
 const dimensions = {
   pair: { free: 1, waitSecondsMax: 900, blockedBy: 'user' },
@@ -25,13 +26,20 @@ const dimensions = {
 
 type DimensionName = keyof typeof dimensions;
 
-/** The keys that one attempt counts against. */
-export type AttemptKeys = ReadonlyMap<DimensionName, string>;
+/** What one attempt is known by. */
+export interface AttemptKeys {
+  /** What it counts against. */
+  readonly counted: ReadonlyMap<DimensionName, string>;
+  /** The account and the network together, as they are remembered after a success; empty without a network. */
+  readonly known: string;
+}
 
 const longestWait = statement<{ key: string; wait_ms: number }>(
   'throttle-check',
   `select key, ceil(extract(epoch from blocked_until - clock_timestamp()) * 1000)::int as wait_ms from throttles
-   where key = any($1) and blocked_until > clock_timestamp() order by blocked_until desc limit 1`,
+   where key = any($1) and blocked_until > clock_timestamp()
+     and not (key = $2 and exists (select from known_networks k where k.key = $3))
+   order by blocked_until desc limit 1`,
 );
 
 /** The n-th failure beyond the free ones earns a wait of 2^n seconds. What is an hour old counts no more. Rows are locked in the order of their keys. */
@@ -52,7 +60,13 @@ const countFailure = statement(
      changed_at = clock_timestamp()`,
 );
 
-const forget = statement('throttle-forget', `delete from throttles where key = any($1)`);
+/** A network is written down once a day. */
+const succeed = statement(
+  'throttle-succeed',
+  `with forgotten as (delete from throttles where key = any($1))
+   insert into known_networks as k (key) select $2 where $2 <> ''
+   on conflict (key) do update set seen_at = clock_timestamp() where k.seen_at < clock_timestamp() - interval '1 day'`,
+);
 
 /** Back-off after wrong passwords, kept in Postgres so that all replicas count together. */
 @Injectable()
@@ -66,17 +80,17 @@ export class Throttles {
   keysOf(tenant: string, emailKey: string, address: string): AttemptKeys {
     const account = createHash('sha256').update(emailKey).digest('hex').slice(0, 32);
     const network = networkOf(address);
-    const keys = new Map<DimensionName, string>([['account', `account/${tenant}/${account}`]]);
-    if (network !== '') {
-      keys.set('pair', `pair/${tenant}/${account}/${network}`);
-      keys.set('address', `address/${network}`);
-    }
-    return keys;
+    const counted = new Map<DimensionName, string>([['account', `account/${tenant}/${account}`]]);
+    if (network === '') return { counted, known: '' };
+    counted.set('pair', `pair/${tenant}/${account}/${network}`);
+    counted.set('address', `address/${network}`);
+    return { counted, known: `known/${tenant}/${account}/${network}` };
   }
 
   /** @throws Problem RATE_LIMIT_EXCEEDED while one of the keys is blocked */
-  async check(call: Caller, keys: AttemptKeys): Promise<void> {
-    const [blocked] = await execute(this.dataSource, call, longestWait, [[...keys.values()]]);
+  async check(call: Caller, { counted, known }: AttemptKeys): Promise<void> {
+    const values = [[...counted.values()], counted.get('account'), known];
+    const [blocked] = await execute(this.dataSource, call, longestWait, values);
     if (!blocked) return;
     const name = blocked.key.slice(0, blocked.key.indexOf('/')) as DimensionName;
     throw new Problem('RATE_LIMIT_EXCEEDED', 'Too many wrong passwords; wait before trying again.', {
@@ -88,17 +102,20 @@ export class Throttles {
     });
   }
 
-  async failed(call: Caller, keys: AttemptKeys): Promise<void> {
-    const names = [...keys.keys()];
+  async failed(call: Caller, { counted }: AttemptKeys): Promise<void> {
+    const names = [...counted.keys()];
     await execute(this.dataSource, call, countFailure, [
-      [...keys.values()],
+      [...counted.values()],
       names.map((name) => dimensions[name].free * this.settings.LOGIN_FAILURES_FREE),
       names.map((name) => dimensions[name].waitSecondsMax),
     ]);
   }
 
-  /** The owner has shown the password: what was counted against the account is forgotten, what was counted against the address is not. */
-  async succeeded(call: Caller, keys: AttemptKeys): Promise<void> {
-    await execute(this.dataSource, call, forget, [[keys.get('pair') ?? '', keys.get('account')]]);
+  /**
+   * The owner has shown the password: what was counted against the account is forgotten, what was counted against the address is not,
+   * and the network is known from now on.
+   */
+  async succeeded(call: Caller, { counted, known }: AttemptKeys): Promise<void> {
+    await execute(this.dataSource, call, succeed, [[counted.get('pair') ?? '', counted.get('account')], known]);
   }
 }

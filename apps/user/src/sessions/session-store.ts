@@ -78,6 +78,9 @@ const findSession = statement<SessionStanding>(
    from sessions s join users u on u.id = s.user_id where s.id = $1`,
 );
 
+const FIND_GUEST = `select ${owner} from sessions s join users u on u.id = s.user_id
+   where s.id = $1 and s.revoked_at is null and s.idle_until > clock_timestamp() and u.guest and u.locked_at is null`;
+
 const revokeOne = statement<{ id: string }>(
   'session-revoke',
   `update sessions set revoked_at = clock_timestamp(), revoked_because = $2
@@ -183,6 +186,12 @@ export const sessionStore = {
 
   async insertWithin(manager: EntityManager, session: NewSession, seconds: SessionSeconds) {
     const [row] = await manager.query<SessionOwner[]>(insertSession.text, newSessionValues(session, seconds));
+    return row;
+  },
+
+  /** A guest's session that is alive, as its next access token will say it. */
+  async findGuestWithin(manager: EntityManager, id: string): Promise<SessionOwner | undefined> {
+    const [row] = await manager.query<SessionOwner[]>(FIND_GUEST, [id]);
     return row;
   },
 

@@ -45,6 +45,16 @@ export class TokenIssuer {
     };
   }
 
+  /** Whether verifiers take a token of ours as far as its key, issuer and audience go; it may have expired or been revoked. */
+  vouchesFor(token: string): boolean {
+    const [header, claims] = token
+      .split('.', 2)
+      .map((part) => JSON.parse(Buffer.from(part, 'base64url').toString())) as [{ kid: string }, AccessTokenClaims];
+    const { TOKEN_ISSUER, TOKEN_AUDIENCE } = this.settings;
+    const published = this.keys.current.published.some(({ kid }) => kid === header.kid);
+    return published && claims.iss === TOKEN_ISSUER && claims.aud === TOKEN_AUDIENCE;
+  }
+
   refreshTokenOf(sessionId: string, generation: number): string {
     return formatRefreshToken(this.keys.current.refreshSecret, { sessionId, generation });
   }
