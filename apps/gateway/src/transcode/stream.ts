@@ -110,12 +110,13 @@ class StreamCall extends Timer implements CallEvents {
     const { deadline, account } = exchange;
     this.call = upstream.channel.start(handle, metadata, { deadline, account, unlimited: true }, this);
     exchange.work = this.call;
-    if (this.responses?.silence) this.waitFor(upstream.config.streams.headers_after);
+    // Of bytes only the first message says what they are.
+    if (this.responses?.contentType) this.waitFor(upstream.config.streams.headers_after);
   }
 
   onHeaders(fields: Fields): void {
     this.metadata = fields;
-    if (this.responses?.silence && !this.begun)
+    if (this.responses?.contentType && !this.begun)
       this.setTimer(Math.min(SETTLE_MS, this.upstream.config.streams.headers_after));
   }
 
@@ -129,14 +130,15 @@ class StreamCall extends Timer implements CallEvents {
     const { heartbeat } = this.upstream.config.streams;
     const silent = Date.now() - this.writtenAt;
     if (silent < heartbeat) return this.setTimer(heartbeat - silent);
-    this.write(this.responses!.silence!);
+    const { silence } = this.responses!;
+    if (silence) this.write(silence);
     this.setTimer(heartbeat);
   }
 
   /** False: the client reads more slowly than we write. */
   private write(text: Uint8Array): boolean {
     this.writtenAt = Date.now();
-    return this.exchange.transport.write(text);
+    return text.byteLength === 0 || this.exchange.transport.write(text);
   }
 
   onDrain(): void {
@@ -195,10 +197,7 @@ class StreamCall extends Timer implements CallEvents {
     const status = answerStatus(this.metadata, NONE);
     const { exchange } = this;
     begin(exchange, isBodiless(status) ? 200 : status, fields);
-    if (exchange.transport.method !== 'HEAD') {
-      if (this.responses!.silence) this.waitFor(this.upstream.config.streams.heartbeat);
-      return;
-    }
+    if (exchange.transport.method !== 'HEAD') return this.waitFor(this.upstream.config.streams.heartbeat);
     // The answer is whole: nobody reads what the service would go on to say.
     exchange.transport.end();
     exchange.finish();

@@ -109,6 +109,27 @@ describe('an answer that streams', () => {
     expect(gateway.runtime.inFlight.calls).toBe(0);
   });
 
+  it('of events that are bytes gives one only where an event has ended', async () => {
+    await start({ heartbeat: '30ms' });
+    let upstreams: ServerHttp2Stream;
+    upstream.script = (stream) => {
+      upstreams = stream;
+      stream.respond(GRPC);
+      stream.write(body('text/event-stream', ''));
+    };
+    const { response, until, leave } = await open('*/*', '/v1/download/1');
+    expect(response.headers['content-type']).toBe('text/event-stream');
+    await until(/^(: ping\n\n)+$/);
+    upstreams!.write(body('', 'data: a\n'));
+    await until(/data: a\n$/);
+    upstreams!.write(body('', '\n'));
+    await until(/data: a\n\n(: ping\n\n)+$/);
+    upstreams!.write(body('', 'data: half'));
+    setTimeout(() => upstreams.write(body('', '\n\n')), 150);
+    await until(/data: half\n\n(: ping\n\n)+$/);
+    leave();
+  });
+
   it('gives none where it is told so, and none among bytes', async () => {
     upstream.script = (stream) => {
       stream.respond(GRPC, { waitForTrailers: true });
@@ -126,10 +147,17 @@ describe('an answer that streams', () => {
   });
 });
 
-/** `HttpBody { content_type: "text/csv", data: "hello" }`. */
-const HELLO = message(
-  Buffer.concat([Buffer.from([0x0a, 8]), Buffer.from('text/csv'), Buffer.from([0x12, 5]), Buffer.from('hello')]),
-);
+/** `HttpBody { content_type, data }` of less than 128 octets each. */
+const body = (type: string, data: string) =>
+  message(
+    Buffer.concat([
+      Buffer.from([0x0a, type.length]),
+      Buffer.from(type),
+      Buffer.from([0x12, data.length]),
+      Buffer.from(data),
+    ]),
+  );
+const HELLO = body('text/csv', 'hello');
 
 describe('the error of a stream', () => {
   it.each([

@@ -6,7 +6,7 @@ import type { ResponseDecoder } from './response-decoder.js';
 export interface ResponseStream {
   /** `undefined` until the first message of a stream of `google.api.HttpBody`. */
   readonly contentType: string | undefined;
-  /** What can be sent between messages without meaning anything; `undefined` where nothing can. */
+  /** What can be sent now without meaning anything; `undefined` where nothing can. */
   readonly silence: Uint8Array | undefined;
   /** The text of one message. */
   item(message: Uint8Array): Uint8Array;
@@ -127,20 +127,39 @@ function jsonArray(texts: Texts): ResponseStream {
   };
 }
 
-/** The bytes of `google.api.HttpBody` messages, one after another, with the content type of the first. */
+/**
+ * The bytes of `google.api.HttpBody` messages, one after another, with the content type of the first. Server-sent events take a comment
+ * where one of them has ended.
+ */
 function rawStream(decoder: ResponseDecoder): ResponseStream {
   let contentType: string | undefined;
+  let areEvents = false;
+  let last = empty;
   return {
     get contentType() {
       return contentType;
     },
-    silence: undefined,
+    get silence() {
+      return areEvents && (last.length === 0 || endsEvent(last)) ? ping : undefined;
+    },
     item: (message) => {
-      const raw = decoder.raw(message);
-      contentType ??= raw.contentType;
-      return raw.data;
+      const { contentType: type, data: bytes } = decoder.raw(message);
+      if (contentType === undefined) {
+        contentType = type;
+        areEvents = /^text\/event-stream *(;|$)/i.test(type);
+      }
+      if (areEvents)
+        last = Buffer.concat([last, bytes.subarray(-BLANK_LINE_OCTETS_MAX)]).subarray(-BLANK_LINE_OCTETS_MAX);
+      return bytes;
     },
     end: () => empty,
     error: () => undefined,
   };
+}
+
+const BLANK_LINE_OCTETS_MAX = 4;
+
+/** Whether an empty line was the last (HTML standard, section 9.2.5). */
+function endsEvent(bytes: Buffer): boolean {
+  return /(\n\n|\r\r|\r\n\r\n)$/.test(bytes.toString('latin1'));
 }
