@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { connect as connectTcp } from 'node:net';
+import { createSecureServer } from 'node:http2';
+import { type AddressInfo, connect as connectTcp } from 'node:net';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -10,7 +11,7 @@ import { converse } from '../../testdata/conversation.js';
 import { type EchoServer, echoPackage, startEchoServer } from '../../testdata/echo-server.js';
 import { startTestGateway, type TestGateway, tlsOptions } from '../../testdata/gateway.js';
 import { PREFACE } from '../../testdata/raw-http2.js';
-import { message } from '../../testdata/scripted-upstream.js';
+import { GRPC, message } from '../../testdata/scripted-upstream.js';
 
 /** TLS from outside: versions, ALPN, and the programs that people use. */
 
@@ -186,5 +187,26 @@ describe('programs', () => {
     } finally {
       await browser.close();
     }
+  });
+});
+
+/** What the types of Node leave out of its server's sockets. */
+interface Named {
+  readonly servername: string | false;
+}
+
+describe('to an upstream', () => {
+  it('with `tls: { ca }` the name of its address is sent, and the certificate checked by it', async () => {
+    const names: (string | false)[] = [];
+    const server = createSecureServer({ cert: ca, key: readFileSync(file('key.pem')) });
+    server.on('secureConnection', (socket: TLSSocket & Named) => names.push(socket.servername));
+    server.on('stream', (stream) => stream.respond({ ...GRPC, 'grpc-status': 5 }, { endStream: true }));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = `localhost:${(server.address() as AddressInfo).port}`;
+    const secure = await startTestGateway(address, { upstream: { tls: { ca: certFile } } });
+    expect((await fetch(`${secure.origin}/v1/echo/ann`)).status).toBe(404);
+    expect(names[0]).toBe('localhost');
+    await secure.stop();
+    server.close();
   });
 });

@@ -5,6 +5,8 @@ export interface Address {
   readonly host: string;
   readonly port: number;
   readonly path?: string;
+  /** The host as the target has it, before it was resolved: the certificate is checked against it. */
+  readonly name: string;
   /** What tells addresses apart, and names them in messages. */
   readonly key: string;
 }
@@ -38,7 +40,7 @@ export function parseTarget(target: string): TargetPart[] {
 
 function parsePart(text: string): TargetPart {
   const unix = /^unix:(?:\/\/)?(\/.+)$/.exec(text);
-  if (unix !== null) return { host: 'localhost', port: 0, path: unix[1]!, key: text, resolve: false };
+  if (unix !== null) return { ...addressOf('localhost', 0), path: unix[1]!, key: text, resolve: false };
   const rest = text.replace(/^(?:grpc:\/\/|http:\/\/|dns:\/\/\/)/i, '').replace(/(:\d+)\/$/, '$1');
   if (/^(?:https|grpcs):\/\//i.test(rest)) {
     throw new TargetError(text, `${rest.replace(/^\w+/, 'grpc')}, and tls: true as a setting of its own`);
@@ -58,6 +60,6 @@ function parsePart(text: string): TargetPart {
 /** A name as resolvers take it. */
 const HOST = /^[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?$/;
 
-export function addressOf(host: string, port: number): Address {
-  return { host, port, key: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}` };
+export function addressOf(host: string, port: number, name = host): Address {
+  return { host, name, port, key: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}` };
 }

@@ -3,7 +3,7 @@ import type { SessionLimits } from '../http2/bounds.js';
 
 /** Settings of a channel; every one has a default (README, "Settings"). */
 export interface ChannelOptions {
-  /** Speak TLS with ALPN `h2`. `true` uses Node's defaults; `servername` defaults to the target's host. */
+  /** Speak TLS with ALPN `h2`. `true` uses Node's defaults; `servername` defaults to the authority's host if one is given, or to each address's name. */
   tls?: boolean | Pick<TlsOptions, 'ca' | 'cert' | 'key' | 'servername' | 'rejectUnauthorized' | 'minVersion'>;
   /** `:authority` of the calls. Default: the target's host and port. */
   authority?: string;
@@ -103,8 +103,9 @@ export function withDefaults(options: ChannelOptions): Required<Omit<ChannelOpti
   };
 }
 
-function dropUndefined(options: ChannelOptions): ChannelOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+/** A member that is given as undefined would hide its default. */
+export function dropUndefined<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
 /** What an upstream may make its client do. Upstreams are chosen by the operator, so the rates are wide. */

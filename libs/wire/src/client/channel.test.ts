@@ -8,6 +8,7 @@ import {
 } from 'node:http2';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js';
 import type {
   sendUnaryData,
@@ -20,7 +21,7 @@ import type {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Recorder } from '../testing/recorder.js';
 import { timersSet } from '../timers/wheel.js';
-import { CERTIFICATE, KEY } from '../testing/certificate.js';
+import { CERTIFICATE, KEY, NAMED_CERTIFICATE, NAMED_KEY } from '../testing/certificate.js';
 import { Channel } from './channel.js';
 import type { ChannelOptions } from './channel-options.js';
 
@@ -157,6 +158,11 @@ describe('against grpc-js', () => {
   });
 });
 
+/** What the types of Node leave out of its server's sockets. */
+interface Named {
+  readonly servername: string | false;
+}
+
 describe('against node:http2', () => {
   const respond = (stream: ServerHttp2Stream): void => {
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
@@ -189,6 +195,59 @@ describe('against node:http2', () => {
 
   it('speaks TLS with ALPN', () =>
     roundTrip(createSecureServer({ key: KEY, cert: CERTIFICATE }), { tls: { ca: CERTIFICATE } }));
+
+  it.each<[string, ChannelOptions, string | false]>([
+    ['of the address', { tls: { ca: NAMED_CERTIFICATE } }, 'localhost'],
+    [
+      'of the address, when that of the options is undefined',
+      { tls: { ca: NAMED_CERTIFICATE, servername: undefined } },
+      'localhost',
+    ],
+    [
+      'of the address, beside a certificate of the client',
+      { tls: { ca: NAMED_CERTIFICATE, cert: CERTIFICATE, key: KEY } },
+      'localhost',
+    ],
+    ['of the options', { tls: { ca: NAMED_CERTIFICATE, servername: 'localhost' }, authority: 'other:1' }, 'localhost'],
+    [
+      'of the authority',
+      { tls: { ca: CERTIFICATE, rejectUnauthorized: false }, authority: '3.example:443' },
+      '3.example',
+    ],
+    [
+      'of the address, when the authority is an IP address',
+      { tls: { ca: NAMED_CERTIFICATE }, authority: '[::1]:1' },
+      'localhost',
+    ],
+  ])('tells the server its name over TLS, and checks the certificate by it: the one %s', async (_, options, name) => {
+    const server = createSecureServer({ key: NAMED_KEY, cert: NAMED_CERTIFICATE });
+    const names: (string | false)[] = [];
+    server.on('secureConnection', (socket: TLSSocket & Named) => names.push(socket.servername));
+    await roundTrip(server, options);
+    expect(names[0]).toBe(name);
+  });
+
+  it('sends no name for an IP address, by which it checks the certificate', async () => {
+    for (const [key, cert, code] of [
+      [KEY, CERTIFICATE, 0],
+      [NAMED_KEY, NAMED_CERTIFICATE, 14],
+    ] as const) {
+      const server = createSecureServer({ key, cert });
+      const names: (string | false)[] = [];
+      server.on('secureConnection', (socket: TLSSocket & Named) => names.push(socket.servername));
+      server.on('stream', respond);
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const channel = new Channel(`127.0.0.1:${(server.address() as AddressInfo).port}`, { tls: { ca: cert } });
+      const events = new Recorder();
+      channel.unary(channel.method('/a.B/C'), [], Buffer.alloc(1), {}, events);
+      expect(await events.outcome).toMatchObject({ code });
+      if (code === 0) expect(names).toEqual([false]);
+      await channel.close(0);
+      server.close();
+      await once(server, 'close');
+    }
+  });
 
   it('follows a dynamic table while its own setting is not acknowledged', () =>
     roundTrip(createServer({ settings: { headerTableSize: 4096 } }), {}));

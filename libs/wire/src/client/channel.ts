@@ -1,4 +1,6 @@
 /** A channel: every address of a target, the calls in flight on their connections, and those that wait for a stream. */
+import { isIP } from 'node:net';
+import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import type { Fields } from '../fields.js';
 import { failure } from '../grpc/outcome.js';
 import { Status } from '../grpc/status.js';
@@ -7,6 +9,7 @@ import { Admission } from './admission/admission.js';
 import type { Call, CallEvents, CallOptions, Outcome, Relay, RelayEvents, RelayOptions } from './call.js';
 import {
   clientLimits,
+  dropUndefined,
   withDefaults,
   type ChannelOptions,
   type ChannelState,
@@ -62,15 +65,12 @@ export class Channel implements CallOwner, EndpointOwner {
     this.authority = options.authority ?? defaultAuthority(target);
     this.budget = new RetryBudget(this.options.retryShare);
     this.admission = new Admission(this.options);
-    const host = this.authority.replace(/:\d+$/, '');
     this.endpointOptions = {
       ...this.options,
       connectionsMax: this.options.connectionsPerAddress,
       connection: {
         ...this.options,
-        tls: this.secure
-          ? { servername: /^[\d.[]/.test(host) ? undefined : host, ...tlsOptions(options.tls) }
-          : undefined,
+        tls: this.secure ? tlsOptions(options) : undefined,
         streamsMax: this.options.maxStreamsPerConnection,
         limits: clientLimits(this.options),
       },
@@ -395,6 +395,9 @@ function defaultAuthority(target: string): string {
   return first.startsWith('unix:') ? 'localhost' : first.replace(/^dns:\/\/\//, '');
 }
 
-function tlsOptions(tls: ChannelOptions['tls']): object {
-  return typeof tls === 'object' ? tls : {};
+/** What was given; a name of the server's only if it was, or the authority, which is one. */
+function tlsOptions({ tls, authority }: ChannelOptions): TlsOptions {
+  const host = authority?.replace(/:\d+$/, '');
+  const named = host === undefined || isIP(host.replace(/^\[|\]$/g, '')) > 0 ? {} : { servername: host };
+  return typeof tls === 'object' ? { ...named, ...dropUndefined(tls) } : named;
 }

@@ -1,6 +1,6 @@
 /** The client's end of one HTTP/2 connection: it opens streams, and reads responses (RFC 9113 §§3, 5.1.1, 6.8, 8.3.2). */
-import { connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls, type ConnectionOptions as TlsOptions, type TLSSocket } from 'node:tls';
 import type { Field, Fields } from '../fields.js';
 import type { SessionLimits } from '../http2/bounds.js';
 import { ConnectionError, ErrorCode, StreamError } from '../http2/errors.js';
@@ -17,7 +17,8 @@ import type { Address } from './address.js';
 import { Cancellations } from './cancellations.js';
 
 export interface ConnectionOptions {
-  readonly tls: object | undefined;
+  /** A `servername` is that of the address if it is none of these. */
+  readonly tls: TlsOptions | undefined;
   readonly streamsMax: number;
   readonly connectTimeoutMs: number;
   readonly keepaliveMs: number;
@@ -359,10 +360,12 @@ export class ClientConnection extends FrameReceiver {
 const prefix = new Uint8Array(MESSAGE_PREFIX_OCTETS);
 const GOAWAY_TEXT_MAX = 200;
 
-function dial(address: Address, tls: object | undefined, take: OctetsTaker): Socket {
+function dial(address: Address, tls: TlsOptions | undefined, take: OctetsTaker): Socket {
   const where = address.path === undefined ? { host: address.host, port: address.port } : { path: address.path };
   if (tls === undefined) return connectTcp({ ...where, onread: reading(take) }).resume();
-  const socket = connectTls({ ALPNProtocols: ['h2'], minVersion: 'TLSv1.2', ...tls, ...where });
+  // RFC 6066 §3: SNI is for names; without one the certificate is checked against the IP address.
+  const named = isIP(address.name) > 0 ? {} : { servername: address.name };
+  const socket = connectTls({ ALPNProtocols: ['h2'], minVersion: 'TLSv1.2', ...named, ...tls, ...where });
   readFrom(socket, take);
   return socket;
 }

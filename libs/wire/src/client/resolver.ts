@@ -38,7 +38,7 @@ export class Resolver {
       if (!part.resolve) return;
       lookup(part.host, { all: true, order: 'ipv4first' }, (error, found) => {
         if (error === null && found.length > 0) {
-          this.known[at] = found.map(({ address }) => addressOf(address, part.port));
+          this.known[at] = found.map(({ address }) => addressOf(address, part.port, part.host));
           this.trouble = undefined;
         } else this.trouble = `${part.host} cannot be resolved: ${error?.code ?? 'no address'}`;
         if (--this.pending === 0) this.done();
