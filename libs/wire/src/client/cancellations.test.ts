@@ -179,24 +179,30 @@ describe('a connection on which many are cancelled', () => {
 });
 
 describe('a deadline that passes', () => {
-  it('resets nothing when the peer ends the call by itself', async () => {
+  /** The stream of a call whose deadline has passed, on a connection that was there. */
+  async function missed(): Promise<{ peer: PeerConnection; streamId: number }> {
+    const { peer, living } = await cancelled(0);
+    peer.send(...answer(1));
+    await living.events.outcome;
     const { events } = start(Date.now() + 30);
-    const peer = await greeted();
-    await peer.seeType(FrameType.HEADERS, 1);
+    await peer.seeType(FrameType.HEADERS, 3);
     expect(await events.outcome).toMatchObject({ code: Status.DEADLINE_EXCEEDED });
-    peer.send(f.headers(1, [...f.RESPONSE, ['grpc-status', '4']], true));
+    return { peer, streamId: 3 };
+  }
+
+  it('resets nothing when the peer ends the call by itself', async () => {
+    const { peer, streamId } = await missed();
+    peer.send(f.headers(streamId, [...f.RESPONSE, ['grpc-status', '4']], true));
     await expect.poll(() => channel.stats).toMatchObject({ abandoned: 0, streams: 0 });
     await caughtUp(peer);
     expect(channel.stats.resets).toBe(0);
   });
 
   it('resets what the peer does not end', async () => {
-    const { events } = start(Date.now() + 30);
-    const peer = await greeted();
-    expect(await events.outcome).toMatchObject({ code: Status.DEADLINE_EXCEEDED });
+    const { peer, streamId } = await missed();
     expect(count(peer, FrameType.RST_STREAM)).toBe(0);
     expect(channel.stats.abandoned).toBe(1);
-    expect(await peer.seeType(FrameType.RST_STREAM, 1)).toMatchObject({ code: ErrorCode.CANCEL });
+    expect(await peer.seeType(FrameType.RST_STREAM, streamId)).toMatchObject({ code: ErrorCode.CANCEL });
   });
 });
 

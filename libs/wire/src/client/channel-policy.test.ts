@@ -387,6 +387,36 @@ describe('liveness', () => {
   });
 });
 
+describe('deadlines that pass in silence', () => {
+  it('make it ask twice, and again only when something was answered', async () => {
+    const channel = open();
+    const asked = (): number =>
+      peer.frames.filter(({ type, flags }) => type === FrameType.PING && (flags & Flag.ACK) === 0).length;
+    let next = 1;
+    const miss = async (): Promise<void> => {
+      const before = asked();
+      const events = call(channel, { deadline: Date.now() + 30 });
+      await peer.seeType(FrameType.HEADERS, next);
+      next += 2;
+      expect(await events.outcome).toMatchObject({ code: Status.DEADLINE_EXCEEDED });
+      // RST_STREAM follows what would have been a PING.
+      await peer.seeType(FrameType.RST_STREAM, next - 2);
+      if (asked() > before) peer.send(f.frame(FrameType.PING, Flag.ACK, 0, Buffer.alloc(8)));
+    };
+    const first = call(channel);
+    const peer = await servers[0]!.next();
+    peer.send(f.settings());
+    await peer.seeType(FrameType.HEADERS, next);
+    next += 2;
+    for (let time = 0; time < 4; time++) await miss();
+    expect(asked()).toBe(2);
+    peer.send(...ok(1));
+    expect(await first.outcome).toMatchObject({ code: Status.OK });
+    for (let time = 0; time < 4; time++) await miss();
+    expect(asked()).toBe(4);
+  });
+});
+
 describe('closing', () => {
   it('lets running calls finish, refuses new ones', async () => {
     const channel = open();

@@ -59,6 +59,12 @@ export interface Opening {
 
 /** The largest id of a stream (RFC 9113 §5.1.1). */
 const STREAM_ID_MAX = 2 ** 31 - 1;
+/**
+ * gRPC's servers end a connection at the third PING that comes too soon, which is within five minutes of the one before it
+ * unless something was answered in between (gRFC A8).
+ */
+const PINGS_IN_SILENCE_MAX = 2;
+const PING_PAUSE_MS = 310_000;
 /** How long a socket may take to say what is left when it is being closed. */
 const LINGER_MS = 1_000;
 
@@ -81,6 +87,9 @@ export class ClientConnection extends FrameReceiver {
   private nextId = 1;
   private receivedAtLastCheck = 0;
   private pinged = false;
+  /** PINGs since the last response began, and when the last one left, as `Date.now()` counts. */
+  private pingsInSilence = 0;
+  private pingedAt = 0;
   private readonly openAlarm = new Alarm(() => this.lose('no connection within the time for it'));
   private readonly keepaliveAlarm = new Alarm(() => this.checkAlive());
   private readonly pingAlarm = new Alarm(() => this.lose('a PING was not answered in time'));
@@ -211,7 +220,8 @@ export class ClientConnection extends FrameReceiver {
 
   /** Something is overdue: asks the peer for a sign of life, unless one is already awaited. */
   suspect(): void {
-    if (this.ready && !this.closed) this.ping();
+    if (!this.ready || this.closed) return;
+    if (this.pingsInSilence < PINGS_IN_SILENCE_MAX || Date.now() - this.pingedAt > PING_PAUSE_MS) this.ping();
   }
 
   /** Opens nothing more and closes when the last stream that somebody waits for has ended. */
@@ -245,6 +255,8 @@ export class ClientConnection extends FrameReceiver {
   private ping(): void {
     if (this.pinged) return;
     this.pinged = true;
+    this.pingsInSilence++;
+    this.pingedAt = Date.now();
     this.sendPing();
     this.pingAlarm.setTimer(this.options.keepaliveTimeoutMs);
   }
@@ -279,6 +291,7 @@ export class ClientConnection extends FrameReceiver {
   protected override onHeaderBlock(streamId: number, block: HeaderBlock, endStream: boolean): void {
     const stream = this.streams.get(streamId);
     if (stream === undefined) return this.onMissingStream(streamId, 'HEADERS');
+    this.pingsInSilence = 0;
     if (!mayReceive(stream.state)) throw new StreamError(ErrorCode.STREAM_CLOSED, 'HEADERS after END_STREAM');
     if (block.tooLarge) throw new StreamError(ErrorCode.ENHANCE_YOUR_CALM, 'a header list above the limit');
     if (block.fault !== undefined) throw new StreamError(ErrorCode.PROTOCOL_ERROR, block.fault);

@@ -77,7 +77,11 @@ func handle(_ interface{}, stream grpc.ServerStream) error {
 			time.Sleep(50 * time.Millisecond)
 			return stream.SendMsg(&message)
 		})
-	case "/peer.Peer/Wait", "/echo.v1.EchoService/Hang":
+	case "/echo.v1.EchoService/Hang":
+		// As many handlers do, it heeds neither a cancel nor its deadline.
+		time.Sleep(20 * time.Second)
+		return nil
+	case "/peer.Peer/Wait":
 		<-stream.Context().Done()
 		fmt.Println("cancelled")
 		return status.FromContextError(stream.Context().Err()).Err()
