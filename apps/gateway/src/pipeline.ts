@@ -1,6 +1,7 @@
 import { Problem, toProblem } from '@sluice/problem';
 import { newTraceContext } from '@sluice/telemetry';
 import { authenticate } from './authenticate/authenticate.js';
+import { forwardConnect } from './connect/connect.js';
 import { Exchange, type Transport } from './exchange.js';
 import { limit } from './limit/limit.js';
 import { preflight as readHead } from './preflight/preflight.js';
@@ -58,6 +59,7 @@ const forwardByForm: Readonly<Record<Form, (exchange: Exchange) => void>> = {
   grpc: forwardRelay,
   'grpc-web': forwardRelay,
   'grpc-web-text': forwardRelay,
+  connect: forwardConnect,
 };
 
 /** Takes one request through all stages. Never throws: whatever goes wrong becomes the answer. */

@@ -1,3 +1,4 @@
+import type { DescMessage } from '@bufbuild/protobuf';
 import { JsonWriter } from './print/json-writer.js';
 import { MessagePrinters } from './print/message-printer.js';
 import { WireMessage } from './print/wire-message.js';
@@ -43,30 +44,46 @@ export function printDepthMax(depthMax: number): number {
  */
 export function messageCodec(schema: Schema, typeName: string, options: JsonOptions = {}): MessageCodec | undefined {
   const desc = schema.registry.getMessage(typeName);
-  if (!desc) return undefined;
-  const reader = new MessageReaders(schema.registry).of(desc);
-  const printer = new MessagePrinters(schema.registry, printOptions(options)).of(desc);
-  // Converting never waits, so one of each serves all messages.
-  const scanner = new JsonScanner();
-  const protoWriter = new ProtoWriter();
-  const wire = new WireMessage();
-  const jsonWriter = new JsonWriter();
-  return {
-    fromJson(text) {
-      protoWriter.reset();
-      scanner.reset(text, defaultDepthMax);
-      reader.read(scanner, protoWriter);
-      scanner.finish();
-      scanner.release();
-      return protoWriter.finish();
-    },
-    toJson(message) {
-      jsonWriter.reset();
-      wire.reset(message, printDepthMax(defaultDepthMax));
-      printer.print(wire, jsonWriter, 0, message.length);
-      wire.release();
-      return jsonWriter.finish();
-    },
+  return desc && messageCodecs(schema, options)(desc);
+}
+
+// Converting never waits, so one of each serves all messages.
+const scanner = new JsonScanner();
+const protoWriter = new ProtoWriter();
+const wire = new WireMessage();
+const jsonWriter = new JsonWriter();
+
+/**
+ * The codecs of all message types of a schema, compiled as they are asked for.
+ * @param ignoreUnknown pass over members and names of enum values that the schema does not have
+ */
+export function messageCodecs(
+  schema: Schema,
+  options: JsonOptions = {},
+  ignoreUnknown = false,
+): (desc: DescMessage) => MessageCodec {
+  const readers = new MessageReaders(schema.registry, ignoreUnknown);
+  const printers = new MessagePrinters(schema.registry, printOptions(options));
+  return (desc) => {
+    const reader = readers.of(desc);
+    const printer = printers.of(desc);
+    return {
+      fromJson(text) {
+        protoWriter.reset();
+        scanner.reset(text, defaultDepthMax);
+        reader.read(scanner, protoWriter);
+        scanner.finish();
+        scanner.release();
+        return protoWriter.finish();
+      },
+      toJson(message) {
+        jsonWriter.reset();
+        wire.reset(message, printDepthMax(defaultDepthMax));
+        printer.print(wire, jsonWriter, 0, message.length);
+        wire.release();
+        return jsonWriter.finish();
+      },
+    };
   };
 }
 

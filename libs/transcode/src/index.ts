@@ -8,7 +8,7 @@ export type { PathTemplate, PathVariable } from './http/template.js';
 export { decodePercent } from './http/percent.js';
 export { RouteConflict, RouteTable } from './http/route-table.js';
 export type { RouteMatch } from './http/route-table.js';
-export { messageCodec } from './codec.js';
+export { messageCodec, messageCodecs } from './codec.js';
 export type { JsonOptions, MessageCodec } from './codec.js';
 export { compileBindings, compileRules } from './binding.js';
 export type { Binding, RequestParts, ResponseBody, RouteOptions } from './binding.js';

@@ -3,7 +3,7 @@ import { type Fields, Timer } from '@sluice/wire';
 import type { BodySink, Exchange, Work } from '../exchange.js';
 import { grpcTrailers, trailerFrame } from '../respond/grpc-trailers.js';
 import { begin, respondProblem } from '../respond/respond.js';
-import type { Form } from '../route/route.js';
+import type { GrpcForm } from '../route/route.js';
 import { Base64Decoder, Base64Encoder } from '../transcode/base64.js';
 
 /** What a gRPC method of the gateway itself does with one call. */
@@ -37,7 +37,7 @@ export function serveOwnGrpc(exchange: Exchange, open: OwnMethod): void {
 }
 
 class OwnGrpcCall extends Timer implements BodySink, OwnAnswer, Work {
-  private readonly form: Exclude<Form, 'rest'>;
+  private readonly form: GrpcForm;
   private readonly decoder: Base64Decoder | undefined;
   private readonly encoder: Base64Encoder | undefined;
   private call: OwnCall | undefined;
@@ -47,7 +47,7 @@ class OwnGrpcCall extends Timer implements BodySink, OwnAnswer, Work {
 
   constructor(private readonly exchange: Exchange) {
     super();
-    this.form = exchange.route.form as Exclude<Form, 'rest'>;
+    this.form = exchange.route.form as GrpcForm;
     if (this.form === 'grpc-web-text') {
       this.decoder = new Base64Decoder();
       this.encoder = new Base64Encoder();

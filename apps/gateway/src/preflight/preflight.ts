@@ -43,6 +43,8 @@ export interface RequestHead {
   readonly cookie: string | undefined;
   /** The time that the client asked for, in milliseconds. */
   readonly timeoutMs: number | undefined;
+  /** What the fields say of the Connect protocol; undefined when they say nothing. */
+  readonly connect: ConnectHead | undefined;
   readonly trace: TraceContext | undefined;
   /** `x-request-id`, when it is one that can be given back: up to 128 letters, digits and `._~:/+=@|-`. */
   readonly requestId: string | undefined;
@@ -53,6 +55,13 @@ export interface RequestHead {
   routed?: Routed;
   /** Fields that may go on to an upstream, names in lower case; which of them do is the upstream's configuration. */
   readonly passable: readonly Field[];
+}
+
+/** The fields of the Connect protocol (https://connectrpc.com/docs/protocol). */
+export interface ConnectHead {
+  readonly version: string | undefined;
+  /** Of the messages of a stream. */
+  readonly contentEncoding: string | undefined;
 }
 
 /** The usual type of a body: one text, so that comparing it later compares no characters. */
@@ -117,6 +126,10 @@ const kinds: Readonly<Record<string, Kind>> = {
   origin: 'once',
   'grpc-timeout': 'once',
   'x-request-timeout': 'once',
+  'connect-protocol-version': 'once',
+  'connect-timeout-ms': 'once',
+  'connect-content-encoding': 'once',
+  'connect-accept-encoding': 'once',
   cookie: 'cookie',
   traceparent: 'trace',
   'x-request-id': 'request-id',
@@ -245,6 +258,7 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
     contentLength,
     cookie,
     timeoutMs: timeoutOf(once),
+    connect: once && connectOf(once),
     trace: parseTraceparent(traceparent),
     requestId: requestId !== undefined && REQUEST_ID.test(requestId) ? requestId : undefined,
     userAgent: userAgent !== undefined && VISIBLE.test(userAgent) ? userAgent : undefined,
@@ -279,6 +293,14 @@ function agreedHost(request: RawRequest, host: string | undefined): string {
   return authority;
 }
 
+function connectOf(once: Record<string, string>): ConnectHead | undefined {
+  const version = once['connect-protocol-version'];
+  const type = once['content-type'];
+  const isOfConnect = type !== undefined && /^application\/(connect\+|proto\s*(;|$))/i.test(type);
+  if (version === undefined && !isOfConnect) return undefined;
+  return { version, contentEncoding: once['connect-content-encoding'] };
+}
+
 function timeoutOf(once: Record<string, string> | undefined): number | undefined {
   const grpc = once?.['grpc-timeout'];
   const rest = once?.['x-request-timeout'];
@@ -287,6 +309,11 @@ function timeoutOf(once: Record<string, string> | undefined): number | undefined
     if (parsed === undefined)
       throw new Problem('MALFORMED_REQUEST', 'grpc-timeout: expected digits and a unit, as in 500m.');
     return parsed;
+  }
+  const connect = once?.['connect-timeout-ms'];
+  if (connect !== undefined) {
+    if (/^\d{1,10}$/.test(connect)) return Number(connect);
+    throw new Problem('MALFORMED_REQUEST', 'connect-timeout-ms: expected milliseconds, up to ten digits.');
   }
   if (rest !== undefined) {
     const parsed = parseRequestTimeout(rest);

@@ -2,6 +2,7 @@ import { Problem } from '@sluice/problem';
 import { type Field, type Fields, messageMemory } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import { answerForm } from '../route/route.js';
+import { connectProblem } from '../connect/error.js';
 import type { CommonFields } from './common-fields.js';
 import { compressed } from './compression.js';
 import { grpcTrailers, trailerFrame } from './grpc-trailers.js';
@@ -50,6 +51,10 @@ export function respondProblem(exchange: Exchange, problem: Problem): void {
   switch (form) {
     case 'rest': {
       const { status, body, contentType } = restAnswer(exchange, problem);
+      return respond(exchange, status, [['content-type', contentType], ...fields], body);
+    }
+    case 'connect': {
+      const { status, body, contentType } = connectProblem(exchange, problem);
       return respond(exchange, status, [['content-type', contentType], ...fields], body);
     }
     case 'grpc': {

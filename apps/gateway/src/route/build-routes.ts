@@ -5,7 +5,7 @@ import type { OwnGrpcMethod } from '../local/own-services.js';
 import { timeoutOf, type Upstream } from '../upstream/upstream.js';
 import { ACCESS_OPTION, accessOf, bySelector, everyone, isOAuth } from './access.js';
 import { ownBindings } from './own-bindings.js';
-import type { GrpcRoutes, Route, Target } from './route.js';
+import type { Form, GrpcRoutes, Route, Target } from './route.js';
 
 const LOCAL_TIMEOUT_MS = 5000;
 const LOCAL_STREAM_TIMEOUT_MS = 600_000;
@@ -34,7 +34,7 @@ export function buildRoutes(
   ownGrpc: readonly OwnGrpcMethod[],
 ): Routes {
   const rest = new RouteTable<Route>();
-  const grpc = new Map<string, Record<'grpc' | 'grpc-web' | 'grpc-web-text', Route>>();
+  const grpc = new Map<string, Record<Exclude<Form, 'rest'>, Route>>();
   for (const upstream of upstreams) {
     const targets = targetsOf(upstream, authenticates, bodyMax);
     for (const [path, target] of targets) {
@@ -56,9 +56,14 @@ export function buildRoutes(
   return { rest, grpc };
 }
 
-function grpcForms(target: Target): Record<'grpc' | 'grpc-web' | 'grpc-web-text', Route> {
-  const of = (form: 'grpc' | 'grpc-web' | 'grpc-web-text'): Route => ({ form, target, binding: undefined });
-  return { grpc: of('grpc'), 'grpc-web': of('grpc-web'), 'grpc-web-text': of('grpc-web-text') };
+function grpcForms(target: Target): Record<Exclude<Form, 'rest'>, Route> {
+  const of = (form: Form): Route => ({ form, target, binding: undefined });
+  return {
+    grpc: of('grpc'),
+    'grpc-web': of('grpc-web'),
+    'grpc-web-text': of('grpc-web-text'),
+    connect: of('connect'),
+  };
 }
 
 const overGrpcOnly: LocalMethod = () => {

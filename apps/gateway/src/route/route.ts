@@ -3,13 +3,16 @@ import type { Binding, MethodInfo, RouteMatch, RouteTable } from '@sluice/transc
 import type { MethodHandle } from '@sluice/wire';
 import type { Exchange } from '../exchange.js';
 import type { OwnMethod } from '../local/grpc-call.js';
+import { isBareConnect, speaksConnect } from '../connect/recognize.js';
 import type { LocalMethod } from '../local/local.js';
 import type { Upstream } from '../upstream/upstream.js';
 import type { Access } from './access.js';
 import { allowed } from './options.js';
 
 /** How the client speaks to the method. */
-export type Form = 'rest' | 'grpc' | 'grpc-web' | 'grpc-web-text';
+export type Form = 'rest' | 'grpc' | 'grpc-web' | 'grpc-web-text' | 'connect';
+/** Those in which messages are framed as gRPC frames them. */
+export type GrpcForm = Exclude<Form, 'rest' | 'connect'>;
 
 /** A method that can be called. */
 export interface Target {
@@ -48,7 +51,7 @@ export interface Route {
   readonly oauthErrors?: boolean;
 }
 
-/** The routes of every method under the three forms that are found by gRPC path. */
+/** The routes of every method under the forms that are found by gRPC path. */
 export type GrpcRoutes = ReadonlyMap<string, Readonly<Record<Exclude<Form, 'rest'>, Route>>>;
 
 /** A request that was routed, and what its path led to. */
@@ -92,7 +95,7 @@ function newRoute(exchange: Exchange): Routed {
   const { method, target } = transport;
   const form = formOf(head.contentType);
   const { payload: route, variables } =
-    form === 'rest' ? restRoute(exchange) : { payload: grpcRoute(exchange, form), variables: [] };
+    form === 'rest' ? connectOrRest(exchange) : { payload: grpcRoute(exchange, form), variables: [] };
   return (head.routed = { routes: runtime.routes, method, target, route, variables });
 }
 
@@ -102,9 +105,23 @@ export function matchRest(routes: RouteTable<Route>, method: string, path: strin
   return found.kind === 'method_not_allowed' && method === 'HEAD' ? routes.match('GET', path) : found;
 }
 
-function restRoute(exchange: Exchange): RouteMatch<Route> & { kind: 'found' } {
+function connectOrRest(exchange: Exchange): Pick<RouteMatch<Route> & { kind: 'found' }, 'payload' | 'variables'> {
+  const payload = speaksConnect(exchange) ? connectRoute(exchange) : undefined;
+  return payload ? { payload, variables: [] } : restRoute(exchange);
+}
+
+/** The method that a Connect client means, which has its gRPC path. */
+function connectRoute({ runtime, path }: Exchange): Route | undefined {
+  return runtime.grpcRoutes.get(path)?.connect;
+}
+
+function restRoute(exchange: Exchange): Pick<RouteMatch<Route> & { kind: 'found' }, 'payload' | 'variables'> {
   const { runtime, transport } = exchange;
   const match = matchRest(runtime.routes, transport.method, exchange.path);
+  if (match.kind !== 'found' && isBareConnect(exchange)) {
+    const payload = connectRoute(exchange);
+    if (payload) return { payload, variables: [] };
+  }
   switch (match.kind) {
     case 'found':
       return match;
@@ -119,7 +136,7 @@ function restRoute(exchange: Exchange): RouteMatch<Route> & { kind: 'found' } {
   }
 }
 
-function grpcRoute(exchange: Exchange, form: Exclude<Form, 'rest'>): Route {
+function grpcRoute(exchange: Exchange, form: GrpcForm): Route {
   if (exchange.transport.method !== 'POST') {
     throw new Problem('METHOD_NOT_ALLOWED', 'gRPC calls are POST requests.', { headers: { allow: 'POST' } });
   }
@@ -141,11 +158,11 @@ function throwFaultFirst(exchange: Exchange): void {
 const GRPC_TYPE = /^application\/(grpc|grpc-web|grpc-web-text)(?:\+proto)?\s*(?:;|$)/;
 
 /** By the media type: `application/grpc`, `application/grpc-web`, `application/grpc-web-text`, each with an optional `+proto`. */
-function formOf(contentType: string | undefined): Form {
+function formOf(contentType: string | undefined): Exclude<Form, 'connect'> {
   if (contentType === undefined || !contentType.startsWith('application/grpc')) return 'rest';
   const form = GRPC_TYPE.exec(contentType)?.[1];
   if (form === undefined) throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'Of gRPC only the encoding +proto is served.');
-  return form as Form;
+  return form as GrpcForm;
 }
 
 /** The form in which a refusal is told: the route's, or, when none was found yet, what the client seems to speak. */

@@ -4,7 +4,7 @@ import type { Exchange } from '../exchange.js';
 import { serveOwnGrpc } from '../local/grpc-call.js';
 import { begin, respondProblem } from '../respond/respond.js';
 import { grpcTrailers, trailerFrame } from '../respond/grpc-trailers.js';
-import type { Form } from '../route/route.js';
+import type { GrpcForm } from '../route/route.js';
 import { requestMetadata } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
 import { Base64Encoder } from './base64.js';
@@ -45,7 +45,7 @@ class RelayCall implements RelayEvents, RelayOpener {
   /** Fields of the response's beginning that came with END_STREAM: they are the trailers. */
   private trailersOnly: Fields | undefined;
   private fields: Fields = [];
-  private readonly form: Exclude<Form, 'rest'>;
+  private readonly form: GrpcForm;
   private readonly answers: MessageLengths;
   private readonly encoder: Base64Encoder | undefined;
 
@@ -54,7 +54,7 @@ class RelayCall implements RelayEvents, RelayOpener {
     private readonly upstream: Upstream,
     private readonly handle: MethodHandle,
   ) {
-    this.form = exchange.route.form as Exclude<Form, 'rest'>;
+    this.form = exchange.route.form as GrpcForm;
     this.answers = new MessageLengths(upstream.config.max_message);
     if (this.form === 'grpc-web-text') this.encoder = new Base64Encoder();
   }

@@ -149,6 +149,6 @@ export function answerOnce(
 }
 
 /** Smaller requests are bounded by how many calls a client may have in flight. */
-const UNCOUNTED_OCTETS = 16_384;
+export const UNCOUNTED_OCTETS = 16_384;
 const NONE: Fields = [];
 const NOTHING = new Uint8Array(0);
