@@ -130,6 +130,9 @@ describe('rules', () => {
     expect(() => routes({ maxDepth: 0 })).toThrow('maxDepth: 0 is not');
     expect(() => routes({ maxDepth: 100_000 })).toThrow('maxDepth: 100000 is not');
     expect(routes({ pathPrefix: '/x', overrides: [{ selector: `${service}.GetBook`, get: '/' }] })).toContain('GET /x');
+    const verb = { selector: `${service}.GetBook`, get: '/:verb' };
+    expect(routes({ pathPrefix: '/x', overrides: [verb] })).toContain('GET /x:verb');
+    expect(routes({ overrides: [verb] })).toContain('GET /:verb');
     const { encode } = gateway({ unannotated: 'post' });
     expect([...encode('POST /transcode.test.v1.Library/Unannotated', '{"name":"a"}')]).toEqual([0x0a, 1, 0x61]);
   });

@@ -213,7 +213,10 @@ function systemNames(patterns: readonly string[]): ((name: string) => boolean) |
 
 function templateOf(rule: FlatRule, prefix: string): PathTemplate {
   try {
-    return parseTemplate(prefix !== '' && rule.path === '/' ? prefix : prefix + rule.path);
+    // `/` and `/:verb` are the prefix itself.
+    return parseTemplate(
+      prefix !== '' && /^\/(:|$)/.test(rule.path) ? prefix + rule.path.slice(1) : prefix + rule.path,
+    );
   } catch (cause) {
     if (!(cause instanceof SchemaError)) throw cause;
     throw new SchemaError(`${rule.source}: ${cause.message}`, { cause });

@@ -75,6 +75,11 @@ describe('refused, since it can have no effect or names nothing', () => {
       { upstream: `max_body: { EchoService.Hang: 1KiB }` },
       `did you mean "${service}.Hang"?`,
     ],
+    [
+      'system parameters beside ignore_unknown_query',
+      { upstream: 'ignore_unknown_query: true\n    system_parameters: [alt]' },
+      '6: upstreams.echo.system_parameters: ["alt"]: expected none beside ignore_unknown_query: true',
+    ],
     ['a method under oauth', { upstream: 'oauth: [other.*]' }, '5: upstreams.echo.oauth.0: "other.*"'],
     [
       'a rule for no method',

@@ -180,6 +180,19 @@ describe('a policy by path and HTTP method', () => {
     }
   });
 
+  it('counts a GET by Connect as a GET, and a POST as a POST', async () => {
+    const path = '/echo.v1.EchoService/Metadata?connect=v1&encoding=json&message=%7B%7D';
+    for (const methods of [['GET'], ['POST']]) {
+      const gate = await started({ methods });
+      try {
+        const three = Array.from({ length: 3 }, () => ['GET', path] as const);
+        expect(await statuses(gate, three)).toEqual([200, 200, methods[0] === 'GET' ? 429 : 200]);
+      } finally {
+        await gate.stop();
+      }
+    }
+  });
+
   it('of HEAD alone holds no GET', async () => {
     const gate = await started({ methods: ['HEAD'] });
     try {

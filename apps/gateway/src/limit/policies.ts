@@ -72,12 +72,18 @@ export function matcherOf({ match, dimensions }: LimitPolicyConfig): Omit<Matche
 /** `always` and `never` do not depend on the call. */
 type Part = Condition | 'always' | 'never';
 
+/** The HTTP methods of a route; `*` is any. By Connect, methods without side effects take GET besides POST. */
+export function boundMethods({ binding, target: { method } }: LimitedRoute): readonly string[] {
+  if (binding) return [binding.httpMethod];
+  return method.kind === 'unary' && method.idempotency === 'no_side_effects' ? ['GET', 'POST'] : ['POST'];
+}
+
 /** HEAD is the GET that it is answered as. */
-function methodCondition(methods: ReadonlySet<string>, { binding }: LimitedRoute): Part {
+function methodCondition(methods: ReadonlySet<string>, route: LimitedRoute): Part {
   const takes = (method: string) => methods.has(method) || (method === 'HEAD' && methods.has('GET'));
-  const bound = binding?.httpMethod ?? 'POST';
-  if (takes(bound)) return 'always';
-  const others = bound === '*' || (bound === 'GET' && takes('HEAD'));
+  const bound = boundMethods(route);
+  if (bound.every(takes)) return 'always';
+  const others = bound.some((one) => one === '*' || takes(one) || (one === 'GET' && takes('HEAD')));
   return others ? ({ transport }) => takes(transport.method) : 'never';
 }
 

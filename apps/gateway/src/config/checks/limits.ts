@@ -1,7 +1,7 @@
 import { faultAt, type FileFault } from '@sluice/config';
 import { compilePolicies, type Policy, PolicyError } from '@sluice/limit';
 import { segmentsOf, canMatch, matchesPath, onlyPath, patternFault } from '../../limit/path-pattern.js';
-import { type LimitedRoute, matcherOf, policyOf } from '../../limit/policies.js';
+import { boundMethods, type LimitedRoute, matcherOf, policyOf } from '../../limit/policies.js';
 import { selectorRank } from '../../route/access.js';
 import type { LimitPolicyConfig } from '../schema.js';
 import type { Subject } from './check.js';
@@ -139,9 +139,9 @@ function canHavePath({ binding, target }: LimitedRoute, value: string): boolean 
   return only ? matchesPath(pattern, only) : canMatch(pattern, binding.template);
 }
 
-function canHaveMethod({ binding }: LimitedRoute, method: string): boolean {
-  const bound = binding?.httpMethod ?? 'POST';
-  return bound === '*' || bound === method || (bound === 'GET' && method === 'HEAD');
+function canHaveMethod(route: LimitedRoute, method: string): boolean {
+  const fits = (bound: string) => bound === '*' || bound === method || (bound === 'GET' && method === 'HEAD');
+  return boundMethods(route).some(fits);
 }
 
 const pathOf = ({ binding, target }: LimitedRoute) =>

@@ -55,6 +55,10 @@ export function* upstreams(subject: Subject): Iterable<FileFault> {
         yield faultAt([...at, key], { value, expected });
       }
     }
+    if (config.ignore_unknown_query && config.system_parameters.length > 0) {
+      const expected = 'none beside ignore_unknown_query: true, which leaves out every parameter that names no field';
+      yield faultAt([...at, 'system_parameters'], { value: config.system_parameters, expected });
+    }
     if (config.connections > config.max_concurrent && config.connections !== USUAL_CONNECTIONS) {
       const expected = `no more connections than calls in flight (max_concurrent: ${config.max_concurrent})`;
       yield faultAt([...at, 'connections'], { value: config.connections, expected });
