@@ -165,3 +165,26 @@ describe('idle streams', () => {
     expect(new Set((await Promise.all(calls)).map(({ status }) => status))).toEqual(new Set([200]));
   });
 });
+
+it('gRPC calls whose one message never ends hold no place at the service, and no stream of its connections', async () => {
+  await start({});
+  const before = (await ask(gateway!.port, 'HTTP/1.1', { path: '/v1/echo/a' })).status;
+  const session = connect(gateway!.origin);
+  sessions.push(session);
+  for (let index = 0; index < 100; index++) {
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/echo.v1.EchoService/Echo',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      'grpc-timeout': '50S',
+    });
+    stream.on('error', () => undefined);
+    stream.write(Buffer.from([0, 0]));
+    setTimeout(() => stream.write(Buffer.from([0, 0])), 5);
+  }
+  await expect.poll(() => gateway!.runtime.inFlight.calls).toBe(100);
+  const { channel } = gateway!.runtime.upstreams[0]!;
+  expect(channel.stats).toMatchObject({ streams: 0, inFlight: 0 });
+  expect([before, (await ask(gateway!.port, 'HTTP/1.1', { path: '/v1/echo/a' })).status]).toEqual([200, 200]);
+});

@@ -1,5 +1,5 @@
 /** Octets before each message: a flag and a length (gRPC over HTTP/2, "Length-Prefixed-Message"). */
-const PREFIX_OCTETS = 5;
+export const PREFIX_OCTETS = 5;
 
 /** Follows the lengths of gRPC messages through pieces that are cut anywhere, without keeping any of them. */
 export class MessageLengths {

@@ -1,9 +1,10 @@
 import { Problem } from '@sluice/problem';
-import type { Relay } from '@sluice/wire';
+import { Holding, type Relay } from '@sluice/wire';
 import type { BodySink, Exchange } from '../exchange.js';
 import { Base64Decoder } from './base64.js';
 import { BodyTime } from './body.js';
-import { MessageLengths } from './message-lengths.js';
+import { MessageLengths, PREFIX_OCTETS } from './message-lengths.js';
+import { noMemory } from './problem.js';
 
 /** Whom the request side of a relayed call is for. */
 export interface RelayOpener {
@@ -15,23 +16,29 @@ export interface RelayOpener {
 /**
  * The request side of a relayed call: message frames go on as they are, when none is longer than allowed.
  *
- * Where one message is expected, the method's own time begins when it is there, unless the client asked for one. The upstream is opened with the
- * second piece or with the end, so that a message in one piece, as most are, is sent with the time that the method has; with a longer one
- * the upstream is told what it may take at most, and is held to the method's time from its end on.
+ * Where one message is expected, the method's own time begins when it is there, unless the client asked for one. A call with one message and
+ * one answer is sent when it is whole: a place among the calls in flight is for what the service works at, and not for uploads that never end.
+ * With one message and many answers the upstream is opened with the second piece or with the end, so that a message in one piece is sent with
+ * the time that the method has; with a longer one the upstream is told what it may take at most, and is held to the method's time from its end on.
  */
 export class RelayRequest implements BodySink {
   private readonly lengths: MessageLengths;
   private readonly decoder: Base64Decoder | undefined;
   private bodyTime: BodyTime | undefined;
   private relay: Relay | undefined;
-  /** The first piece, while the upstream is not opened. */
-  private first: Buffer | undefined;
+  /** What has arrived, while the upstream is not opened. */
+  private pieces: Buffer[] = [];
+  private size = 0;
+  private readonly holding: Holding;
+  private readonly whole: boolean;
 
   constructor(
     private readonly exchange: Exchange,
     private readonly opener: RelayOpener,
     messageMax: number,
   ) {
+    this.holding = new Holding(exchange.account, this);
+    this.whole = exchange.route.target.method.kind === 'unary';
     this.lengths = new MessageLengths(messageMax);
     if (exchange.route.form === 'grpc-web-text') this.decoder = new Base64Decoder();
   }
@@ -44,7 +51,7 @@ export class RelayRequest implements BodySink {
     if (!transport.hasBody) return this.opener.open(deadline).end();
     if (oneMessage) this.bodyTime = new BodyTime(exchange, this);
     exchange.bodyTime = this;
-    if (!oneMessage || head.timeoutMs !== undefined) this.relay = this.opener.open(deadline);
+    if (!oneMessage || (head.timeoutMs !== undefined && !this.whole)) this.relay = this.opener.open(deadline);
     transport.readBody(this);
   }
 
@@ -63,10 +70,10 @@ export class RelayRequest implements BodySink {
     if (excess !== undefined) return this.opener.refuse(messageTooLarge(excess, lengths.most));
     if (bytes.length === 0) return;
     if (this.relay === undefined) {
-      if (this.first === undefined) return this.keep(bytes);
+      if (this.whole || this.pieces.length === 0) return this.keep(bytes);
       const { request } = exchange.runtime.config.timeouts;
       this.relay = this.opener.open(Date.now() + request + exchange.route.target.timeoutMs);
-      this.writeFirst();
+      this.writePieces();
     }
     this.write(bytes);
   }
@@ -80,37 +87,52 @@ export class RelayRequest implements BodySink {
     bodyTime?.arrived();
     if (this.relay === undefined) this.relay = this.opener.open(exchange.deadline);
     else if (bodyTime !== undefined) this.relay.setDeadline(exchange.deadline);
-    this.writeFirst();
+    this.writePieces();
     this.relay.end();
   }
 
   /** The exchange is over, or the body is. */
   stop(): void {
     this.bodyTime?.stop();
-    this.takeFirst();
+    this.takePieces();
+  }
+
+  onRoom(): void {
+    this.exchange.transport.resumeBody();
+  }
+
+  onNoRoom(): void {
+    this.opener.refuse(noMemory('The body of the request found no room in memory: clients send more than there is.'));
   }
 
   private keep(bytes: Buffer): void {
-    this.first = bytes;
-    this.exchange.account.hold(bytes.length);
+    const { holding, lengths, pieces } = this;
+    pieces.push(bytes);
+    this.size += bytes.length;
+    holding.change(bytes.length + PIECE_OCTETS);
+    // More than one message, where one is expected.
+    if (this.size > lengths.most + PREFIX_OCTETS) return this.opener.refuse(messageTooLarge(this.size, lengths.most));
+    if (!holding.hasRoom()) this.exchange.transport.pauseBody();
   }
 
-  private takeFirst(): Buffer | undefined {
-    const { first } = this;
-    this.first = undefined;
-    if (first !== undefined) this.exchange.account.release(first.length);
-    return first;
+  private takePieces(): Buffer[] {
+    const { pieces } = this;
+    this.pieces = [];
+    this.holding.end();
+    return pieces;
   }
 
-  private writeFirst(): void {
-    const first = this.takeFirst();
-    if (first !== undefined) this.write(first);
+  private writePieces(): void {
+    for (const bytes of this.takePieces()) this.write(bytes);
   }
 
   private write(bytes: Buffer): void {
     if (!this.relay!.write(bytes)) this.exchange.transport.pauseBody();
   }
 }
+
+/** What a piece takes up besides its octets. */
+const PIECE_OCTETS = 100;
 
 export function messageTooLarge(octets: number, most: number): Problem {
   return new Problem('PAYLOAD_TOO_LARGE', `A message of ${octets} bytes is larger than ${most}.`, {

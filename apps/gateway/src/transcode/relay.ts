@@ -5,6 +5,7 @@ import { serveOwnGrpc } from '../local/grpc-call.js';
 import { begin, respondProblem } from '../respond/respond.js';
 import { grpcTrailers, trailerFrame } from '../respond/grpc-trailers.js';
 import type { GrpcForm } from '../route/route.js';
+import { askedWait } from '../upstream/patience.js';
 import { requestMetadata } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
 import { Base64Encoder } from './base64.js';
@@ -73,7 +74,7 @@ class RelayCall implements RelayEvents, RelayOpener {
   open(deadline: number): Relay {
     const { exchange, upstream, handle, fields } = this;
     const unlimited = exchange.route.target.method.kind !== 'unary';
-    const options = { deadline, account: exchange.account, unlimited };
+    const options = { deadline, account: exchange.account, unlimited, waitMs: askedWait(exchange) };
     this.relay = upstream.channel.openStream(handle, fields, options, this);
     exchange.work = this.relay;
     return this.relay;

@@ -7,6 +7,7 @@ import type { Target, UpstreamPlace } from '../route/route.js';
 import type { Upstream } from '../upstream/upstream.js';
 import { answerStatus, isBodiless, responseHeaders } from '../upstream/answer-fields.js';
 import { startUnary } from '../upstream/metadata.js';
+import { askedWait } from '../upstream/patience.js';
 import { Problem, toProblem } from '@sluice/problem';
 import { type BodyTaker, readBody } from './body.js';
 import { transcodeProblem, outcomeProblem } from './problem.js';
@@ -95,7 +96,8 @@ class UnaryCall implements BodyTaker, CallEvents {
     const { account } = exchange;
     if (message.byteLength > UNCOUNTED_OCTETS) (this.account = account).hold(message.byteLength);
     const { idempotent } = place;
-    exchange.work = startUnary(exchange, place, message, { deadline: exchange.deadline, idempotent, account }, this);
+    const options = { deadline: exchange.deadline, idempotent, account, waitMs: askedWait(exchange) };
+    exchange.work = startUnary(exchange, place, message, options, this);
   }
 
   onBodyFault(problem: Problem): void {

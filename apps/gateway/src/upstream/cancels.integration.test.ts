@@ -141,29 +141,36 @@ describe.each(Object.keys(slowServices))('before a service of %s', (kind) => {
     expect(statuses['200']).toBeGreaterThan(20);
   });
 
-  it('a service that stands still fails no call that has patience', async () => {
-    const impatient = new Clients(0, 0);
-    const statuses = await scene(async () => {
-      impatient.sessions.push(...new Clients(gateway.port, 8).sessions);
-      const patient: Promise<void>[] = [];
-      const load: Promise<void>[] = [];
-      const tick = async (times: number) => {
-        for (let time = 0; time < times; time++) {
-          for (let call = 0; call < 8; call++) load.push(impatient.call(ECHO, '200ms'));
-          patient.push(honest.call(ECHO, '20s'));
-          await pause(10);
-        }
-      };
-      await tick(20);
-      proxy.stall();
-      await tick(150);
-      proxy.goOn();
-      await tick(20);
-      await Promise.all([...patient, ...load]);
-      impatient.close();
-    });
-    expect(statuses).toEqual({ 200: 190 });
-    expect(impatient.statuses['503'] ?? 0).toBe(0);
-    expect(impatient.statuses['504']).toBeGreaterThan(500);
-  });
+  it.each(['fixed', 'adaptive'])(
+    'a service that stands still fails no call that has patience: %s',
+    async (concurrency) => {
+      const impatient = new Clients(0, 0);
+      const statuses = await scene(
+        async () => {
+          impatient.sessions.push(...new Clients(gateway.port, 8).sessions);
+          const patient: Promise<void>[] = [];
+          const load: Promise<void>[] = [];
+          const tick = async (times: number) => {
+            for (let time = 0; time < times; time++) {
+              for (let call = 0; call < 8; call++) load.push(impatient.call(ECHO, '200ms'));
+              patient.push(honest.call(ECHO, '20s'));
+              await pause(10);
+            }
+          };
+          await tick(20);
+          proxy.stall();
+          await tick(150);
+          proxy.goOn();
+          await tick(20);
+          await Promise.all([...patient, ...load]);
+          impatient.close();
+        },
+        { upstream: { concurrency } },
+      );
+      expect(statuses).toEqual({ 200: 190 });
+      const { 503: refused = 0, 504: late = 0 } = impatient.statuses;
+      // Once it is known that answers come late, they are refused before they are sent.
+      expect(late + refused).toBeGreaterThan(500);
+    },
+  );
 });

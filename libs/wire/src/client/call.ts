@@ -42,6 +42,8 @@ export interface CallOptions {
   compression?: 'gzip';
   /** Takes no place among the calls in flight: for streams, which last as long as somebody listens, and for checks of health. */
   unlimited?: boolean;
+  /** How long the call may wait to be sent although the channel's `maxWaitMs` is less, in milliseconds. */
+  waitMs?: number;
   /** Counts what is held for the call; without room in it, large messages wait, or end the call as `overloaded`. */
   account?: MemoryAccount;
 }
@@ -82,6 +84,7 @@ export interface RelayOptions {
   deadline?: number;
   /** As in `CallOptions`. */
   unlimited?: boolean;
+  waitMs?: number;
   /** Counts what is held for the stream. */
   account?: MemoryAccount;
 }

@@ -1,4 +1,5 @@
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
+import type { Refusal } from './admission/admission.js';
 import type { SessionLimits } from '../http2/bounds.js';
 
 /** Settings of a channel; every one has a default (README, "Settings"). */
@@ -13,8 +14,12 @@ export interface ChannelOptions {
   shrinkMs?: number;
   /** Calls in flight at most, over the whole channel, besides those that are `unlimited`. Default: as many as fit the connections. */
   maxConcurrent?: number;
-  /** Calls waiting for a free stream at most, over the whole channel; further ones end with UNAVAILABLE and `overloaded`. */
+  /** `adaptive`: as many calls as keep the peer busy, and at most `maxConcurrent`; the limit follows what calls take. */
+  concurrency?: 'fixed' | 'adaptive';
+  /** Calls waiting to be sent at most, over the whole channel; further ones end with UNAVAILABLE and `overloaded`. */
   maxQueued?: number;
+  /** A call waits so long at most for others to end, in milliseconds; much less once others have waited so long already. */
+  maxWaitMs?: number;
   /** Streams per connection at most; the peer's SETTINGS_MAX_CONCURRENT_STREAMS may lower it. */
   maxStreamsPerConnection?: number;
   /** Largest message accepted from the peer, in bytes. */
@@ -62,6 +67,11 @@ export interface ChannelStats {
   retries: number;
   retriesRefused: number;
   shed: number;
+  refused: Readonly<Record<Refusal, number>>;
+  /** Calls that may be in flight now; what they lately took, and what they take when none waits for another, in milliseconds. */
+  limit: number;
+  latencyMs: number;
+  unloadedMs: number;
   connects: number;
   connectFailures: number;
   /** RST_STREAM sent, and connections that gave way to a fresh one because they had sent many. */
@@ -84,7 +94,9 @@ export function withDefaults(options: ChannelOptions): Required<Omit<ChannelOpti
     connectionsPerAddress: 16,
     shrinkMs: 10_000,
     maxConcurrent: Infinity,
+    concurrency: 'fixed',
     maxQueued: 1_000,
+    maxWaitMs: Infinity,
     maxStreamsPerConnection: 1_000,
     maxMessageBytes: 4 * 1024 * 1024,
     maxHeaderListBytes: 65_536,

@@ -5,7 +5,9 @@ import type { Fields } from '../fields.js';
 import { failure } from '../grpc/outcome.js';
 import { Status } from '../grpc/status.js';
 import type { Address } from './address.js';
-import { Admission } from './admission/admission.js';
+import { AdaptiveLimit } from './admission/adaptive-limit.js';
+import { Admission, type Refusal } from './admission/admission.js';
+import { FixedLimit, type Limiter, type SendingEnd } from './admission/limiter.js';
 import type { Call, CallEvents, CallOptions, Outcome, Relay, RelayEvents, RelayOptions } from './call.js';
 import {
   clientLimits,
@@ -23,8 +25,9 @@ import { EncodedMethod, type MethodHandle } from './method.js';
 import { RelayCall } from './relay-call.js';
 import { Resolver } from './resolver.js';
 import { RetryBudget } from './retry-budget.js';
+import { Alarm } from '../timers/wheel.js';
 
-/** When another attempt is worthwhile after a full queue, in milliseconds. */
+/** When another attempt is worthwhile at the earliest, in milliseconds; at random up to twice that, so that not all come back together. */
 const RETRY_AFTER_FULL_MS = 1_000;
 const RETRY_FIRST_MS = 20;
 const RETRY_GROWTH = 4;
@@ -37,7 +40,7 @@ export class Channel implements CallOwner, EndpointOwner {
   private readonly resolver: Resolver;
   private readonly budget: RetryBudget;
   /** Calls that take a place: how many are in flight, and those that wait for one or for a connection with room. */
-  private readonly admission: Admission;
+  private readonly admission: Admission<ClientCall>;
   /** Calls without a place of their own to wait for, which wait for a connection with room. */
   private readonly unlimited = new Set<ClientCall>();
   private draining = false;
@@ -45,6 +48,7 @@ export class Channel implements CallOwner, EndpointOwner {
   /** Addresses in use, and removed ones whose last streams are still running. */
   private endpoints: Endpoint[] = [];
   private readonly leaving = new Set<Endpoint>();
+  private readonly expiry = new Alarm(() => this.watchQueue());
   private active = false;
   private readonly totals = { calls: 0, retries: 0, retriesRefused: 0, shed: 0 };
   private readonly gone = { connects: 0, connectFailures: 0, resets: 0, retired: 0, bytesRead: 0, bytesWritten: 0 };
@@ -64,7 +68,9 @@ export class Channel implements CallOwner, EndpointOwner {
     this.resolver = new Resolver(target, this.options.resolveMs, (addresses) => this.onAddresses(addresses));
     this.authority = options.authority ?? defaultAuthority(target);
     this.budget = new RetryBudget(this.options.retryShare);
-    this.admission = new Admission(this.options);
+    this.admission = new Admission(limiterOf(this.options), this.options, (call, why) =>
+      call.finish(this.refusal(why)),
+    );
     this.endpointOptions = {
       ...this.options,
       connectionsMax: this.options.connectionsPerAddress,
@@ -123,6 +129,10 @@ export class Channel implements CallOwner, EndpointOwner {
       streams: 0,
       abandoned: 0,
       inFlight: this.admission.inFlight,
+      limit: this.admission.limiter.limit,
+      latencyMs: this.admission.limiter.latency,
+      unloadedMs: this.admission.limiter.unloaded,
+      refused: this.admission.refused,
       queued: this.queued + this.waiting.size,
       ...this.totals,
       ...this.gone,
@@ -170,7 +180,6 @@ export class Channel implements CallOwner, EndpointOwner {
 
   private launch(call: ClientCall, fault: string | undefined): void {
     this.totals.calls++;
-    this.budget.deposit();
     if (fault !== undefined) return call.finishLater(failure(Status.INTERNAL, fault, true));
     if (this.draining) return call.finishLater(failure(Status.UNAVAILABLE, 'the channel is closed', true));
     if (call.deadline !== undefined) {
@@ -189,25 +198,45 @@ export class Channel implements CallOwner, EndpointOwner {
       if (endpoint !== undefined) return this.send(call, endpoint);
     }
     if (this.failing) return call.finishLater(this.unreachable());
-    if (!this.enqueue(call)) {
-      this.totals.shed++;
-      const full = failure(Status.UNAVAILABLE, 'too many calls are waiting for the upstream', true);
-      call.finishLater({ ...full, overloaded: true, retryAfterMs: RETRY_AFTER_FULL_MS });
-    }
+    const refused = this.enqueue(call);
+    if (refused !== undefined) call.finishLater(this.refusal(refused));
     if (!this.active) this.activate();
     else if (call.unlimited || !this.admission.full) this.grow();
   }
 
   private send(call: ClientCall, endpoint: Endpoint): void {
+    // What is refused on this side pays for no retry.
+    if (call.attempts === 0) this.budget.deposit();
     if (!call.unlimited) this.admission.sent(call, Date.now());
     call.begin(endpoint.best()!, endpoint);
   }
 
-  private enqueue(call: ClientCall): boolean {
-    if (!call.unlimited) return this.admission.wait(call, Date.now());
-    if (this.unlimited.size >= this.options.maxQueued) return false;
+  private enqueue(call: ClientCall): Refusal | undefined {
+    if (!call.unlimited) {
+      if (!this.expiry.isSet) this.expiry.setTimer(0);
+      return this.admission.wait(call, Date.now());
+    }
+    if (this.unlimited.size >= this.options.maxQueued) return 'queue_full';
     this.unlimited.add(call);
-    return true;
+    return undefined;
+  }
+
+  /** Nothing may end for a long time, and those who wait wait no longer than they may. */
+  private watchQueue(): void {
+    const now = Date.now();
+    const reachable = this.endpoints.some((endpoint) => endpoint.openConnections > 0);
+    // To wait for a connection is not to wait for others' calls.
+    if (!reachable) this.admission.reachable(now);
+    else this.admission.expire(now);
+    if (reachable) this.onCapacity();
+    const ms = this.admission.expiresIn(now);
+    if (ms !== undefined) this.expiry.setTimer(ms);
+  }
+
+  private refusal(why: Refusal): Outcome {
+    this.totals.shed++;
+    const retryAfterMs = RETRY_AFTER_FULL_MS * (1 + Math.random());
+    return { ...failure(Status.UNAVAILABLE, REFUSALS[why], true), overloaded: true, retryAfterMs };
   }
 
   private get queued(): number {
@@ -237,15 +266,15 @@ export class Channel implements CallOwner, EndpointOwner {
   }
 
   leaveQueue(call: ClientCall): void {
-    if (!this.unlimited.delete(call)) this.admission.waiting.delete(call);
+    if (!this.unlimited.delete(call)) this.admission.left(call, Date.now());
     const timer = this.waiting.get(call);
     if (timer === undefined) return;
     clearTimeout(timer);
     this.waiting.delete(call);
   }
 
-  giveBack(call: ClientCall): void {
-    this.admission.gaveBack(call);
+  giveBack(call: ClientCall, outcome: Outcome): void {
+    this.admission.gaveBack(call, Date.now(), endOf(outcome.code));
     if (this.admission.waiting.size > 0) this.onCapacity();
   }
 
@@ -270,7 +299,7 @@ export class Channel implements CallOwner, EndpointOwner {
   }
 
   sendElsewhere(call: ClientCall): void {
-    if (!call.unlimited) this.admission.gaveBack(call);
+    if (call.sentAt !== 0) this.admission.gaveBack(call, Date.now(), 'lost');
     if (this.closed === undefined) this.dispatch(call);
     else call.finish(failure(Status.UNAVAILABLE, 'the channel was closed', true));
   }
@@ -314,7 +343,7 @@ export class Channel implements CallOwner, EndpointOwner {
       this.unlimited.delete(call);
       return call;
     }
-    return this.admission.next();
+    return this.admission.next(Date.now());
   }
 
   onTrouble(): void {
@@ -365,6 +394,7 @@ export class Channel implements CallOwner, EndpointOwner {
     this.resolver.stop();
     const { endpoints } = this;
     this.endpoints = [];
+    this.expiry.clearTimer();
     for (const endpoint of endpoints) this.leaving.add(endpoint);
     for (const endpoint of endpoints) endpoint.remove();
     if (this.leaving.size === 0) this.closed?.resolve();
@@ -376,6 +406,32 @@ export class Channel implements CallOwner, EndpointOwner {
     this.finishClosing();
     for (const endpoint of [...this.leaving]) endpoint.abandon();
   }
+}
+
+const REFUSALS: Readonly<Record<Refusal, string>> = {
+  queue_full: 'too many calls are waiting for the upstream',
+  queue_wait: 'the call has waited for the upstream as long as it may',
+  deadline: 'the call has less time left than calls to the upstream take at present',
+};
+
+function limiterOf({ concurrency, maxConcurrent }: ReturnType<typeof withDefaults>): Limiter {
+  return concurrency === 'adaptive' ? new AdaptiveLimit({ max: maxConcurrent }) : new FixedLimit(maxConcurrent);
+}
+
+/** Codes of faults, which come at any speed, and of callers who left: neither says what an answer takes. */
+const SAYS_NOTHING: ReadonlySet<number> = new Set([
+  Status.CANCELLED,
+  Status.UNKNOWN,
+  Status.UNIMPLEMENTED,
+  Status.INTERNAL,
+  Status.UNAVAILABLE,
+  Status.DATA_LOSS,
+]);
+
+function endOf(code: number): SendingEnd {
+  if (code === Status.OK) return 'answered';
+  if (code === Status.DEADLINE_EXCEEDED) return 'late';
+  return SAYS_NOTHING.has(code) ? 'lost' : 'answered';
 }
 
 function addTotals(

@@ -38,6 +38,7 @@ export abstract class ClientCall extends Timer implements StreamHandler, Opening
   deadline: number | undefined;
   /** When it was sent, while it has a place among the calls in flight, as `Date.now()` counts; 0: it has none. */
   sentAt = 0;
+  cohort = 0;
   /** Where it was sent last. */
   endpoint: Endpoint | undefined;
 
@@ -58,6 +59,7 @@ export abstract class ClientCall extends Timer implements StreamHandler, Opening
     readonly idempotent: boolean,
     /** It takes no place among the calls in flight. */
     readonly unlimited: boolean,
+    readonly waitMs: number,
     /** The only message, which leaves with the headers. */
     private readonly onlyMessage: Uint8Array | undefined,
     readonly account: MemoryAccount = unbounded,

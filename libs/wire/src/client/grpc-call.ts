@@ -44,6 +44,7 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
       options.deadline,
       options.idempotent === true,
       options.unlimited === true,
+      options.waitMs ?? 0,
       onlyMessage,
       options.account,
     );

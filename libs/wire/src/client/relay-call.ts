@@ -15,7 +15,8 @@ export class RelayCall extends ClientCall implements Relay {
     options: RelayOptions,
     private readonly events: RelayEvents,
   ) {
-    super(owner, head, fields, options.deadline, false, options.unlimited === true, undefined, options.account);
+    const { deadline, unlimited = false, waitMs = 0, account } = options;
+    super(owner, head, fields, deadline, false, unlimited, waitMs, undefined, account);
   }
 
   write(bytes: Uint8Array): boolean {

@@ -19,6 +19,10 @@ export abstract class Timer {
 
   abstract onTimeout(): void;
 
+  get isSet(): boolean {
+    return this.dueTick >= 0;
+  }
+
   /** Sets (or sets again) to expire in `ms` milliseconds. */
   setTimer(ms: number): void {
     this.clearTimer();

@@ -1,52 +1,162 @@
 /** Which calls of a channel are sent at once, which wait until one in flight has ended, and which are refused. */
-import type { ClientCall } from '../client-call.js';
+import type { AdmittedCall, Limiter, SendingEnd } from './limiter.js';
 import { WaitingCalls } from './waiting-calls.js';
 
 export interface AdmissionOptions {
-  /** Calls in flight at most. */
-  readonly maxConcurrent: number;
-  /** Calls that wait at most. */
+  /** Calls that wait at most: a bound on memory, since time bounds them first. */
   readonly maxQueued: number;
+  /** A call waits so long at most while the queue is young, in milliseconds. */
+  readonly maxWaitMs: number;
 }
 
-export class Admission {
-  inFlight = 0;
-  readonly waiting = new WaitingCalls<ClientCall>();
+/**
+ * Why a call was refused. `queue_full`: too many wait. `queue_wait`: it waited as long as it may. `deadline`: the time it has
+ * left is less than what calls lately took.
+ */
+export type Refusal = 'queue_full' | 'queue_wait' | 'deadline';
 
-  constructor(private readonly options: AdmissionOptions) {}
+/** While a queue stands, the wait is a part of what a call takes, and at least this long, in milliseconds. */
+const STANDING_WAIT_SHARE = 0.25;
+const STANDING_SLACK_SHARE = 0.5;
+const STANDING_WAIT_MS = 20;
+
+/** While calls wait, the limit is looked at again so often, in milliseconds, although none of those in flight has ended. */
+const WATCH_MS = 100;
+const SOON_MS = 8;
+
+/**
+ * A queue is young when it began a moment ago: a burst, which is over when everyone in it has been served, in the order in
+ * which they came. One that has stood longer than a burst lasts does not go away by waiting: then the newest is served first,
+ * whose caller has the most time left, and nobody waits long.
+ */
+export class Admission<C extends AdmittedCall> {
+  inFlight = 0;
+  readonly waiting = new WaitingCalls<C>();
+  readonly refused: Record<Refusal, number> = { queue_full: 0, queue_wait: 0, deadline: 0 };
+  private standing = false;
+  /** When the queue began, and when it was last empty. */
+  private beganAt = 0;
+  private emptyAt = 0;
+  /** Nothing can be sent before somebody can be reached, which is no fault of those who wait. */
+  private reachableAt = 0;
+
+  constructor(
+    readonly limiter: Limiter,
+    private readonly options: AdmissionOptions,
+    /** Told of each call that waited and may no longer. */
+    private readonly refuse: (call: C, why: Refusal) => void,
+  ) {}
 
   /** Whether a call that comes now may be sent at once, as far as those are concerned that are in flight or came before it. */
   get open(): boolean {
-    return this.waiting.size === 0 && this.inFlight < this.options.maxConcurrent;
+    return this.waiting.size === 0 && this.inFlight < this.limiter.limit;
   }
 
   /** As many are in flight as may be. */
   get full(): boolean {
-    return this.inFlight >= this.options.maxConcurrent;
+    return this.inFlight >= this.limiter.limit;
   }
 
-  sent(call: ClientCall, now: number): void {
+  sent(call: C, now: number): void {
     this.inFlight++;
     call.sentAt = now;
+    this.limiter.sent(call, now, this.inFlight);
   }
 
-  gaveBack(call: ClientCall): void {
+  gaveBack(call: C, now: number, end: SendingEnd): void {
     this.inFlight--;
+    this.limiter.ended(call, now, end);
     call.sentAt = 0;
   }
 
-  /** @returns whether it may wait; false: too many do */
-  wait(call: ClientCall, now: number): boolean {
-    if (this.waiting.size >= this.options.maxQueued) return false;
-    this.waiting.add(call, now);
-    return true;
+  /** @returns why it may not wait; undefined: it waits */
+  wait(call: C, now: number): Refusal | undefined {
+    const { full, limiter, waiting } = this;
+    if (full) limiter.blocked(now);
+    if (full && this.hopeless(call, now)) return this.count('deadline');
+    if (waiting.size >= this.options.maxQueued) return this.count('queue_full');
+    if (waiting.size === 0) {
+      if (this.standing && now - this.emptyAt > this.burst) this.standing = false;
+      this.beganAt = now;
+    }
+    waiting.add(call, now);
+    return undefined;
   }
 
-  /** The call that is sent next, if one may be. */
-  next(): ClientCall | undefined {
+  /** A call that waited has ended. */
+  left(call: C, now: number): void {
+    if (this.waiting.delete(call) && this.waiting.size === 0) this.emptyAt = now;
+  }
+
+  /** The call that is sent next, if one may be. Those that waited too long are refused. */
+  next(now: number): C | undefined {
+    while (!this.full) {
+      const waiting = this.stands(now) ? this.waiting.newest : this.waiting.oldest;
+      if (waiting === undefined) return undefined;
+      const { call } = waiting;
+      this.left(call, now);
+      if (now - this.waitsFrom(waiting.since) > Math.max(call.waitMs, this.maxWait(now)))
+        this.refuse(call, this.count('queue_wait'));
+      else if (this.hopeless(call, now)) this.refuse(call, this.count('deadline'));
+      else return call;
+    }
+    return undefined;
+  }
+
+  /** Refuses those that have waited too long. Others may be sent afterwards. */
+  expire(now: number): void {
+    this.limiter.tick(now, this.full && this.waiting.size > 0);
+    const most = this.maxWait(now);
+    for (let waiting = this.waiting.oldest; waiting !== undefined; waiting = waiting.newer) {
+      const { call, since } = waiting;
+      const waited = now - this.waitsFrom(since);
+      if (waited <= most) return;
+      if (waited <= call.waitMs) continue;
+      this.left(call, now);
+      this.refuse(call, this.count('queue_wait'));
+    }
+  }
+
+  /** Milliseconds until `expire` is to be called; undefined when none waits. */
+  expiresIn(now: number): number | undefined {
     const { oldest } = this.waiting;
-    if (oldest === undefined || this.full) return undefined;
-    this.waiting.delete(oldest.call);
-    return oldest.call;
+    if (oldest === undefined) return undefined;
+    return Math.min(WATCH_MS, Math.max(SOON_MS, this.waitsFrom(oldest.since) + this.maxWait(now) - now));
+  }
+
+  /** Somebody can be reached, after a time in which nobody could. */
+  reachable(now: number): void {
+    this.reachableAt = now;
+    this.beganAt = Math.max(this.beganAt, now);
+  }
+
+  private waitsFrom(since: number): number {
+    return Math.max(since, this.reachableAt);
+  }
+
+  /** It has less time left than calls lately took; while nothing is in flight, nobody knows. */
+  private hopeless(call: C, now: number): boolean {
+    return call.deadline !== undefined && call.deadline - now < this.limiter.latency && this.inFlight > 0;
+  }
+
+  private maxWait(now: number): number {
+    if (!this.stands(now)) return this.burst;
+    const { unloaded, slack } = this.limiter;
+    return Math.max(STANDING_WAIT_MS, STANDING_WAIT_SHARE * unloaded, STANDING_SLACK_SHARE * slack);
+  }
+
+  /** How long a burst may last. */
+  private get burst(): number {
+    return this.limiter.unknown ? Infinity : Math.max(this.options.maxWaitMs, 2 * this.limiter.unloaded);
+  }
+
+  private stands(now: number): boolean {
+    if (!this.standing && this.waiting.size > 0 && now - this.beganAt > this.burst) this.standing = true;
+    return this.standing;
+  }
+
+  private count(why: Refusal): Refusal {
+    this.refused[why]++;
+    return why;
   }
 }

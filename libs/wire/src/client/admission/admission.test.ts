@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest';
+import { Admission, type Refusal } from './admission.js';
+import type { AdmittedCall, Limiter } from './limiter.js';
+
+interface NamedCall extends AdmittedCall {
+  readonly name: string;
+}
+const call = (name: string, deadline?: number): NamedCall => ({ name, deadline, sentAt: 0, cohort: 0, waitMs: 0 });
+
+function admission(over: Partial<Limiter> = {}, maxQueued = 100) {
+  const limiter: Limiter = {
+    limit: 1,
+    latency: 100,
+    unloaded: 40,
+    slack: 0,
+    unknown: false,
+    blocked: () => undefined,
+    tick: () => undefined,
+    sent: () => undefined,
+    ended: () => undefined,
+    ...over,
+  };
+  const refused: [string, Refusal][] = [];
+  const made = new Admission<NamedCall>(limiter, { maxQueued, maxWaitMs: 400 }, ({ name }, why) =>
+    refused.push([name, why]),
+  );
+  return { made, refused };
+}
+
+/** One call is in flight, and so many wait. */
+function full(count: number, over?: Partial<Limiter>, maxQueued?: number) {
+  const { made, refused } = admission(over, maxQueued);
+  const first = call('first');
+  made.sent(first, 1000);
+  const waiting = Array.from({ length: count }, (_, index) => call(`${index}`));
+  for (const each of waiting) expect(made.wait(each, 1000)).toBeUndefined();
+  return { made, refused, first };
+}
+
+describe('a queue', () => {
+  it('that is young is served in order', () => {
+    const { made, first } = full(2);
+    made.gaveBack(first, 1100, 'answered');
+    expect(made.next(1100)?.name).toBe('0');
+  });
+
+  it('that has stood longer than a burst lasts is served from its newest, and nobody waits long', () => {
+    const { made, refused, first } = full(2);
+    made.expire(1401);
+    expect(refused).toEqual([
+      ['0', 'queue_wait'],
+      ['1', 'queue_wait'],
+    ]);
+    made.wait(call('2'), 1402);
+    made.wait(call('3'), 1403);
+    made.gaveBack(first, 1404, 'answered');
+    expect(made.next(1404)?.name).toBe('3');
+    // A quarter of 40 ms would be too short for timers: 20.
+    made.expire(1423);
+    expect(refused.at(-1)).toEqual(['2', 'queue_wait']);
+    // Empty for as long as a burst lasts: young again.
+    made.sent(call('4'), 1830);
+    made.wait(call('5'), 1830);
+    made.wait(call('6'), 1831);
+    made.expire(2200);
+    expect(refused.at(-1)).toEqual(['2', 'queue_wait']);
+  });
+
+  it('takes nobody whose time is less than calls lately took, and keeps nobody whose time becomes so', () => {
+    const { made, refused } = admission({ limit: 2 });
+    const [first, second] = [call('first'), call('second')];
+    made.sent(first, 1000);
+    made.sent(second, 1000);
+    expect(made.wait(call('late', 1099), 1000)).toBe('deadline');
+    expect(made.wait(call('soon late', 1150), 1000)).toBeUndefined();
+    expect(made.wait(call('in time', 1200), 1000)).toBeUndefined();
+    made.gaveBack(first, 1060, 'answered');
+    expect(made.next(1060)?.name).toBe('in time');
+    expect(refused).toEqual([['soon late', 'deadline']]);
+    expect(made.refused).toEqual({ deadline: 2, queue_full: 0, queue_wait: 0 });
+  });
+
+  it('is bounded', () => {
+    const { made } = full(2, {}, 2);
+    expect(made.wait(call('2'), 1000)).toBe('queue_full');
+  });
+
+  it('does not run while nobody can be reached', () => {
+    const { made, refused } = full(1, { limit: 5 });
+    made.reachable(3000);
+    made.expire(3399);
+    expect(refused).toEqual([]);
+    expect(made.next(3399)?.name).toBe('0');
+  });
+
+  it('waits without end while nothing is known of the service', () => {
+    const { made, refused } = full(1, { unknown: true, latency: 0, unloaded: 0 });
+    made.expire(20_000);
+    expect(refused).toEqual([]);
+  });
+
+  it('forgets a call that has ended', () => {
+    const { made, first } = full(3);
+    const { oldest } = made.waiting;
+    made.left(oldest!.newer!.call, 1000);
+    made.gaveBack(first, 1010, 'answered');
+    expect([made.next(1010)?.name, made.next(1010)?.name, made.next(1010)]).toEqual(['0', '2', undefined]);
+  });
+});
