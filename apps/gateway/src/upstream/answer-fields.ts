@@ -88,8 +88,17 @@ export function failureHeaders(metadata: Fields, trailers: Fields, upstream: Ups
 /** Metadata by which a service names the HTTP status of a REST answer. */
 const HTTP_CODE = 'x-http-code';
 
-/** Redirections, which say nothing without a place to go to (RFC 9110 section 15.4). */
-const redirections = new Set([301, 302, 303, 307, 308]);
+/** Statuses that say nothing without a field: redirections without a place to go to, a part without its range (RFC 9110 section 15). */
+const needed: Readonly<Record<number, string>> = {
+  206: 'content-range',
+  301: 'location',
+  302: 'location',
+  303: 'location',
+  307: 'location',
+  308: 'location',
+};
+/** Statuses that speak of a hop, which is the gateway's to do (RFC 9110 sections 15.5.8, 15.5.20 and 15.5.22). */
+const ofHop = new Set([407, 421, 426]);
 
 /** Whether a status comes without a body (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5). */
 export function isBodiless(status: number): boolean {
@@ -100,14 +109,15 @@ export function isBodiless(status: number): boolean {
 export function answerStatus(metadata: Fields, trailers: Fields): number {
   const named = namedStatus(metadata) ?? (trailers.length > 1 ? namedStatus(trailers) : undefined);
   if (named === undefined || named < 200 || named > 399) return 200;
-  const goes = (fields: Fields) => fields.some(([name]) => name === 'location');
-  return redirections.has(named) && !goes(metadata) && !goes(trailers) ? 200 : named;
+  const field = needed[named];
+  const has = (fields: Fields) => fields.some(([name]) => name === field);
+  return field === undefined || has(metadata) || has(trailers) ? named : 200;
 }
 
 /** The status that a service named for a failure, from 400 to 599; undefined: that of the gRPC code. */
 export function failureStatus(metadata: Fields, trailers: Fields): number | undefined {
   const named = namedStatus(trailers) ?? namedStatus(metadata);
-  return named !== undefined && named >= 400 && named <= 599 ? named : undefined;
+  return named !== undefined && named >= 400 && named <= 599 && !ofHop.has(named) ? named : undefined;
 }
 
 function namedStatus(fields: Fields): number | undefined {

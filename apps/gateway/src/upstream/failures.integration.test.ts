@@ -169,6 +169,8 @@ describe.each(protocols)('REST over %s', (protocol) => {
       ['200', 3, 400, 400],
       ['302', 3, 400, 400],
       ['101', 3, 400, 400],
+      ['407', 16, 401, 401],
+      ['426', 9, 400, 400],
       ['999', 3, 400, 400],
       ['4 2', 3, 400, 400],
     ])('x-http-code: %s with status %i', async (named, code, _usual, expected) => {
@@ -201,6 +203,7 @@ describe.each(protocols)('REST over %s', (protocol) => {
     [{ 'x-http-code': '304', etag: '"1"' }, 304, false],
     [{ 'x-http-code': '303', location: '/elsewhere' }, 303, true],
     [{ 'x-http-code': '302' }, 200, true],
+    [{ 'x-http-code': '206' }, 200, true],
     [{ 'x-http-code': '100' }, 200, true],
     [{ 'x-http-code': '199' }, 200, true],
     [{ 'x-http-code': '404' }, 200, true],
