@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { Caller } from '@sluice/identity';
-import type { Ask } from '@sluice/limit';
+import type { Debit } from '@sluice/limit';
 import type { Problem } from '@sluice/problem';
 import type { TraceContext } from '@sluice/telemetry';
 import type { ConnectionPeer, Fields, FieldSection, FixedFields, MemoryAccount } from '@sluice/wire';
@@ -97,7 +97,7 @@ export class Exchange implements TransportEvents {
   /** Header fields of the answer that stages decided on, such as those of limits. */
   readonly responseFields: [string, string][] = [];
   /** What limits debited for the call. */
-  asks: readonly Ask[] | undefined;
+  debit: Debit | undefined;
   /** Refuses a body that is late, while one is awaited. */
   bodyTime: { stop(): void } | undefined;
   /** The call to an upstream, once there is one; ends with the exchange. */
@@ -105,7 +105,7 @@ export class Exchange implements TransportEvents {
   /** The stream's place, when the call is one; given back when the exchange ends. */
   stream: OpenStream | undefined;
   /** The token's unit of the guard against guesses, while it is not known to be none. */
-  guess: readonly Ask[] | undefined;
+  guess: Debit | undefined;
   /** Why the call was refused or failed, when it was. */
   problem: Problem | undefined;
   /** The policy in shadow mode that would have refused the call. */

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
@@ -234,10 +235,22 @@ export class GatewayService implements OnApplicationShutdown {
 
   /** @throws ConfigurationError when REDIS_URL cannot be read; a Redis that does not answer is a lost one, not a fault */
   private async openStore(bucketsPerPolicyMax: number, observer: Observer): Promise<LimitStore> {
-    const url = this.values.REDIS_URL;
-    if (url === undefined) return createMemoryStore({ bucketsPerPolicyMax });
+    const { REDIS_URL: url, REDIS_CA_FILE: ca, REDIS_CERT_FILE: cert, REDIS_KEY_FILE: key } = this.values;
+    if ((cert === undefined) !== (key === undefined)) {
+      throw new ConfigurationError(['REDIS_CERT_FILE, REDIS_KEY_FILE: expected both or neither']);
+    }
+    if (url === undefined) {
+      if (ca === undefined && cert === undefined) return createMemoryStore({ bucketsPerPolicyMax });
+      throw new ConfigurationError(['REDIS_CA_FILE, REDIS_CERT_FILE: expected REDIS_URL beside them, with rediss']);
+    }
+    const tls = {
+      ca: pemOf('REDIS_CA_FILE', ca),
+      cert: pemOf('REDIS_CERT_FILE', cert),
+      key: pemOf('REDIS_KEY_FILE', key),
+    };
     try {
       const store = await openRedisStore(url, {
+        tls,
         bucketsPerPolicyMax,
         onStateChange: (state, reason) => {
           const level = state === 'up' ? 'info' : 'error';
@@ -302,4 +315,13 @@ export class GatewayService implements OnApplicationShutdown {
 /** What clients are asked for in the handshake, which is settled when the port is opened. */
 function askedOfClients({ tls }: GatewayConfig) {
   return { certificate: tls.client_ca !== undefined, mode: tls.client_certificates ?? 'required' };
+}
+
+function pemOf(setting: string, file: string | undefined): Buffer | undefined {
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new ConfigurationError([`${setting}=${file}: expected a PEM file (${(error as Error).message})`]);
+  }
 }

@@ -22,6 +22,11 @@ export const settings = {
       '`redis+sentinel://host:26379,host2:26379/name-of-the-master`; Cluster: `redis+cluster://host:6379,host2:6379`. `rediss` in place of `redis` for TLS, `user:password@` before the hosts.',
     ].join(' '),
   ),
+  REDIS_CA_FILE: optionalText(
+    'Certificates in PEM form by which that of a Redis of `rediss` is checked; without it, those that the system trusts.',
+  ),
+  REDIS_CERT_FILE: optionalText('Certificate of the gateway in PEM form, for a Redis of `rediss` that asks for one.'),
+  REDIS_KEY_FILE: optionalText('Private key of that certificate in PEM form.'),
   ACCESS_LOG: flag(
     'Whether calls are logged: all that came to a service, and of the others as many as the next setting says.',
     true,

@@ -28,6 +28,17 @@ export interface Verdict {
 /** Where a decision was made: in the store, or by the declared mode while the shared store cannot be asked. */
 export type DecidedBy = 'store' | 'mode';
 
+/** A call that may take place, and what it has taken. */
+export interface Debit {
+  readonly allowed: true;
+  readonly by: DecidedBy;
+  readonly verdicts: readonly Verdict[];
+  /** What the verdicts are of, one by one. */
+  readonly asks: readonly Ask[];
+  /** When, in microseconds on the clock of the store. */
+  readonly at: number;
+}
+
 /**
  * What a call may do.
  *
@@ -35,7 +46,7 @@ export type DecidedBy = 'store' | 'mode';
  * over its limit answers alone, and while the shared store is lost, policies of mode `open` are not looked at.
  */
 export type Decision =
-  | { readonly allowed: true; readonly by: DecidedBy; readonly verdicts: readonly Verdict[] }
+  | Debit
   | {
       readonly allowed: false;
       readonly reason: 'over_limit';
@@ -65,19 +76,30 @@ export interface LimitStore {
   decide(asks: readonly Ask[]): Decision | Promise<Decision>;
   /** What the buckets would say to these asks, without spending. */
   peek(asks: readonly Ask[]): Verdict[] | Promise<Verdict[]>;
-  /** Gives the units of an allowed call back, because it did not take place after all. */
-  refund(asks: readonly Ask[]): void;
+  /**
+   * Gives the units of a call back, because it did not take place after all: those that it took, where it took them, less what
+   * the time has given back since. So a late refund gives nobody the units of others.
+   */
+  refund(debit: Debit): void;
   close(): void | Promise<void>;
 }
 
 /** The decision that the verdicts of all asks lead to. */
-export function decisionOf(verdicts: readonly Verdict[], by: DecidedBy): Decision {
+export function decisionOf(asks: readonly Ask[], verdicts: readonly Verdict[], by: DecidedBy, at: number): Decision {
+  return refusalOf(verdicts, by) ?? { allowed: true, by, verdicts, asks, at };
+}
+
+/** The refusal that some of the verdicts lead to, if they do. */
+export function refusalOf(verdicts: readonly Verdict[], by: DecidedBy): (Decision & { allowed: false }) | undefined {
   let blockedBy: Verdict | undefined;
   for (const verdict of verdicts) {
     if (!verdict.refused || verdict.shadow) continue;
     if (blockedBy === undefined || verdict.retryAfterMs > blockedBy.retryAfterMs) blockedBy = verdict;
   }
-  return blockedBy === undefined
-    ? { allowed: true, by, verdicts }
-    : { allowed: false, reason: 'over_limit', by, verdicts, blockedBy };
+  return blockedBy && { allowed: false, reason: 'over_limit', by, verdicts, blockedBy };
+}
+
+/** The asks that the call has taken units for: a shadow ask whose bucket was short took none. */
+export function debitedBy({ asks, verdicts }: Debit): Ask[] {
+  return asks.filter((_, index) => verdicts[index]?.refused === false);
 }

@@ -54,18 +54,19 @@ export class GuessGuard {
     if (this.storms()) {
       const verdict = this.wrong.peek([ask(this.stormPolicy, key)])[0]!;
       if (verdict.refused) {
-        return this.settle(
-          exchange,
-          { allowed: false, reason: 'over_limit', by: 'store', verdicts: [verdict], blockedBy: verdict },
-          undefined,
-        );
+        return this.settle(exchange, {
+          allowed: false,
+          reason: 'over_limit',
+          by: 'store',
+          verdicts: [verdict],
+          blockedBy: verdict,
+        });
       }
     }
-    const asks = [ask(this.policy, key)];
-    const decision = this.store.decide(asks);
+    const decision = this.store.decide([ask(this.policy, key)]);
     return decision instanceof Promise
-      ? decision.then((decided) => this.settle(exchange, decided, asks))
-      : this.settle(exchange, decision, asks);
+      ? decision.then((decided) => this.settle(exchange, decided))
+      : this.settle(exchange, decision);
   }
 
   /** The token was good, or had been: its unit is given back. */
@@ -77,17 +78,17 @@ export class GuessGuard {
 
   /** The token's signature was checked and wrong: its unit is gone. */
   wasWrong(exchange: Exchange): void {
-    const key = exchange.guess![0]!.key;
+    const key = exchange.guess!.asks[0]!.key;
     exchange.guess = undefined;
     this.turn();
     this.wrongThisSecond++;
     this.wrong.decide([ask(this.stormPolicy, key)]);
   }
 
-  private settle(exchange: Exchange, decision: Decision, asks: readonly Ask[] | undefined): Problem | undefined {
+  private settle(exchange: Exchange, decision: Decision): Problem | undefined {
     this.observe(exchange, decision);
     if (!decision.allowed) return this.problemOf(decision);
-    exchange.guess = asks;
+    exchange.guess = decision;
     return undefined;
   }
 

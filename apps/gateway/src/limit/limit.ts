@@ -78,13 +78,12 @@ export class Limiter {
     if (!this.enforced) return undefined;
     const asks = this.asksOf(exchange);
     if (asks.length === 0) return undefined;
-    exchange.asks = asks;
     return this.settle(exchange, this.store.decide(asks));
   }
 
   /** A call that was let in and then found no room behind the gateway costs its caller nothing. */
   ended(exchange: Exchange): void {
-    if (exchange.asks && exchange.problem?.code === 'OVERLOADED') this.store.refund(exchange.asks);
+    if (exchange.debit && exchange.problem?.code === 'OVERLOADED') this.store.refund(exchange.debit);
   }
 
   /** A limit that a service behind the gateway enforces itself is told in the same fields as the gateway's own, which let the call in. */
@@ -158,16 +157,13 @@ export class Limiter {
       : this.apply(exchange, decision);
   }
 
-  private apply(exchange: Exchange, decision: Decision): void {
-    this.insist(exchange, decision);
-    const fields = limitFields(decision, { legacy: this.config.legacy_headers });
-    for (const name in fields) exchange.responseFields.push([name, fields[name]!]);
-  }
-
   /** @throws Problem RATE_LIMIT_EXCEEDED when a policy refuses */
-  private insist(exchange: Exchange, decision: Decision): void {
+  private apply(exchange: Exchange, decision: Decision): void {
     this.observe(exchange, decision);
     if (!decision.allowed) throw limitProblem(decision, { legacy: this.config.legacy_headers });
+    exchange.debit = decision;
+    const fields = limitFields(decision, { legacy: this.config.legacy_headers });
+    for (const name in fields) exchange.responseFields.push([name, fields[name]!]);
   }
 }
 

@@ -66,8 +66,19 @@ export function slidingWindowTake(rule: SlidingWindowRule, state: SlidingWindowS
   state.sum += cost;
 }
 
-/** Undoes a debit whose call did not take place after all: from the oldest entries, so that what stays counts longest. */
-export function slidingWindowGive(state: SlidingWindowState, cost: number): void {
+/**
+ * Undoes a debit whose call did not take place after all: from the oldest entries, so that what stays counts longest. A debit that
+ * has left the window is undone already.
+ */
+export function slidingWindowGive(
+  rule: SlidingWindowRule,
+  state: SlidingWindowState,
+  cost: number,
+  takenAt: number,
+  now: number,
+): void {
+  if (now - takenAt >= rule.windowUs) return;
+  leaveBehind(rule, state, now);
   let left = Math.min(cost, state.sum);
   state.sum -= left;
   while (left > 0) {

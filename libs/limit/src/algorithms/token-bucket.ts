@@ -34,10 +34,18 @@ export function tokenBucketTake(rule: TokenBucketRule, state: TokenBucketState, 
 }
 
 /**
- * Undoes a debit whose call did not take place after all. What a bucket regained meanwhile it keeps, up to full.
+ * Undoes a debit whose call did not take place after all. What the bucket may have regained of it meanwhile is not given again:
+ * it went to others, or the bucket is full. `cost` 3 of a bucket that regains one a second, given back after 2 s, gives 1.
  */
-export function tokenBucketGive(rule: TokenBucketRule, state: TokenBucketState, cost: number): void {
-  state.tat -= cost * rule.unitUs;
+export function tokenBucketGive(
+  rule: TokenBucketRule,
+  state: TokenBucketState,
+  cost: number,
+  takenAt: number,
+  now: number,
+): void {
+  const left = cost * rule.unitUs - Math.max(0, now - takenAt);
+  if (left > 0) state.tat -= left;
 }
 
 /** Whole units that can be had now. */

@@ -53,7 +53,7 @@ describe('fields', () => {
   });
 
   test('nothing is said when nothing was limited', () => {
-    expect(limitFields({ allowed: true, by: 'store', verdicts: [] }, { legacy: true })).toEqual({});
+    expect(limitFields({ allowed: true, by: 'store', verdicts: [], asks: [], at: 0 }, { legacy: true })).toEqual({});
   });
 });
 

@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { compilePolicies, createMemoryStore, type Ask, type CompiledPolicy, type Policy } from '../index.js';
+import {
+  compilePolicies,
+  createMemoryStore,
+  type Ask,
+  type CompiledPolicy,
+  type Debit,
+  type MemoryStore,
+  type Policy,
+} from '../index.js';
 import { calls, declaredInWindow, mostInAnyWindow, policies } from '../trials/trailing-window.fixture.js';
 
 const SECOND = 1_000_000;
@@ -21,6 +29,13 @@ const ask = (policy: CompiledPolicy, key = 'a', cost = policy.cost): Ask => ({
 function still(options: { bucketsPerPolicyMax?: number } = {}) {
   const time = { us: 1_000 * SECOND };
   return { time, store: createMemoryStore({ ...options, clock: () => time.us }) };
+}
+
+/** Takes what the asks cost, whether or not a shadow policy had it. */
+function debit(store: MemoryStore, asks: readonly Ask[]): Debit {
+  const decision = store.decide(asks);
+  if (!decision.allowed) throw new Error('expected a decision that allows');
+  return decision;
 }
 
 describe.each(['token_bucket', 'sliding_window'] as const)('%s', (algorithm) => {
@@ -61,16 +76,36 @@ describe.each(['token_bucket', 'sliding_window'] as const)('%s', (algorithm) => 
     const { time, store } = still();
     const asks = [ask(compiled({ algorithm }))];
     for (let i = 0; i < 3; i++) store.decide(asks);
-    time.us += SECOND;
-    store.refund(asks);
+    time.us += 61 * SECOND;
+    const [taken] = [debit(store, asks), debit(store, asks), debit(store, asks)];
+    store.refund(taken!);
     expect([store.decide(asks).allowed, store.decide(asks).allowed]).toEqual([true, false]);
+  });
+
+  test('a refund after its window gives nobody the units of others', () => {
+    const { time, store } = still();
+    const asks = [ask(compiled({ algorithm }))];
+    const first = debit(store, asks);
+    // A window later the first unit is back by itself, and others take all there are.
+    time.us += 60 * SECOND;
+    for (let i = 0; i < 3; i++) debit(store, asks);
+    store.refund(first);
+    expect(store.decide(asks).allowed).toBe(false);
+  });
+
+  test('a shadow policy that had no unit to take is given none back', () => {
+    const { store } = still();
+    const shadow = ask(compiled({ algorithm, shadow: true }));
+    for (let i = 0; i < 3; i++) debit(store, [shadow]);
+    store.refund(debit(store, [shadow]));
+    expect(store.peek([shadow])[0]).toMatchObject({ refused: true, remaining: 0 });
   });
 
   test('more is refunded than was taken: the bucket is full and not fuller', () => {
     const { store } = still();
     const asks = [ask(compiled({ algorithm }))];
-    store.decide(asks);
-    for (let i = 0; i < 5; i++) store.refund(asks);
+    const taken = debit(store, asks);
+    for (let i = 0; i < 5; i++) store.refund(taken);
     expect(store.peek(asks)[0]?.remaining).toBe(3);
   });
 

@@ -18,7 +18,16 @@ import {
   type TokenBucketState,
 } from '../algorithms/token-bucket.js';
 import type { CompiledPolicy } from '../policy.js';
-import { decisionOf, type Ask, type DecidedBy, type Decision, type LimitStore, type Verdict } from '../store.js';
+import {
+  type Debit,
+  type Ask,
+  debitedBy,
+  type DecidedBy,
+  type Decision,
+  decisionOf,
+  type LimitStore,
+  type Verdict,
+} from '../store.js';
 import { Generations } from './generations.js';
 
 type State = TokenBucketState | SlidingWindowState;
@@ -84,7 +93,7 @@ class Buckets implements MemoryStore {
       if (allowed && wait === 0) take(ask.policy, state, ask.cost, now);
       verdicts.push(verdictOf(ask, state, wait, now));
     }
-    return allowed ? { allowed, by: this.by, verdicts } : decisionOf(verdicts, this.by);
+    return allowed ? { allowed, by: this.by, verdicts, asks, at: now } : decisionOf(asks, verdicts, this.by, now);
   }
 
   peek(asks: readonly Ask[]): Verdict[] {
@@ -95,10 +104,11 @@ class Buckets implements MemoryStore {
     });
   }
 
-  refund(asks: readonly Ask[]): void {
-    for (const ask of asks) {
-      const state = this.#byPolicy[ask.policy.slot]?.peek(ask.key);
-      if (state !== undefined) give(ask.policy, state, ask.cost);
+  refund(debit: Debit): void {
+    const now = this.clock();
+    for (const { policy, key, cost } of debitedBy(debit)) {
+      const state = this.#byPolicy[policy.slot]?.peek(key);
+      if (state !== undefined) give(policy, state, cost, debit.at, now);
     }
   }
 
@@ -139,9 +149,9 @@ function take(policy: CompiledPolicy, state: State, cost: number, now: number): 
   else slidingWindowTake(policy, state as SlidingWindowState, cost, now);
 }
 
-function give(policy: CompiledPolicy, state: State, cost: number): void {
-  if (policy.algorithm === 'token_bucket') tokenBucketGive(policy, state as TokenBucketState, cost);
-  else slidingWindowGive(state as SlidingWindowState, cost);
+function give(policy: CompiledPolicy, state: State, cost: number, takenAt: number, now: number): void {
+  if (policy.algorithm === 'token_bucket') tokenBucketGive(policy, state as TokenBucketState, cost, takenAt, now);
+  else slidingWindowGive(policy, state as SlidingWindowState, cost, takenAt, now);
 }
 
 function verdictOf(ask: Ask, state: State, wait: number, now: number): Verdict {

@@ -57,11 +57,29 @@ function parseHost(text: string, defaultPort: number): { host: string; port: num
   return { host: match[1].replace(/^\[|\]$/g, ''), port };
 }
 
-/** A client that fails fast: nothing waits for a connection, nothing is sent twice, and it reconnects without a storm. */
-export function connectRedis(url: string): RedisClient {
+/** Contents of PEM files. */
+export interface RedisTls {
+  /** What the server's certificate is checked by; what the system trusts when absent. */
+  readonly ca?: Buffer | undefined;
+  /** A certificate of ours, and its key. */
+  readonly cert?: Buffer | undefined;
+  readonly key?: Buffer | undefined;
+}
+
+/**
+ * A client that fails fast: nothing waits for a connection, nothing is sent twice, and it reconnects without a storm.
+ *
+ * @throws RedisUrlError also for certificates beside a URL without TLS
+ */
+export function connectRedis(url: string, tls: RedisTls = {}): RedisClient {
   const { kind, hosts, master, options } = parseRedisUrl(url);
+  const given = Object.fromEntries(Object.entries(tls).filter(([, pem]) => pem !== undefined));
+  if (Object.keys(given).length > 0 && !options.tls) {
+    throw new RedisUrlError('expected rediss in place of redis: a certificate is set, and redis is without TLS');
+  }
   const common: RedisOptions = {
     ...options,
+    ...(options.tls && { tls: { ...options.tls, ...given } }),
     connectionName: 'sluice-limit',
     connectTimeout: 1_000,
     // A peer that vanished without closing is found out by silence.

@@ -8,6 +8,7 @@ import {
   openRedisStore,
   type Ask,
   type CompiledPolicy,
+  type Debit,
   type Decision,
   type Policy,
   type RedisStore,
@@ -66,7 +67,8 @@ describe.skipIf(redisMissing)(`on a Redis${redisMissing ? ` (${redisMissing})` :
       fc.asyncProperty(
         policies().chain((policy) => fc.tuple(fc.constant(policy), calls(policy))),
         fc.array(fc.integer({ min: 0, max: 20 }), { maxLength: 10 }),
-        async ([declared, sequence], refunds) => {
+        fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 10_000_000 })),
+        async ([declared, sequence], refunds, late) => {
           run++;
           const memory = createMemoryStore({ clock });
           const policy = compiled(declared);
@@ -83,10 +85,11 @@ describe.skipIf(redisMissing)(`on a Redis${redisMissing ? ` (${redisMissing})` :
             expect(waitsUs(decision)).toEqual(waitsUs(there));
             if (decision.allowed) expect(decision.verdicts).toEqual(there.verdicts);
             if (decision.allowed) passed[call.key]?.push({ at: time.us, cost: call.cost });
-            if (decision.allowed && refunds.includes(index)) {
+            if (decision.allowed && there.allowed && refunds.includes(index)) {
               passed[call.key]?.pop();
-              shared.refund(asks);
-              memory.refund(asks);
+              time.us += late;
+              shared.refund(decision);
+              memory.refund(there);
             }
           }
           if (declared.algorithm === 'token_bucket' && refunds.length > 0) return;
@@ -162,12 +165,65 @@ describe.skipIf(redisMissing)(`on a Redis${redisMissing ? ` (${redisMissing})` :
     const keyPrefix = '{expiry}';
     const store = await start({ keyPrefix });
     const asks = [ask(compiled({ limit: 5 })), ask(compiled({ name: 'b', algorithm: 'token_bucket', limit: 5 }))];
-    await Promise.all(repeat(9, () => store.decide(asks)));
-    store.refund(asks);
+    const [first] = await Promise.all(repeat(9, () => store.decide(asks)));
+    store.refund(first as Debit);
     await store.peek(asks);
     const keys = await admin.keys(`${keyPrefix}*`);
     expect(keys.length).toBeGreaterThan(2);
     for (const key of keys) expect(await admin.pttl(key)).toSatisfy((ttl: number) => ttl > 0 && ttl <= 61_000);
+  });
+
+  test('a refund after its window gives nobody the units of others', async () => {
+    const time = { us: 1_700_000_000_000_000 };
+    const store = await start({ clock: () => time.us });
+    for (const algorithm of ['sliding_window', 'token_bucket'] as const) {
+      const asks = [ask(compiled({ name: algorithm, algorithm }))];
+      const first = await store.decide(asks);
+      time.us += 60_000_000;
+      for (let i = 0; i < 3; i++) expect((await store.decide(asks)).allowed).toBe(true);
+      store.refund(first as Debit);
+      expect((await store.peek(asks))[0]).toMatchObject({ refused: true, remaining: 0 });
+    }
+  });
+
+  test('a raised limit reaches who was refused before at once, and a deleted key within a second', async () => {
+    const keyPrefix = '{told}';
+    const store = await start({ keyPrefix });
+    const low = [ask(compiled({ limit: 1 }))];
+    const raised = [ask(compiled({ limit: 2 }))];
+    expect([(await store.decide(low)).allowed, (await store.decide(low)).allowed]).toEqual([true, false]);
+    expect((await store.decide(raised)).allowed).toBe(true);
+    expect((await store.decide(raised)).allowed).toBe(false);
+    await admin.del(await admin.keys(`${keyPrefix}*`));
+    const deleted = performance.now();
+    await vi.waitFor(async () => expect((await store.decide(raised)).allowed).toBe(true), {
+      timeout: 10_000,
+      interval: 50,
+    });
+    // The wait that was told is a minute.
+    expect(performance.now() - deleted).toBeLessThan(10_000);
+    expect(store.stats.knownRefusals).toBeGreaterThan(0);
+  });
+
+  test('hundreds of policies on each of many calls, and thousands on one', async () => {
+    const store = await start();
+    const many = (count: number) =>
+      compilePolicies(
+        repeat(count, (index) => ({
+          name: `p${index}`,
+          dimensions: ['ip'] as const,
+          algorithm: 'sliding_window' as const,
+          limit: 100,
+          windowMs: 60_000,
+        })),
+      ).map((policy) => ask(policy));
+    const wide = many(130);
+    const decisions = await Promise.all(
+      repeat(64, (index) => store.decide(wide.map((one) => ({ ...one, key: `caller ${index}` })))),
+    );
+    expect(decisions.every(({ allowed, by }) => allowed && by === 'store')).toBe(true);
+    expect(await store.decide(many(9_000))).toMatchObject({ allowed: true, by: 'store' });
+    expect(store.stats.errors).toBe(0);
   });
 
   test('a server that forgot the script gets it again', async () => {
@@ -260,6 +316,29 @@ describe.skipIf(redisMissing)(`a Redis that is lost${redisMissing ? ` (${redisMi
     await back(lost);
     expect(await lost.decide([ask(modes[0] as CompiledPolicy, 'after')])).toMatchObject({ allowed: true, by: 'store' });
     expect(changes).toEqual(['lost', 'up']);
+  });
+
+  test('one that comes and goes gives each process one more limit in a window, not one each time', async () => {
+    const lost = await start();
+    let admittedHere = 0;
+    for (let round = 0; round < 3; round++) {
+      redis.pause();
+      try {
+        await vi.waitFor(
+          async () => {
+            const decisions = await Promise.all(repeat(10, () => lost.decide(local)));
+            admittedHere += decisions.filter(({ allowed, by }) => allowed && by === 'mode').length;
+            expect(lost.stats.state).toBe('lost');
+          },
+          { timeout: 15_000, interval: 20 },
+        );
+      } finally {
+        redis.resume();
+      }
+      await back(lost);
+    }
+    expect(lost.stats.losses).toBeGreaterThanOrEqual(3);
+    expect(admittedHere).toBe(3);
   });
 
   test('killed and restarted under load: every call is decided, one line each way', async () => {

@@ -1,9 +1,19 @@
 import { createLocalMode } from '../memory/memory-store.js';
 import { Generations } from '../memory/generations.js';
-import { decisionOf, type Ask, type Decision, type LimitStore, type Verdict } from '../store.js';
+import {
+  type Debit,
+  type Ask,
+  debitedBy,
+  type Decision,
+  decisionOf,
+  type LimitStore,
+  refusalOf,
+  type Verdict,
+} from '../store.js';
+import type { CompiledPolicy } from '../policy.js';
 import { decodeVerdicts, encodeBatch } from './batch.js';
 import { Breaker, type StoreState } from './breaker.js';
-import { connectRedis, type RedisClient } from './connect.js';
+import { connectRedis, type RedisClient, type RedisTls } from './connect.js';
 import { limitScript } from './script.js';
 
 export interface RedisStoreOptions {
@@ -17,6 +27,8 @@ export interface RedisStoreOptions {
   readonly onStateChange?: (state: StoreState, reason: string) => void;
   /** Buckets kept in this process for each policy while the server is lost. Default 100 000. */
   readonly bucketsPerPolicyMax?: number;
+  /** For `rediss`: what the server's certificate is checked by, and a certificate of ours. */
+  readonly tls?: RedisTls;
   /** Microseconds to decide by instead of the server's clock; for tests. */
   readonly clock?: () => number;
 }
@@ -50,8 +62,12 @@ interface Waiting {
 }
 
 interface Known {
+  /** As it was compiled then: a policy that was read again may allow more. */
+  readonly policy: CompiledPolicy;
   /** Until when, on this process's clock in milliseconds, an ask of `cost` is refused. */
   readonly until: number;
+  /** From when on the server is asked all the same. */
+  readonly askAgainAt: number;
   readonly cost: number;
   readonly remaining: number;
 }
@@ -63,7 +79,11 @@ type ScriptClient = RedisClient & {
 
 /** Calls of one script; more of a tick go into further ones, so that no script holds the server up for long. */
 const CALLS_PER_SCRIPT_MAX = 64;
+/** Asks of one script. */
+const ASKS_PER_SCRIPT_MAX = 4096;
 const FAILURES_MAX = 3;
+/** How long a refusal is believed without asking: so late does a key reach us that an operator has deleted. */
+const KNOWN_MS_MAX = 1_000;
 const KNOWN_KEYS_MAX = 20_000;
 const FIRST_ANSWER_MS = 2_000;
 
@@ -72,7 +92,7 @@ const FIRST_ANSWER_MS = 2_000;
  * two seconds: a server that is not there yet is a lost one.
  */
 export async function openRedisStore(url: string, options: RedisStoreOptions = {}): Promise<RedisStore> {
-  const store = new SharedBuckets(connectRedis(url) as ScriptClient, options);
+  const store = new SharedBuckets(connectRedis(url, options.tls) as ScriptClient, options);
   await store.start();
   return store;
 }
@@ -105,7 +125,7 @@ class SharedBuckets implements RedisStore {
     this.#clock = options.clock;
     this.#nowMs =
       options.clock === undefined ? () => performance.now() : () => (options.clock as () => number)() / 1000;
-    this.#local = createLocalMode({ bucketsPerPolicyMax: options.bucketsPerPolicyMax });
+    this.#local = createLocalMode({ bucketsPerPolicyMax: options.bucketsPerPolicyMax, clock: options.clock });
     this.#breaker = new Breaker({
       probe: () => this.#probe(),
       probeEveryMs: options.probeEveryMs ?? 100,
@@ -150,7 +170,7 @@ class SharedBuckets implements RedisStore {
   }
 
   decide(asks: readonly Ask[]): Decision | Promise<Decision> {
-    if (asks.length === 0) return { allowed: true, by: 'store', verdicts: [] };
+    if (asks.length === 0) return { allowed: true, by: 'store', verdicts: [], asks, at: 0 };
     if (this.#breaker.state === 'lost') return this.#decideByMode(asks);
     const known = this.#known.size > 0 ? this.#knownRefusal(asks) : undefined;
     if (known !== undefined) return known;
@@ -171,13 +191,16 @@ class SharedBuckets implements RedisStore {
     }
   }
 
-  refund(asks: readonly Ask[]): void {
-    if (this.#breaker.state === 'lost') {
-      this.#local.refund(asks);
+  refund(debit: Debit): void {
+    if (debit.by === 'mode') {
+      this.#local.refund(debit);
       return;
     }
+    const debited = debitedBy(debit);
     // A refund that is lost with the server leaves the bucket as an admitted call would.
-    this.#run('refund', [asks]).catch(() => undefined);
+    if (debited.length === 0 || this.#breaker.state === 'lost') return;
+    const agoUs = Math.max(0, Math.floor(this.#nowMs() * 1000 - debit.at));
+    this.#run('refund', [debited], agoUs).catch(() => undefined);
   }
 
   async close(): Promise<void> {
@@ -195,13 +218,23 @@ class SharedBuckets implements RedisStore {
   #flush(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (let at = 0; at < waiting.length; at += CALLS_PER_SCRIPT_MAX) {
-      void this.#decideTogether(waiting.slice(at, at + CALLS_PER_SCRIPT_MAX));
+    let from = 0;
+    let asks = 0;
+    for (let at = 0; at < waiting.length; at++) {
+      const more = waiting[at]!.asks.length;
+      if (at > from && (at - from === CALLS_PER_SCRIPT_MAX || asks + more > ASKS_PER_SCRIPT_MAX)) {
+        void this.#decideTogether(waiting.slice(from, at));
+        from = at;
+        asks = 0;
+      }
+      asks += more;
     }
+    if (from < waiting.length) void this.#decideTogether(from === 0 ? waiting : waiting.slice(from));
   }
 
   async #decideTogether(waiting: readonly Waiting[]): Promise<void> {
     const calls = waiting.map(({ asks }) => asks);
+    const at = Math.floor(this.#nowMs() * 1000);
     let verdicts: Verdict[][];
     try {
       verdicts = decodeVerdicts(calls, await this.#run('decide', calls));
@@ -211,19 +244,19 @@ class SharedBuckets implements RedisStore {
     }
     this.#decided += waiting.length;
     waiting.forEach(({ asks, resolve }, index) => {
-      const decision = decisionOf(verdicts[index] as Verdict[], 'store');
+      const decision = decisionOf(asks, verdicts[index] as Verdict[], 'store', at);
       if (!decision.allowed) this.#remember(asks, decision.verdicts);
       resolve(decision);
     });
   }
 
   /** @throws when there is no answer in time, or an error */
-  async #run(task: Task, calls: readonly (readonly Ask[])[]): Promise<number[]> {
+  async #run(task: Task, calls: readonly (readonly Ask[])[], agoUs = 0): Promise<number[]> {
     const { keys, rules, asks } = encodeBatch(calls, this.#keyOf);
     const now = this.#clock?.() ?? 0;
     this.#scripts++;
     try {
-      const result = await this.#inTime(this.client.sluiceLimit(keys.length, ...keys, now, task, rules, asks));
+      const result = await this.#inTime(this.client.sluiceLimit(keys.length, ...keys, now, task, rules, asks, agoUs));
       this.#breaker.succeeded();
       return result;
     } catch (error) {
@@ -235,7 +268,7 @@ class SharedBuckets implements RedisStore {
   }
 
   async #probe(): Promise<void> {
-    await this.#inTime(this.client.sluiceLimit(1, `${this.#prefix}:probe`, 0, 'probe', '', ''));
+    await this.#inTime(this.client.sluiceLimit(1, `${this.#prefix}:probe`, 0, 'probe', '', '', 0));
   }
 
   #inTime<T>(answer: Promise<T>): Promise<T> {
@@ -250,9 +283,8 @@ class SharedBuckets implements RedisStore {
 
   #changed(state: StoreState, reason: string): void {
     if (state === 'lost') this.#losses++;
-    // Neither what was counted here meanwhile nor what was known before still holds.
+    // What was counted here stays: a server that comes and goes would give another limit each time.
     this.#known.clear();
-    this.#local.close();
     this.options.onStateChange?.(state, reason);
   }
 
@@ -261,7 +293,9 @@ class SharedBuckets implements RedisStore {
     verdicts.forEach((verdict, index) => {
       const ask = asks[index] as Ask;
       if (!verdict.refused || ask.shadow || verdict.retryAfterMs === Infinity) return;
-      const known = { until: now + verdict.retryAfterMs, cost: ask.cost, remaining: verdict.remaining };
+      const { retryAfterMs, remaining } = verdict;
+      const askAgainAt = now + Math.min(retryAfterMs, KNOWN_MS_MAX);
+      const known = { policy: ask.policy, until: now + retryAfterMs, askAgainAt, cost: ask.cost, remaining };
       this.#known.set(this.#keyOf(ask), known, now);
     });
   }
@@ -273,13 +307,13 @@ class SharedBuckets implements RedisStore {
     for (const { policy, shadow, cost, key } of asks) {
       if (shadow) continue;
       const known = this.#known.peek(this.#keyOf({ policy, shadow, cost, key }));
-      if (known === undefined || known.until <= now || cost !== known.cost) continue;
+      if (known === undefined || known.askAgainAt <= now || cost !== known.cost || policy !== known.policy) continue;
       const retryAfterMs = known.until - now;
       verdicts.push({ policy, shadow, refused: true, remaining: known.remaining, retryAfterMs, resetMs: retryAfterMs });
     }
-    if (verdicts.length === 0) return undefined;
-    this.#knownRefusals++;
-    return decisionOf(verdicts, 'store');
+    const refusal = refusalOf(verdicts, 'store');
+    if (refusal) this.#knownRefusals++;
+    return refusal;
   }
 
   #decideByMode(asks: readonly Ask[]): Decision {

@@ -15,6 +15,7 @@ export const LAST_OF_CALL = 2;
  * ARGV[2]  `decide`, `peek`, `refund`, or `probe` (writes KEYS[1] for a second: the server takes writes)
  * ARGV[3]  the policies' rules, RULE_BYTES each: kind (0 token bucket, 1 sliding window), capacity, unit or window, grain
  * ARGV[4]  the asks, ASK_BYTES each: number of its key and of its rule (from 1), cost, SHADOW and LAST_OF_CALL
+ * ARGV[5]  for `refund`: how long ago the units were taken, in microseconds
  *
  * Result: for each ask three integers, in microseconds where they are times: the wait until it fits (0: it fits, -1:
  * never), what remains, the time until the bucket is full (or, when nothing remains, until it holds a unit).
@@ -38,7 +39,14 @@ if task == 'probe' then
   return {}
 end
 
-local values = redis.call('MGET', unpack(KEYS))
+-- \`unpack\` puts all of its results on a stack that holds 8000.
+local values = {}
+for first = 1, #KEYS, 1000 do
+  local last = math.min(first + 999, #KEYS)
+  for index, value in ipairs(redis.call('MGET', unpack(KEYS, first, last))) do
+    values[first + index - 1] = value
+  end
+end
 local unpack, pack, sub, floor, ceil = struct.unpack, struct.pack, string.sub, math.floor, math.ceil
 
 local rules = {}
@@ -129,12 +137,18 @@ local function take(rule, state, cost)
   state.sum = state.sum + cost
 end
 
+local ago = tonumber(ARGV[5])
 local function give(rule, state, cost)
-  state.changed = true
   if rule.isBucket then
-    state.tat = state.tat - cost * rule.span
+    local left = cost * rule.span - ago
+    if left <= 0 then return end
+    state.changed = true
+    state.tat = state.tat - left
     return
   end
+  if ago >= rule.span then return end
+  state.changed = true
+  leaveBehind(rule, state)
   local left = math.min(cost, state.sum)
   state.sum = state.sum - left
   while left > 0 do
