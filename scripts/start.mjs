@@ -10,6 +10,7 @@ import { build } from './bootstrap/build.mjs';
 import { exitOnStop, line, seconds, step, Stop } from './bootstrap/console.mjs';
 import { checkNode, continueOnProjectNode, isProjectNode } from './bootstrap/node.mjs';
 import { installPackages } from './bootstrap/packages.mjs';
+import { checkPorts } from './bootstrap/ports.mjs';
 import { claimFolder, describeCopy, runningCopy } from './bootstrap/running-copy.mjs';
 import { quickStart } from './quick-start.mjs';
 
@@ -22,6 +23,7 @@ async function main() {
   checkNode();
   const other = runningCopy(root);
   if (other !== undefined) throw new Stop(describeCopy(other));
+  await checkPorts(process.env);
   await installPackages(root);
   if (isProjectNode(root)) await run();
   else continueOnProjectNode(root, fileURLToPath(import.meta.url));

@@ -33,10 +33,15 @@ export async function step(thing, doing, work) {
 }
 
 /** Ends the script with a message and no stack: for what the user can mend. */
-export class Stop extends Error {}
+export class Stop extends Error {
+  constructor(message, code = 1) {
+    super(message);
+    this.code = code;
+  }
+}
 
 export function exitOnStop(error) {
   if (error instanceof Stop) console.error(`\n${error.message}`);
   else console.error(error);
-  process.exit(1);
+  process.exit(error instanceof Stop ? error.code : 1);
 }

@@ -11,7 +11,7 @@ const HELP = `sluice-gateway: REST, gRPC and gRPC-Web on one port, in front of a
   --version
   --help
 
-Everything else is set in the environment: GATEWAY_HOST (127.0.0.1), GATEWAY_ADMIN_PORT (9083: /livez, /readyz, /metrics),
+Everything else is set in the environment: GATEWAY_HOST (127.0.0.1), GATEWAY_ADMIN_PORT (9084: /livez, /readyz, /metrics),
 GATEWAY_TLS_PORT, GATEWAY_TLS_CERT_FILE, GATEWAY_TLS_KEY_FILE, LOG_LEVEL, ACCESS_LOG, REDIS_URL, …`;
 
 /** EX_USAGE and EX_CONFIG of sysexits.h. */

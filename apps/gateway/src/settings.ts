@@ -9,7 +9,7 @@ export const settings = {
   GATEWAY_TLS_PORT: port('Public port: HTTP/1.1 and HTTP/2 over TLS, when a certificate is configured.', 8443),
   GATEWAY_TLS_CERT_FILE: optionalText('Certificate chain in PEM form.'),
   GATEWAY_TLS_KEY_FILE: optionalText('Private key of the certificate in PEM form.'),
-  GATEWAY_ADMIN_PORT: port('Port of /livez, /readyz and /metrics.', 9083),
+  GATEWAY_ADMIN_PORT: port('Port of /livez, /readyz and /metrics.', 9084),
   GATEWAY_CONFIG: text('The configuration file.', 'config/gateway.yaml'),
   GATEWAY_SECRET: secret('Shared with the services, which believe identity metadata only with it.', 16),
   RATE_LIMIT_ENABLED: flag(

@@ -8,8 +8,9 @@ const addresses: Setting<readonly string[]> = {
   secret: false,
   absent: 'required',
   parse(value) {
-    const parts = value.split(',').map((part) => part.trim());
-    return parts.every((part) => /^\S+:\d{1,5}$/.test(part)) ? parts : undefined;
+    const parts = value.split(',').map((part) => part.trim().replace(/^(grpc|http):\/\/|\/$/g, ''));
+    const isAddress = (part: string) => Number(/^[^\s/]+:(\d{1,5})$/.exec(part)?.[1]) <= 65_535;
+    return parts.every(isAddress) ? parts : undefined;
   },
 };
 

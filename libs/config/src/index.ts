@@ -1,3 +1,4 @@
+export { holderOf, isPortFree, requireFreePort } from './free-port.js';
 export {
   choice,
   ConfigurationError,

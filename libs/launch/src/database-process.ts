@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { prepareDatabase } from './database.js';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.js';
-import type { ProcessSpec } from './process-table.js';
+import type { ProcessSpec } from '../process-table.mjs';
 import { restartPolicy, type RestartLimits } from './restart-policy.js';
 import type { SecretFiles } from './secret-files.js';
 

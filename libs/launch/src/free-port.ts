@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { createServer } from 'node:net';
+import { isPortFree } from '@sluice/config';
 
 /**
  * Below the ports that systems give to outgoing connections (Linux from 32768, macOS from 49152): one of those, free now, may be
@@ -19,13 +19,4 @@ export async function freePort(host = '127.0.0.1'): Promise<number> {
     return port;
   }
   throw new Error(`no port of ${host} from ${FIRST} to ${LAST} can be listened on`);
-}
-
-/** Whether `port` can be listened on: false when another process holds it or the address is not ours. */
-export function isPortFree(port: number, host: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen({ port, host, exclusive: true }, () => server.close(() => resolve(true)));
-  });
 }

@@ -3,8 +3,9 @@ export { startEmbeddedPostgres, type EmbeddedPostgres, type PostgresOptions } fr
 export { freePort } from './free-port.js';
 export { lastLines } from './log-file.js';
 export { NODE_ARGUMENTS } from './node-arguments.js';
-export { PlanError, type Environment } from './plan.js';
-export { PROCESSES, type ProcessSpec } from './process-table.js';
+export type { Environment } from '../ports.mjs';
+export { PlanError } from './plan.js';
+export { PROCESSES, type ProcessSpec } from '../process-table.mjs';
 export { USUAL_RESTARTS, type RestartLimits } from './restart-policy.js';
 export { startSystem, type System, type SystemOptions } from './system.js';
 export { spawnTethered } from './tethered-process.js';

@@ -1,13 +1,5 @@
-import type { PortSpec, ProcessSpec } from './process-table.js';
-
-export type Environment = Readonly<Record<string, string | undefined>>;
-
-/** A port that is about to be listened on. */
-export interface PlannedPort {
-  setting: string;
-  host: string;
-  port: number;
-}
+import { type Environment, fixedPorts, type PlannedPort } from '../ports.mjs';
+import type { PortSpec, ProcessSpec } from '../process-table.mjs';
 
 /** One process about to be started: a row of the table with its numbers filled in. */
 export interface Instance {
@@ -49,7 +41,9 @@ export async function plan(
   replicas: Readonly<Record<string, number>>,
   freePort: PortSource,
 ): Promise<Plan> {
-  const offset = readNumber(environment, 'PORT_OFFSET', 0, 60_000);
+  const { ports: fixedOnes, faults } = fixedPorts(table, environment);
+  if (faults.length > 0) throw new PlanError(faults.join('\n'));
+  const numbers = new Map(fixedOnes.map(({ setting, port }) => [setting, port]));
   const instances: Instance[] = [];
   const shared: Record<string, string> = {};
   for (const spec of table) {
@@ -59,7 +53,7 @@ export async function plan(
       const at = async (port: PortSpec): Promise<PlannedPort> => ({
         setting: port.setting,
         host: environment[port.hostSetting] || '127.0.0.1',
-        port: fixed ? readNumber(environment, port.setting, port.usual + offset, 65_535) : await freePort(),
+        port: fixed ? numbers.get(port.setting)! : await freePort(),
       });
       const specs = [spec.port, spec.adminPort];
       if (fixed && spec.optionalPort !== undefined && environment[spec.optionalPort.when])
@@ -80,17 +74,8 @@ export async function plan(
     }
     instances.push(...own);
   }
-  refuseSharedPorts(instances);
   const gateway = instances.find(({ name }) => name === 'gateway');
   return { instances, shared, gatewayUrl: gateway === undefined ? '' : `http://${gateway.address}` };
-}
-
-function readNumber(environment: Environment, setting: string, usual: number, most: number): number {
-  const text = environment[setting];
-  if (text === undefined || text === '') return usual;
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value <= most)) throw new PlanError(`${setting}="${text}": expected a whole number from 0 to ${most}`);
-  return value;
 }
 
 /** An address to connect to, for one to listen on. */
@@ -98,13 +83,4 @@ function reachable(host: string): string {
   const everywhere = host === '0.0.0.0' || host === '::';
   if (everywhere) return '127.0.0.1';
   return host.includes(':') ? `[${host}]` : host;
-}
-
-function refuseSharedPorts(instances: readonly Instance[]): void {
-  const seen = new Map<number, string>();
-  for (const { setting, port } of instances.flatMap(({ ports }) => ports)) {
-    const other = seen.get(port);
-    if (other !== undefined) throw new PlanError(`${other} and ${setting} are both ${port}: expected different ports`);
-    seen.set(port, setting);
-  }
 }

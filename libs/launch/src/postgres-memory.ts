@@ -1,5 +1,6 @@
 import { totalmem } from 'node:os';
-import { PlanError, type Environment } from './plan.js';
+import type { Environment } from '../ports.mjs';
+import { PlanError } from './plan.js';
 
 const MB = 1024 * 1024;
 const MIN_MB = 32;

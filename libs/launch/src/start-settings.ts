@@ -19,7 +19,7 @@ const optional = (describe: string, expect: string, fallback?: string): StartSet
 export const START_SETTINGS: Readonly<Record<string, StartSetting>> = {
   PORT_OFFSET: optional(
     'Added to the usual number of every port that is not set by itself: a second copy on one machine needs nothing else.',
-    'a whole number from 0 to 60000',
+    'a whole number from 0 to 15482',
     '0',
   ),
   POSTGRES_PORT: optional('The port of the embedded Postgres; without it, a free one is chosen and kept.', 'a port'),

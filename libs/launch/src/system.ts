@@ -4,13 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { startDatabase, type DatabaseProcess } from './database-process.js';
 import { freePort } from './free-port.js';
 import { boundLogs } from './log-file.js';
-import { plan, PlanError, type Environment, type Plan, type PlannedPort } from './plan.js';
+import { describeTakenPorts, type Environment, type PlannedPort, takenText } from '../ports.mjs';
+import { PROCESSES, type ProcessSpec } from '../process-table.mjs';
+import { plan, PlanError, type Plan } from './plan.js';
 import { sharedBuffers } from './postgres-memory.js';
-import { PROCESSES, type ProcessSpec } from './process-table.js';
 import { USUAL_RESTARTS, type RestartLimits } from './restart-policy.js';
 import { openSecretFiles, type SecretFiles } from './secret-files.js';
 import { manage, stopInOrder, type ManagedProcess, type Supervision } from './supervisor.js';
-import { describeTakenPorts, type TakenPort } from './taken-ports.js';
 
 /**
  * How much log the embedded Postgres writes between checkpoints at most: after each, the first change of a page writes all of the
@@ -182,21 +182,15 @@ async function refuseTakenPorts(
   const until = performance.now() + PASSING_MS;
   let taken = await describeTakenPorts(ports);
   const passing = () => taken.length > 0 && taken.every((port) => port.passing);
-  if (passing()) options.report(`${linesOf(taken)}; waiting until it has ended, a minute at most`);
+  if (passing())
+    options.report(`${taken.map(({ line }) => line).join('\n')}; waiting until it has ended, a minute at most`);
   while (passing() && performance.now() < until) {
     await sleep(LOOK_MS);
     options.signal?.throwIfAborted();
     taken = await describeTakenPorts(ports);
   }
   if (taken.length === 0) return;
-  throw new PlanError(
-    `${linesOf(taken)}\nStop what holds ${taken.length === 1 ? 'it' : 'them'}, set the named setting to another port, ` +
-      'or move all ports together, for example by PORT_OFFSET=100.',
-  );
-}
-
-function linesOf(taken: readonly TakenPort[]): string {
-  return taken.map(({ line }) => line).join('\n');
+  throw new PlanError(takenText(taken));
 }
 
 function aborted(signal: AbortSignal | undefined): Promise<never> {

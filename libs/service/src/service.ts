@@ -6,7 +6,7 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { Server } from '@grpc/grpc-js';
 import type { PackageDefinition } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
-import { ConfigurationError } from '@sluice/config';
+import { ConfigurationError, requireFreePort } from '@sluice/config';
 import { protoRoot } from '@sluice/contract';
 import { grpcMicroservice } from '@sluice/nest-transport';
 import {
@@ -69,6 +69,9 @@ export async function runService(define: () => ServiceDefinition): Promise<void>
         `GATEWAY_SECRET is not set: expected a secret of at least 16 characters, since SERVICE_HOST=${settings.SERVICE_HOST} is not loopback`,
       ]);
     }
+    const setting = (kind: string) => `${definition.name.toUpperCase()}_${kind}`;
+    await requireFreePort(setting('PORT'), settings.SERVICE_HOST, definition.grpcPort);
+    await requireFreePort(setting('ADMIN_PORT'), settings.ADMIN_HOST, definition.adminPort);
     const logger = createLogger(definition.name, settings.LOG_LEVEL);
     return { logger, graceMs: settings.SHUTDOWN_GRACE_SECONDS * 1000, ...(await startService(definition, logger)) };
   });

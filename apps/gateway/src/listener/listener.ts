@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions, type TLSSocket } from 'node:tls';
-import { ConfigurationError } from '@sluice/config';
+import { ConfigurationError, holderOf } from '@sluice/config';
 import type { Transport } from '../exchange.js';
 import { Certificates, subjectOf, type TlsFiles } from './certificates.js';
 import type { ClientConnection } from './clients.js';
@@ -208,7 +208,7 @@ async function bind(server: ReturnType<typeof createTcpServer>, host: string, po
     server.once('error', (error: NodeJS.ErrnoException) => {
       const why =
         error.code === 'EADDRINUSE'
-          ? 'a free port, but another process listens on it'
+          ? `a free port; this one is taken${holderOf(port).holder}`
           : `a port to bind (${error.message})`;
       reject(new ConfigurationError([`${key}=${port}: expected ${why}`]));
     });

@@ -10,7 +10,7 @@ export const GATEWAY_PORT = 8083;
  */
 export function localServices(gateway: string): WatchedService[] {
   const offset = Number(new URL(gateway).port) - GATEWAY_PORT;
-  const ports = { gateway: 9083, user: 9051, allocator: 9052, postcard: 9053 };
+  const ports = { gateway: 9084, user: 9051, allocator: 9052, postcard: 9053 };
   return Object.entries(ports).map(([name, usual]) => {
     const port = process.env[`${name.toUpperCase()}_ADMIN_PORT`] || usual + offset;
     return { name, url: `http://127.0.0.1:${port}/metrics` };

@@ -53,7 +53,7 @@ export class GeneratorMonitor {
 /** Where a service of the system under test tells its memory. */
 export interface WatchedService {
   readonly name: string;
-  /** Prometheus text, for example `http://127.0.0.1:9083/metrics`. */
+  /** Prometheus text, for example `http://127.0.0.1:9084/metrics`. */
   readonly url: string;
 }
 

@@ -117,8 +117,8 @@ describe('flags', () => {
         .services.map(({ url }) => url);
     const at = (gateway: number, user: number, allocator: number, postcard: number) =>
       [gateway, user, allocator, postcard].map((port) => `http://127.0.0.1:${port}/metrics`);
-    expect(urls('-s', 'http://127.0.0.1:8083')).toEqual(at(9083, 9051, 9052, 9053));
-    expect(urls('-s', 'http://127.0.0.1:8183')).toEqual(at(9183, 9151, 9152, 9153));
+    expect(urls('-s', 'http://127.0.0.1:8083')).toEqual(at(9084, 9051, 9052, 9053));
+    expect(urls('-s', 'http://127.0.0.1:8183')).toEqual(at(9184, 9151, 9152, 9153));
     expect(urls('-s', 'http://127.0.0.1:8083', '--watch', 'a=http://b/c')).toEqual(['http://b/c']);
     expect(urls('-s', 'http://a.example', '--i-own-this-target', 'a.example', '--forwarded')).toEqual([]);
   });

@@ -14,7 +14,7 @@ describe('options', () => {
       rounds: 1,
       endpoints: ['/me', '/metrics', '/me/sessions'],
       clients: undefined,
-      metrics: { url: 'http://127.0.0.1:9083/metrics', asked: false },
+      metrics: { url: 'http://127.0.0.1:9084/metrics', asked: false },
       logFile: undefined,
       settleSeconds: 3,
       output: undefined,
@@ -36,7 +36,7 @@ describe('options', () => {
 
   test('the metrics are those beside a gateway on this machine, or what is named', () => {
     const metrics = (...args: string[]) => (readOptions(args, {}) as ExpiryOptions).metrics;
-    expect(metrics('--base-url', 'http://localhost:8183')?.url).toBe('http://127.0.0.1:9183/metrics');
+    expect(metrics('--base-url', 'http://localhost:8183')?.url).toBe('http://127.0.0.1:9184/metrics');
     expect(metrics('--base-url', 'https://sluice.example')).toBeUndefined();
     expect(metrics('--metrics', 'http://a/metrics')).toEqual({ url: 'http://a/metrics', asked: true });
   });

@@ -1,28 +1,24 @@
+/**
+ * Who holds a port. Plain JavaScript that needs nothing but Node 20, so that `npm start` can ask before anything is installed or built.
+ */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { basename } from 'node:path';
-import { isPortFree } from './free-port.js';
-import type { PlannedPort } from './plan.js';
 
-export interface TakenPort {
-  /** The port, the setting that moves it, and the holder when it can be known. */
-  readonly line: string;
-  /** Nobody listens on it: an outgoing connection was given its number, and gives it back a minute after its end. */
-  readonly passing: boolean;
+/** Whether `port` can be listened on: false when another process holds it or the address is not ours. */
+export function isPortFree(port, host) {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen({ port, host, exclusive: true }, () => server.close(() => resolve(true)));
+  });
 }
 
-/** The ports that something else holds. */
-export async function describeTakenPorts(ports: readonly PlannedPort[]): Promise<TakenPort[]> {
-  const taken: TakenPort[] = [];
-  for (const { setting, host, port } of ports) {
-    if (await isPortFree(port, host)) continue;
-    const { holder, passing } = holderOf(port);
-    taken.push({ line: `port ${port} (${setting}) is taken${holder}`, passing });
-  }
-  return taken;
-}
-
-/** ` by process 17: node server.js`, from /proc; less where there is none or the process belongs to another user. */
-function holderOf(port: number): { holder: string; passing: boolean } {
+/**
+ * ` by process 17: node server.js`, from /proc; less where there is none or the process belongs to another user. `passing`: nobody
+ * listens on it, but an outgoing connection was given its number.
+ */
+export function holderOf(port) {
   const sockets = [...socketsOn('/proc/net/tcp', port), ...socketsOn('/proc/net/tcp6', port)];
   const listening = sockets.filter(({ listens }) => listens);
   if (sockets.length === 0) return { holder: '', passing: false };
@@ -42,8 +38,8 @@ function holderOf(port: number): { holder: string; passing: boolean } {
 }
 
 /** The sockets whose local port is `port`: rows of proc_net_tcp(5), where state 0A is listening. */
-function socketsOn(table: string, port: number): { inode: string; listens: boolean }[] {
-  let text: string;
+function socketsOn(table, port) {
+  let text;
   try {
     text = readFileSync(table, 'utf8');
   } catch {
@@ -57,7 +53,7 @@ function socketsOn(table: string, port: number): { inode: string; listens: boole
     .map((fields) => ({ inode: fields[9] ?? '', listens: fields[3] === '0A' }));
 }
 
-function list(folder: string): string[] {
+function list(folder) {
   try {
     return readdirSync(folder);
   } catch {
@@ -65,7 +61,7 @@ function list(folder: string): string[] {
   }
 }
 
-function readLink(path: string): string {
+function readLink(path) {
   try {
     return readlinkSync(path);
   } catch {
@@ -73,7 +69,7 @@ function readLink(path: string): string {
   }
 }
 
-function commandOf(pid: string): string {
+function commandOf(pid) {
   try {
     const [program = '', ...args] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
     const command = [basename(program), ...args.filter((arg) => !arg.startsWith('--'))].join(' ').trim();

@@ -1,32 +1,8 @@
-/** One port of a process: the setting that moves it, its usual number, and the setting that says on which address it listens. */
-export interface PortSpec {
-  setting: string;
-  usual: number;
-  hostSetting: 'GATEWAY_HOST' | 'SERVICE_HOST' | 'ADMIN_HOST';
-}
-
-export interface ProcessSpec {
-  name: string;
-  /** Where it serves. */
-  port: PortSpec;
-  /** Where it answers /livez, /readyz and /metrics. */
-  adminPort: PortSpec;
-  /** A port that is opened only when `when` is set. */
-  optionalPort?: PortSpec & { when: string };
-  /** The setting by which the other processes find it. */
-  addressSetting?: string;
-  /** Its corner of the database, when it has one. */
-  database?: { setting: string; role: string; schema: string };
-  /** Generated secrets: each becomes a file whose path is given as `NAME_FILE`. */
-  secrets: readonly string[];
-  /** Processes are stopped in this order, lower first: those who call before those who are called. */
-  stopRank: number;
-}
-
 /**
- * Every process that `npm start` runs. A new service is one more row.
+ * Every process that `npm start` runs. A new service is one more row. Of the usual ports no two differ by a round number, so that copies
+ * with round values of PORT_OFFSET stay apart.
  */
-export const PROCESSES: readonly ProcessSpec[] = [
+export const PROCESSES = [
   {
     name: 'user',
     port: { setting: 'USER_PORT', usual: 50051, hostSetting: 'SERVICE_HOST' },
@@ -57,7 +33,7 @@ export const PROCESSES: readonly ProcessSpec[] = [
   {
     name: 'gateway',
     port: { setting: 'GATEWAY_PORT', usual: 8083, hostSetting: 'GATEWAY_HOST' },
-    adminPort: { setting: 'GATEWAY_ADMIN_PORT', usual: 9083, hostSetting: 'ADMIN_HOST' },
+    adminPort: { setting: 'GATEWAY_ADMIN_PORT', usual: 9084, hostSetting: 'ADMIN_HOST' },
     optionalPort: {
       setting: 'GATEWAY_TLS_PORT',
       usual: 8443,

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
-import { describeTakenPorts } from './taken-ports.js';
+import { describeTakenPorts } from '../ports.mjs';
 
 const planned = (port: number) => [{ setting: 'GATEWAY_PORT', host: '127.0.0.1', port }];
 
