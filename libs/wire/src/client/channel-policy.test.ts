@@ -374,7 +374,7 @@ describe('liveness', () => {
   });
 
   it('suspects a connection on which a deadline passed in silence', async () => {
-    const channel = open({ keepaliveTimeoutMs: 30 });
+    const channel = open({ keepaliveTimeoutMs: 300 });
     const events = call(channel, { deadline: Date.now() + 30 });
     const peer = await servers[0]!.next();
     peer.send(f.settings());
@@ -593,6 +593,21 @@ describe('backpressure and bounds', () => {
     peer.send(...ok(1));
     expect(await events.outcome).toMatchObject({ code: Status.OK });
   });
+});
+
+it.each([
+  ['grpc://localhost:PORT/', 'localhost:PORT'],
+  ['dns:///localhost:PORT', 'localhost:PORT'],
+  ['127.0.0.1:PORT, localhost:1', '127.0.0.1:PORT'],
+])('a call to %s has the authority %s', async (target, authority) => {
+  const port = String(servers[0]!.port);
+  const channel = new Channel(target.replace('PORT', port));
+  channels.push(channel);
+  call(channel, { deadline: Date.now() + 5_000 });
+  const peer = await servers[0]!.next();
+  peer.send(f.settings());
+  const { fields } = await peer.seeType(FrameType.HEADERS, 1);
+  expect(fields).toContainEqual([':authority', authority.replace('PORT', port)]);
 });
 
 describe('a relayed stream', () => {

@@ -4,7 +4,7 @@ import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import type { Fields } from '../fields.js';
 import { failure } from '../grpc/outcome.js';
 import { Status } from '../grpc/status.js';
-import type { Address } from './address.js';
+import { parseTarget, type Address } from './address.js';
 import { AdaptiveLimit } from './admission/adaptive-limit.js';
 import { Admission, type Refusal } from './admission/admission.js';
 import { FixedLimit, type Limiter, type SendingEnd } from './admission/limiter.js';
@@ -447,8 +447,8 @@ function addTotals(
 }
 
 function defaultAuthority(target: string): string {
-  const first = target.split(',')[0]!.trim();
-  return first.startsWith('unix:') ? 'localhost' : first.replace(/^dns:\/\/\//, '');
+  const { path, key } = parseTarget(target)[0]!;
+  return path === undefined ? key : 'localhost';
 }
 
 /** What was given; a name of the server's only if it was, or the authority, which is one. */
