@@ -206,6 +206,51 @@ describe('a deadline that passes', () => {
   });
 });
 
+describe('metadata above what the peer takes', () => {
+  it('end their own call alone', async () => {
+    const living = start();
+    const peer = await server.next();
+    peer.send(f.settings([6, 2_000]));
+    await peer.seeType(FrameType.HEADERS, 1);
+    const method = channel.method('/a.B/C');
+    const sizes = Array.from({ length: 40 }, (_, at) => 1_000 + 25 * at);
+    const calls = sizes.map((size) => {
+      const events = new Recorder();
+      channel.unary(
+        method,
+        [['x-large', 'x'.repeat(size)]],
+        Buffer.from('hello'),
+        { deadline: Date.now() + 5_000 },
+        events,
+      );
+      const prepared = new Recorder();
+      channel.unary(
+        channel.methodWith(method, [['x-large', 'x'.repeat(size)]])!,
+        [],
+        Buffer.from('hello'),
+        { deadline: Date.now() + 5_000 },
+        prepared,
+      );
+      return [events, prepared] as const;
+    });
+    await caughtUp(peer);
+    for (const [events, prepared] of calls) expect(events.ends).toBe(prepared.ends);
+    const refused = calls.filter(([events]) => events.ends === 1);
+    expect(refused.length).toBeGreaterThan(5);
+    expect(refused.length).toBeLessThan(35);
+    for (const [{ outcome }] of refused)
+      expect(await outcome).toMatchObject({ code: Status.INVALID_ARGUMENT, unprocessed: true });
+    const sent = peer.frames.filter(({ type }) => type === FrameType.HEADERS);
+    expect(sent.length).toBe(1 + 2 * (calls.length - refused.length));
+    const listSize = ({ fields }: (typeof sent)[number]): number =>
+      fields!.reduce((sum, [name, value]) => sum + name.length + value.length + 32, 0);
+    expect(Math.max(...sent.map(listSize))).toBeLessThanOrEqual(2_000);
+    expect(Math.max(...sent.map(listSize))).toBeGreaterThan(1_960);
+    for (const { streamId } of sent) peer.send(...answer(streamId));
+    expect(await living.events.outcome).toMatchObject({ code: Status.OK });
+  });
+});
+
 describe('a service that takes few streams at once', () => {
   it.each([1, 2, 3])('%i: a burst of 200 calls is answered whole, and none is sent twice', async (streamsMax) => {
     const serve = (): void =>

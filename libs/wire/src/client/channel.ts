@@ -274,7 +274,7 @@ export class Channel implements CallOwner, EndpointOwner {
   }
 
   giveBack(call: ClientCall, outcome: Outcome): void {
-    this.admission.gaveBack(call, Date.now(), endOf(outcome.code));
+    this.admission.gaveBack(call, Date.now(), endOf(outcome));
     if (this.admission.waiting.size > 0) this.onCapacity();
   }
 
@@ -428,7 +428,8 @@ const SAYS_NOTHING: ReadonlySet<number> = new Set([
   Status.DATA_LOSS,
 ]);
 
-function endOf(code: number): SendingEnd {
+function endOf({ code, unprocessed }: Outcome): SendingEnd {
+  if (unprocessed) return 'lost';
   if (code === Status.OK) return 'answered';
   if (code === Status.DEADLINE_EXCEEDED) return 'late';
   return SAYS_NOTHING.has(code) ? 'lost' : 'answered';

@@ -87,6 +87,7 @@ export abstract class ClientCall extends Timer implements StreamHandler, Opening
   /** Opens the stream and sends what was written so far. */
   open(): void {
     const connection = this.connection!;
+    if (!connection.takes(this.head, this.metadata)) return this.finish(TOO_LARGE);
     const stream = connection.newStream(this);
     stream.account = this.account;
     this.stream = stream;
@@ -233,6 +234,8 @@ export abstract class ClientCall extends Timer implements StreamHandler, Opening
     else endpoint.succeeded();
   }
 }
+
+const TOO_LARGE = failure(Status.INVALID_ARGUMENT, 'the metadata are larger than the upstream takes', true);
 
 function finishNow(call: ClientCall, outcome: Outcome): void {
   call.finish(outcome);

@@ -2,6 +2,7 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions as TlsOptions, type TLSSocket } from 'node:tls';
 import type { Field, Fields } from '../fields.js';
+import { Decoder } from '../hpack/decoder.js';
 import type { SessionLimits } from '../http2/bounds.js';
 import { ConnectionError, ErrorCode, StreamError } from '../http2/errors.js';
 import { FrameReceiver } from '../http2/frame-receiver.js';
@@ -57,6 +58,10 @@ export interface Opening {
   unsent(): void;
 }
 
+/** RFC 9113 §6.5.2. */
+const LIST_OCTETS_PER_FIELD = 32;
+/** What `grpc-timeout` takes at most. */
+const EXTRA_FIELD_OCTETS = 12 + 9 + LIST_OCTETS_PER_FIELD;
 /** The largest id of a stream (RFC 9113 §5.1.1). */
 const STREAM_ID_MAX = 2 ** 31 - 1;
 /**
@@ -208,6 +213,20 @@ export class ClientConnection extends FrameReceiver {
     if (message === undefined) return false;
     writeMessagePrefix(prefix, 0, message.length, false);
     return stream.writeNow(prefix, message, true);
+  }
+
+  /**
+   * Whether the peer takes a header list of this size (RFC 9113 §6.5.2): a larger one may cost the connection, and with it
+   * everybody's calls, at Netty from 8 KB on.
+   */
+  takes(head: Uint8Array, fields: Fields): boolean {
+    const most = this.peer.maxHeaderListSize;
+    if (most === Infinity) return true;
+    let octets = head.length + EXTRA_FIELD_OCTETS;
+    for (const [name, value] of fields) octets += name.length + value.length + LIST_OCTETS_PER_FIELD;
+    // Encoded, a list has at least a quarter of its size, unless it is very small.
+    if (octets * 4 <= most) return true;
+    return octets - head.length + new Decoder().decode(head, 0, head.length, [], Infinity) <= most;
   }
 
   /** A stream that `open` will open. */
