@@ -44,7 +44,13 @@ export async function startGateway(
   let log = '';
   const child = spawn(join(BIN, 'sluice-gateway'), ['--config', 'my.yaml', '--port', String(port), ...args], {
     cwd: folder,
-    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], GATEWAY_ADMIN_PORT: String(adminPort), ...settings },
+    env: {
+      PATH: process.env['PATH'],
+      HOME: process.env['HOME'],
+      GATEWAY_ADMIN_PORT: String(adminPort),
+      SHUTDOWN_DELAY_SECONDS: '0',
+      ...settings,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (log += chunk.toString()));

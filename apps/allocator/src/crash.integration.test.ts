@@ -45,7 +45,14 @@ class KillableReplica {
   }
 
   start(): void {
-    const env = { ...process.env, ...this.environment, ALLOCATOR_PORT: String(this.port), ALLOCATOR_ADMIN_PORT: '0' };
+    const stop = { SHUTDOWN_DELAY_SECONDS: '0' };
+    const env = {
+      ...process.env,
+      ...stop,
+      ...this.environment,
+      ALLOCATOR_PORT: String(this.port),
+      ALLOCATOR_ADMIN_PORT: '0',
+    };
     this.child = spawn(process.execPath, [join(root, 'apps/allocator/dist/main.js')], {
       cwd: root,
       env,

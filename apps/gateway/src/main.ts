@@ -27,6 +27,7 @@ await runProcess(async () => {
   gateway = service;
   return {
     logger,
+    delayMs: values.SHUTDOWN_DELAY_SECONDS * 1000,
     graceMs: values.SHUTDOWN_GRACE_SECONDS * 1000 + 2000,
     drain: () => service.drain(),
     stop: () => app.close(),

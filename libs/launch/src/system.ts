@@ -75,7 +75,11 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     logFolder: options.logFolder,
     readyTimeoutMs: options.readyTimeoutMs ?? 60_000,
     // The processes bound their own drain; this is for one that hangs.
-    stopTimeoutMs: Number(options.environment.SHUTDOWN_GRACE_SECONDS || 10) * 1_000 + 5_000,
+    stopTimeoutMs:
+      (Number(options.environment.SHUTDOWN_GRACE_SECONDS || 10) +
+        Number(options.environment.SHUTDOWN_DELAY_SECONDS || 0)) *
+        1_000 +
+      5_000,
     restarts: options.restarts ?? USUAL_RESTARTS,
     report: options.report,
     onGivenUp: options.onGivenUp ?? (() => {}),
@@ -147,7 +151,9 @@ function environmentOf(
   } else if (spec.database && environment.DATABASE_URL_FILE && !isSet(environment, spec.database.setting)) {
     generated[`${spec.database.setting}_FILE`] = environment.DATABASE_URL_FILE;
   }
-  return { NODE_ENV: 'production', ...environment, ...shared, ...generated };
+  // Nobody sends these processes calls but each other, and they are stopped in order.
+  const SHUTDOWN_DELAY_SECONDS = environment.SHUTDOWN_DELAY_SECONDS || '0';
+  return { NODE_ENV: 'production', ...environment, SHUTDOWN_DELAY_SECONDS, ...shared, ...generated };
 }
 
 function fileName(setting: string): string {

@@ -30,8 +30,13 @@ export class WireGrpc extends ServerGrpc {
     const { maxReceiveMessageLength, wire } = this.wireOptions;
     const server = new WireGrpcServer({ maxReceiveMessageLength, ...wire });
     this.server = server;
-    this.port = await server.listen(this.url);
     return server;
+  }
+
+  /** Listens only when everything is there that can be called. */
+  override async bindEvents(): Promise<void> {
+    await super.bindEvents();
+    if (this.server) this.port = await this.server.listen(this.url);
   }
 }
 

@@ -27,6 +27,7 @@ interface CommonSettings {
   readonly LOG_LEVEL: Parameters<typeof createLogger>[1];
   readonly ADMIN_HOST: string;
   readonly SERVICE_HOST: string;
+  readonly SHUTDOWN_DELAY_SECONDS: number;
   readonly SHUTDOWN_GRACE_SECONDS: number;
   readonly GATEWAY_SECRET: string | undefined;
   readonly GRPC_REFLECTION: boolean;
@@ -73,7 +74,13 @@ export async function runService(define: () => ServiceDefinition): Promise<void>
     await requireFreePort(setting('PORT'), settings.SERVICE_HOST, definition.grpcPort);
     await requireFreePort(setting('ADMIN_PORT'), settings.ADMIN_HOST, definition.adminPort);
     const logger = createLogger(definition.name, settings.LOG_LEVEL);
-    return { logger, graceMs: settings.SHUTDOWN_GRACE_SECONDS * 1000, ...(await startService(definition, logger)) };
+    const delayMs = settings.SHUTDOWN_DELAY_SECONDS * 1000;
+    return {
+      logger,
+      delayMs,
+      graceMs: settings.SHUTDOWN_GRACE_SECONDS * 1000,
+      ...(await startService(definition, logger)),
+    };
   });
 }
 
@@ -115,8 +122,9 @@ export async function startService(definition: ServiceDefinition, logger: Logger
     }),
     { inheritAppConfig: true },
   );
-  await app.startAllMicroservices();
+  // What the modules load at their start is there before a port of the service is: nothing listens before it can answer.
   await app.listen(definition.adminPort, settings.ADMIN_HOST);
+  await app.startAllMicroservices();
   ready = definition.readiness(app);
   health.setStatus('', 'SERVING');
   logger.info({ grpc_port: definition.grpcPort, admin_port: definition.adminPort }, 'ready');

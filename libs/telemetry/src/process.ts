@@ -6,6 +6,8 @@ import type { Logger } from './logger.js';
 /** A process that has started. */
 export interface Running {
   readonly logger: Logger;
+  /** How long the ports take calls after {@link drain} when it was SIGTERM, in milliseconds; Ctrl-C is not waited for. */
+  readonly delayMs: number;
   /** How long {@link stop} may take, in milliseconds. */
   readonly graceMs: number;
   /** Says to the outside that no new work should come; at once. */
@@ -14,7 +16,7 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-/** How long peers have to notice that the process drains before its ports close, in milliseconds. */
+/** Peers have at least this long to notice that the process drains before its ports close, in milliseconds. */
 const NOTICE_MS = 300;
 
 /**
@@ -44,11 +46,12 @@ export async function runProcess(start: () => Promise<Running>): Promise<void> {
     stopping = true;
     running.logger.info({ reason }, 'stopping');
     running.drain();
+    const noticeMs = Math.max(NOTICE_MS, reason === 'SIGTERM' ? running.delayMs : 0);
     setTimeout(() => {
       running.logger.error('calls were still in flight at the end of the grace');
       process.exit(1);
-    }, NOTICE_MS + running.graceMs).unref();
-    await new Promise((resolve) => setTimeout(resolve, NOTICE_MS));
+    }, noticeMs + running.graceMs).unref();
+    await new Promise((resolve) => setTimeout(resolve, noticeMs));
     await running.stop();
     running.logger.info('stopped');
     process.exit(0);
