@@ -80,6 +80,8 @@ async function openSeededDatabase(settings: AllocatorSettings, logger: Logger): 
     poolSize: settings.DB_POOL_SIZE,
     poolTimeoutMs: settings.DB_POOL_TIMEOUT,
     migrations,
+    waitMs: settings.DB_START_WAIT_SECONDS * 1000,
+    onWait: (error) => logger.warn({ err: error }, 'waiting for Postgres'),
   });
   await new StrategySettings(dataSource).seed(settings.ALLOC_STRATEGY, settings.LARGE_REQUEST_TOKENS);
   await new NodeSeed(dataSource, logger).seed(settings.NODES, settings.NODE_BUDGET);

@@ -35,7 +35,11 @@ export class PostcardModule implements OnApplicationBootstrap, OnApplicationShut
       module: PostcardModule,
       controllers: [PostcardController],
       providers: [
-        { provide: DataSource, useFactory: () => openPostcardDatabase(settings) },
+        {
+          provide: DataSource,
+          inject: [LOGGER],
+          useFactory: (logger: Logger) => openPostcardDatabase(settings, logger),
+        },
         {
           provide: SessionStore,
           inject: [DataSource],
@@ -84,7 +88,7 @@ export class PostcardModule implements OnApplicationBootstrap, OnApplicationShut
   }
 }
 
-function openPostcardDatabase(settings: PostcardSettings): Promise<DataSource> {
+function openPostcardDatabase(settings: PostcardSettings, logger: Logger): Promise<DataSource> {
   return openDatabase({
     url: settings.POSTCARD_DATABASE_URL,
     schema: 'postcard',
@@ -92,6 +96,8 @@ function openPostcardDatabase(settings: PostcardSettings): Promise<DataSource> {
     poolSize: settings.DB_POOL_SIZE,
     poolTimeoutMs: settings.DB_POOL_TIMEOUT,
     migrations,
+    waitMs: settings.DB_START_WAIT_SECONDS * 1000,
+    onWait: (error) => logger.warn({ err: error }, 'waiting for Postgres'),
   });
 }
 

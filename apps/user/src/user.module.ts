@@ -1,5 +1,6 @@
 import { type DynamicModule, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
-import { REFUSALS } from '@sluice/service';
+import { LOGGER, REFUSALS } from '@sluice/service';
+import type { Logger } from '@sluice/telemetry';
 import { openDatabase } from '@sluice/storage';
 import { DataSource } from 'typeorm';
 import { Accounts } from './accounts/accounts.js';
@@ -44,7 +45,11 @@ export class UserModule implements OnApplicationShutdown {
       controllers: [UserController, KeyController, OAuthController, AdminController, RevocationController],
       providers: [
         { provide: SETTINGS, useValue: settings },
-        { provide: DataSource, useFactory: () => openUserDatabase(settings) },
+        {
+          provide: DataSource,
+          inject: [LOGGER],
+          useFactory: (logger: Logger) => openUserDatabase(settings, logger),
+        },
         { provide: PasswordHasher, useValue: hasher },
         Accounts,
         AuditLog,
@@ -75,7 +80,7 @@ export class UserModule implements OnApplicationShutdown {
   }
 }
 
-export function openUserDatabase(settings: UserSettings): Promise<DataSource> {
+export function openUserDatabase(settings: UserSettings, logger?: Logger): Promise<DataSource> {
   return openDatabase({
     url: settings.USER_DATABASE_URL,
     schema: 'identity',
@@ -83,5 +88,7 @@ export function openUserDatabase(settings: UserSettings): Promise<DataSource> {
     poolSize: settings.DB_POOL_SIZE,
     poolTimeoutMs: settings.DB_POOL_TIMEOUT,
     migrations,
+    waitMs: settings.DB_START_WAIT_SECONDS * 1000,
+    onWait: (error) => logger?.warn({ err: error }, 'waiting for Postgres'),
   });
 }

@@ -9,7 +9,7 @@ import {
 import { Metadata, type ServerUnaryCall } from '@grpc/grpc-js';
 import { RpcException } from '@nestjs/microservices';
 import { encodeStatusDetails, grpcCodes, Problem, problems, toProblem } from '@sluice/problem';
-import { DeadlineError, isConnectionFailure } from '@sluice/storage';
+import { DeadlineError, noteTrouble, unavailable } from '@sluice/storage';
 import {
   Counter,
   Histogram,
@@ -154,8 +154,10 @@ export function asProblem(thrown: unknown): Problem {
   if (thrown instanceof DeadlineError) {
     return new Problem('DEADLINE_EXCEEDED', 'The deadline passed before the work was done.', { cause: thrown });
   }
-  if (isConnectionFailure(thrown)) {
-    return new Problem('UNAVAILABLE', 'The database cannot be reached.', {
+  const notNow = unavailable(thrown);
+  if (notNow !== undefined) {
+    noteTrouble(thrown);
+    return new Problem('UNAVAILABLE', notNow.detail, {
       details: { retry_after_ms: 1000 },
       cause: thrown,
     });

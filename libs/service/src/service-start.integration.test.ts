@@ -1,8 +1,7 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import type { DynamicModule } from '@nestjs/common';
 import { createLogger } from '@sluice/telemetry';
-import { freePort } from '@sluice/testing';
 import { afterEach, expect, it, vi } from 'vitest';
 import { type ServiceDefinition, startService, type StartedService } from './service.js';
 
@@ -10,6 +9,15 @@ class Slow {}
 
 let started: StartedService | undefined;
 afterEach(() => started?.stop());
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
 
 async function takes(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1');

@@ -1,4 +1,5 @@
 import { choice, flag, integer, secret, text, type Setting } from '@sluice/config';
+import { parseAddress } from '@sluice/storage';
 import { processSettings } from '@sluice/telemetry';
 
 /** The settings that every gRPC service reads besides its own ports and database. */
@@ -22,6 +23,11 @@ export const serviceSettings = {
     'default',
   ),
   DB_POOL_SIZE: integer('Connections to Postgres that a process holds at most.', 10, { min: 1, max: 200 }),
+  DB_START_WAIT_SECONDS: integer(
+    'How long a service that starts waits for a Postgres that cannot be reached yet, or starts itself.',
+    60,
+    { min: 0, max: 3600 },
+  ),
   DB_POOL_TIMEOUT: integer('Milliseconds that a call waits for a free connection.', 5000, { min: 1, max: 60_000 }),
 };
 
@@ -29,11 +35,13 @@ export const serviceSettings = {
 export function databaseUrl(name: string, environment = process.env): Setting<string> {
   const shared = environment['DATABASE_URL'];
   return {
-    describe: `Postgres of this service; without it DATABASE_URL${shared ? '' : ' (which is not set)'}.`,
-    expect: `postgres://user:password@host:port/database in ${name} or DATABASE_URL`,
+    describe: `Postgres of this service, with one host or several; without it DATABASE_URL${shared ? '' : ' (which is not set)'}.`,
+    expect:
+      `postgres://user:password@host:port/database in ${name} or DATABASE_URL; several hosts separated by commas, ` +
+      'and target_session_attrs=any, read-write or primary, if wanted',
     fallback: shared,
     secret: true,
     absent: 'required',
-    parse: (value) => (/^postgres(ql)?:\/\//.test(value) ? value : undefined),
+    parse: (value) => (parseAddress(value) === undefined ? undefined : value),
   };
 }

@@ -16,6 +16,13 @@ interface Pool {
   connect(): Promise<Connection>;
 }
 
+/** A connection beside the pool, to where the pool connects. */
+export function newClient(dataSource: DataSource, timeoutMs: number): pg.Client {
+  const { options } = poolOf(dataSource);
+  const Client = (options as { Client?: typeof pg.Client }).Client ?? pg.Client;
+  return new Client({ ...options, connectionTimeoutMillis: timeoutMs });
+}
+
 const poolOf = (dataSource: DataSource) => (dataSource.driver as unknown as { master: Pool }).master;
 
 /**
@@ -105,15 +112,4 @@ export function asDeadline(error: unknown): unknown {
   if (code === QUERY_CANCELED) return new DeadlineError('the statement was cancelled', { cause: error });
   if (code === LOCK_NOT_AVAILABLE) return new DeadlineError('a lock was not given in time', { cause: error });
   return error;
-}
-
-/** Postgres: shutting down, starting, or without a free connection (class 57P and 53300). */
-const REFUSES = /^(57P0[1-5]|53300|08...)$/;
-const BROKEN = /^(ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT)/;
-
-/** Whether an error of the driver says that the database could not be reached, or was lost on the way: trying again later may help. */
-export function isConnectionFailure(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const code = String((error as { code?: unknown }).code ?? '');
-  return REFUSES.test(code) || BROKEN.test(code) || error.message.startsWith('Connection terminated');
 }

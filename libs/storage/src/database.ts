@@ -1,11 +1,13 @@
 import pg from 'pg';
 import { DataSource, type EntitySchema, type MigrationInterface } from 'typeorm';
+import { clientClass, parseAddress } from './hosts.js';
 import { LOCK_TABLE, takeLock } from './lock.js';
+import { isConnectionFailure } from './unavailable.js';
 
 type Class<T> = new () => T;
 
 export interface DatabaseOptions {
-  /** `postgres://user:password@host:port/database`. */
+  /** `postgres://user:password@host:port/database`, with several hosts separated by commas if wanted. */
   readonly url: string;
   /** The schema that the service owns; created when it does not exist, and first on the search path. */
   readonly schema: string;
@@ -16,6 +18,10 @@ export interface DatabaseOptions {
   /** How long a caller waits for a free connection, in milliseconds. */
   readonly poolTimeoutMs: number;
   readonly migrations: readonly Class<MigrationInterface>[];
+  /** How long a Postgres that cannot be reached yet, or that starts, is waited for; in milliseconds. Default: not at all. */
+  readonly waitMs?: number;
+  /** Told, now and then, why the start waits. */
+  readonly onWait?: (error: Error) => void;
   readonly entities?: readonly (Class<object> | EntitySchema)[];
 }
 
@@ -30,15 +36,18 @@ const LOCK_MS_MAX = 30_000;
 const IDLE_MS_MAX = 60_000;
 
 /**
- * Connects, creates the schema and runs the migrations that are missing, under a lock of the schema.
+ * Connects, waiting for a Postgres that is not there yet, creates the schema and runs the migrations that are missing, under a lock of the schema.
  *
  * @throws the driver's error when the database cannot be reached or a migration fails; nothing of a failed migration stays
  */
 export async function openDatabase(options: DatabaseOptions): Promise<DataSource> {
   if (!/^[a-z_]+$/.test(options.schema)) throw new TypeError(`not a schema name: ${options.schema}`);
+  const address = parseAddress(options.url);
+  if (address === undefined) throw new TypeError('not an address of Postgres');
+  const Client = clientClass(address);
   const dataSource = new DataSource({
     type: 'postgres',
-    url: options.url,
+    url: address.url,
     schema: options.schema,
     applicationName: options.applicationName,
     poolSize: options.poolSize,
@@ -46,6 +55,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<DataSource
     migrations: [...options.migrations],
     migrationsTransactionMode: 'each',
     extra: {
+      Client,
       connectionTimeoutMillis: options.poolTimeoutMs,
       idleTimeoutMillis: 60_000,
       keepAlive: true,
@@ -55,19 +65,25 @@ export async function openDatabase(options: DatabaseOptions): Promise<DataSource
       ].join(' '),
     },
   });
-  await migrateAlone(options, async () => {
-    await dataSource.initialize();
-    await dataSource.runMigrations();
-  }).catch(async (error: unknown) => {
-    if (dataSource.isInitialized) await dataSource.destroy();
-    throw error;
-  });
+  await patiently(options, () =>
+    migrateAlone({ ...options, url: address.url }, Client, async () => {
+      await dataSource.initialize();
+      await dataSource.runMigrations();
+    }).catch(async (error: unknown) => {
+      if (dataSource.isInitialized) await dataSource.destroy();
+      throw error;
+    }),
+  );
   return dataSource;
 }
 
 /** Creates the schema and runs `work` while no other process of ours migrates, over a connection that is not of the pool. */
-async function migrateAlone(options: DatabaseOptions, work: () => Promise<void>): Promise<void> {
-  const holder = new pg.Client({
+async function migrateAlone(
+  options: DatabaseOptions,
+  Client: typeof pg.Client,
+  work: () => Promise<void>,
+): Promise<void> {
+  const holder = new Client({
     connectionString: options.url,
     application_name: `${options.applicationName}-migrations`,
     options: `-c search_path=${options.schema}`,
@@ -83,6 +99,34 @@ async function migrateAlone(options: DatabaseOptions, work: () => Promise<void>)
     await holder.query('commit');
   } finally {
     await holder.end();
+  }
+}
+
+/** How often a Postgres that is waited for is asked, and how often that is told; in milliseconds. */
+const ASK_MS = 250;
+const TELL_MS = 5000;
+/** A wrong user, password or database. */
+const MISTAKE = /^(28...|3D000)$/;
+/** The driver's own error, which has no code. */
+const CONNECT_TIMEOUT = /timeout (expired|exceeded)/;
+
+/** Tries again what fails because Postgres cannot be reached yet, starts, or is not the one that takes changes. */
+async function patiently<T>({ waitMs = 0, onWait }: DatabaseOptions, work: () => Promise<T>): Promise<T> {
+  const until = performance.now() + waitMs;
+  for (let told = -Infinity; ;) {
+    try {
+      return await work();
+    } catch (error) {
+      const now = performance.now();
+      if (MISTAKE.test(String((error as { code?: unknown }).code))) throw error;
+      const later = isConnectionFailure(error) || CONNECT_TIMEOUT.test((error as Error).message);
+      if (!later || now >= until) throw error;
+      if (now - told >= TELL_MS) {
+        told = now;
+        onWait?.(error as Error);
+      }
+      await new Promise((resolve) => setTimeout(resolve, ASK_MS));
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 import type { Caller } from './caller.js';
-import { asDeadline, cancellable, connect, isConnectionFailure } from './connection.js';
+import { asDeadline, cancellable, connect } from './connection.js';
+import { isConnectionFailure } from './unavailable.js';
 
 /** One SQL text, prepared once on each connection. */
 export interface Statement<Row> {

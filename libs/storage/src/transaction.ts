@@ -1,6 +1,15 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { type Caller, DeadlineError } from './caller.js';
 import { asDeadline, cancellable } from './connection.js';
+import { isConnectionFailure } from './unavailable.js';
+
+/** What the pool takes away because it is broken. */
+function endConnection({ queryRunner }: EntityManager): void {
+  const { databaseConnection } = queryRunner as unknown as {
+    databaseConnection: { connection: { stream: { destroy(): void } } };
+  };
+  databaseConnection.connection.stream.destroy();
+}
 
 /**
  * Runs `work` in one transaction that ends with its caller: the time that is left becomes `statement_timeout`,
@@ -22,7 +31,11 @@ export async function transaction<T>(
         `select pg_backend_pid() as pid, set_config('statement_timeout', $1, true)`,
         [left === undefined ? '0' : String(Math.ceil(left))],
       );
-      return cancellable(dataSource, row.pid, caller, () => work(manager));
+      return cancellable(dataSource, row.pid, caller, () => work(manager)).catch((error: unknown) => {
+        // The pool would give the same connection to the next.
+        if (isConnectionFailure(error)) endConnection(manager);
+        throw error;
+      });
     });
   } catch (error) {
     throw asDeadline(error);

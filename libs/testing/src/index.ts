@@ -1,5 +1,5 @@
 export { freePort, NODE_ARGUMENTS } from '@sluice/launch';
-export { startPostgres, type TestPostgres } from './postgres.js';
+export { openFolder, removeData, startPostgres, TEST_SETTINGS, type TestPostgres } from './postgres.js';
 export { redisMissing, startRedis, type TestRedis } from './redis.js';
 export { startSystem, type TestSystem, type TestSystemOptions } from './system.js';
 export { contest, contestTable, cpuMicroseconds, type Contestant, type ContestResult } from './contest.js';

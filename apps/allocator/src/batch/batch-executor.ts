@@ -23,10 +23,11 @@ export interface BatchResult {
  * - `rolled back`: nothing happened, and trying again may succeed (a deadlock, a request id that another replica inserted as well);
  * - `refused`: nothing happened, and at least one of its operations is to blame;
  * - `blocked`: nothing happened, because another transaction held a node for too long;
- * - `not sent`: there was no connection;
+ * - `unavailable`: nothing happened, because the database cannot do it now, over whatever connection (no room, no tables);
+ * - `not sent`: there was no connection, or one over which the database does it not any more;
  * - `unknown`: the connection was lost before the answer came, so it may have been committed.
  */
-export type FailureKind = 'rolled back' | 'refused' | 'blocked' | 'not sent' | 'unknown';
+export type FailureKind = 'rolled back' | 'refused' | 'blocked' | 'unavailable' | 'not sent' | 'unknown';
 
 export class BatchFailure extends Error {
   override readonly name = 'BatchFailure';

@@ -210,6 +210,10 @@ export class GroupCommit {
       case 'blocked':
         for (const entry of entries) this.fail(entry, this.overloaded());
         return undefined;
+      case 'unavailable':
+        // As the driver's error, which says what it is to callers.
+        for (const entry of entries) this.fail(entry, failure.cause);
+        return undefined;
       case 'not sent':
         for (const entry of entries) entry.sent = false;
         this.queue.putBack(entries);

@@ -1,4 +1,5 @@
-import pg from 'pg';
+import { clientClass, parseAddress, unavailable, type DatabaseAddress } from '@sluice/storage';
+import type pg from 'pg';
 import { boolArray, int4Array, int8Array, textArray } from './array-bytes.js';
 import { readWords } from './array-text.js';
 import { BatchFailure, type BatchExecutor, type BatchResult, type FailureKind } from './batch-executor.js';
@@ -76,7 +77,15 @@ export class PostgresExecutor implements BatchExecutor {
   /** Batches that look existing allocations up before placing new ones, although none need exist. */
   private lookUps = 0;
 
-  constructor(private readonly options: PostgresExecutorOptions) {}
+  private readonly address: DatabaseAddress;
+  private readonly Client: ReturnType<typeof clientClass>;
+
+  constructor(private readonly options: PostgresExecutorOptions) {
+    const address = parseAddress(options.url);
+    if (address === undefined) throw new TypeError('not an address of Postgres');
+    this.address = address;
+    this.Client = clientClass(address);
+  }
 
   async apply(operations: readonly Operation[], wait: boolean): Promise<BatchResult> {
     const allNew = this.lookUps === 0 && operations.every(({ kind }) => kind === 'allocate');
@@ -138,7 +147,7 @@ export class PostgresExecutor implements BatchExecutor {
       return readResult(operations, answer.rows[0] as Row);
     } catch (error) {
       const kind = failureKind(error);
-      if (kind === 'unknown') this.drop(client);
+      if (kind === 'unknown' || kind === 'not sent') this.drop(client);
       throw new BatchFailure(kind, error);
     } finally {
       clearTimeout(late);
@@ -158,8 +167,8 @@ export class PostgresExecutor implements BatchExecutor {
 
   private async connect(): Promise<pg.Client> {
     const settings = { ...sessionSettings, lock_timeout: String(this.options.lockTimeoutMs) };
-    const client = new pg.Client({
-      connectionString: this.options.url,
+    const client = new this.Client({
+      connectionString: this.address.url,
       pipeline: true,
       application_name: 'sluice-allocator-batch',
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -198,7 +207,10 @@ function failureKind(error: unknown): FailureKind {
   // FATAL and PANIC end the connection, and with it the knowledge of what happened.
   if (code === undefined || severity !== 'ERROR') return 'unknown';
   if (TRANSIENT.has(code) || (code === CHECK_VIOLATION && table === 'ledger_default')) return 'rolled back';
-  return BLOCKED.has(code) ? 'blocked' : 'refused';
+  if (BLOCKED.has(code)) return 'blocked';
+  const notNow = unavailable(error);
+  if (notNow === undefined) return 'refused';
+  return notNow.reconnect ? 'not sent' : 'unavailable';
 }
 
 function parameters(operations: readonly Operation[]): Buffer[] {

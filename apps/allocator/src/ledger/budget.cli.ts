@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigurationError, readSettings } from '@sluice/config';
 import { databaseUrl } from '@sluice/service';
-import pg from 'pg';
+import { clientClass, parseAddress, type DatabaseAddress } from '@sluice/storage';
 import { verify, type Verification } from './verify.js';
 
 const STARTED_HERE = join('.sluice', 'secrets', 'allocator-database-url');
@@ -23,8 +23,9 @@ function findDatabase(environment: NodeJS.ProcessEnv): string {
 }
 
 async function verifyDatabase(url: string): Promise<Verification> {
-  const client = new pg.Client({
-    connectionString: url,
+  const address = parseAddress(url) as DatabaseAddress;
+  const client = new (clientClass(address))({
+    connectionString: address.url,
     application_name: 'sluice-budget',
     options: '-c search_path=budget',
   });

@@ -1,7 +1,8 @@
 import { Inject, Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import { LOGGER } from '@sluice/service';
 import type { Logger } from '@sluice/telemetry';
-import pg from 'pg';
+import { clientClass, parseAddress, type DatabaseAddress } from '@sluice/storage';
+import type pg from 'pg';
 import { Subject } from 'rxjs';
 import { SETTINGS, type UserSettings } from '../settings.js';
 
@@ -83,8 +84,9 @@ export class RevocationFeed implements OnModuleInit, OnModuleDestroy {
   }
 
   private async connect(): Promise<void> {
-    const client = new pg.Client({
-      connectionString: this.settings.USER_DATABASE_URL,
+    const address = parseAddress(this.settings.USER_DATABASE_URL) as DatabaseAddress;
+    const client = new (clientClass(address))({
+      connectionString: address.url,
       application_name: 'sluice-user-revocations',
       connectionTimeoutMillis: BEAT_TIMEOUT_MS,
       query_timeout: BEAT_TIMEOUT_MS,
