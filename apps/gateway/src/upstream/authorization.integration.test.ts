@@ -25,8 +25,11 @@ afterAll(() => {
   issuer?.stop();
 });
 
-const start = async (over: Record<string, unknown> = {}) =>
-  (gateway = await startTestGateway(`127.0.0.1:${echo.port}`, over));
+async function start(over: Record<string, unknown> = {}): Promise<void> {
+  gateway = await startTestGateway(`127.0.0.1:${echo.port}`, over);
+  // The first call waits for keys no longer than a moment, which a busy machine may take.
+  await expect.poll(() => gateway!.runtime.verifier?.ready() ?? true).toBe(true);
+}
 
 const overRest = (protocol: Protocol) => async (authorization: string) => {
   const answer = await ask(gateway!.port, protocol, { path: '/v1/metadata', fields: { authorization } });
