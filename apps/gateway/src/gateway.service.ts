@@ -88,6 +88,7 @@ export class GatewayService implements OnApplicationShutdown {
         hsts: () => hstsField(this.runtime!.config.tls.hsts),
         clients,
         isProxy: (address) => this.runtime!.preflight.trusted(address),
+        isAnnounced: (address) => this.runtime!.preflight.announced(address),
         limits: config,
       },
       (transport) => handle(transport, this.runtime!),

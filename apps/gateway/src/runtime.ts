@@ -91,7 +91,11 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
       parts.observer.decided(exchange, decision),
     ),
     leftOut: loaded.leftOut,
-    preflight: { trusted: trustedProxies(config.trusted_proxies), fieldsMax: config.sizes.header_count },
+    preflight: {
+      trusted: trustedProxies(config.trusted_proxies),
+      announced: trustedProxies(config.proxy_protocol),
+      fieldsMax: config.sizes.header_count,
+    },
     common: CommonFields.ofSchemes(hstsField(config.tls.hsts)),
     secret: parts.secret,
     log: parts.observer,

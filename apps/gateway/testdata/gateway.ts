@@ -61,6 +61,7 @@ export async function startTestGateway(address: string, over: Record<string, unk
       hsts: () => hstsField(config.tls.hsts),
       clients,
       isProxy: (address) => built.preflight.trusted(address),
+      isAnnounced: (address) => built.preflight.announced(address),
       limits: config,
       ...(options as Partial<ListenerOptions> | undefined),
     },

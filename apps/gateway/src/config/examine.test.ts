@@ -80,6 +80,27 @@ describe('refused, since it can have no effect or names nothing', () => {
       { upstream: 'ignore_unknown_query: true\n    system_parameters: [alt]' },
       '6: upstreams.echo.system_parameters: ["alt"]: expected none beside ignore_unknown_query: true',
     ],
+    [
+      'more memory for an address than for all',
+      { rest: 'memory: { total: 8MiB, per_address: 9MiB }' },
+      'no more than memory.total',
+    ],
+    [
+      'more memory for a connection than for its address',
+      { rest: 'memory: { per_address: 8MiB, per_connection: 9MiB }' },
+      'no more than memory.per_address',
+    ],
+    ['hardly any memory', { rest: 'memory: { total: 64KiB }' }, '7: memory.total: 65536: expected 1MiB or more'],
+    [
+      'no address of a proxy',
+      { rest: 'proxy_protocol: [10.0.0.0/33]' },
+      'proxy_protocol.0: "10.0.0.0/33": expected an address or a block',
+    ],
+    [
+      'a certificate of clients without whom it comes from',
+      { rest: 'tls: { client_certificates: optional }' },
+      'client_certificates has no effect without client_ca',
+    ],
     ['a method under oauth', { upstream: 'oauth: [other.*]' }, '5: upstreams.echo.oauth.0: "other.*"'],
     [
       'a rule for no method',

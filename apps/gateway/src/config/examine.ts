@@ -9,6 +9,7 @@ import { auth } from './checks/auth.js';
 import type { Check, Subject } from './checks/check.js';
 import { cors } from './checks/cors.js';
 import { limits } from './checks/limits.js';
+import { memory } from './checks/memory.js';
 import { proxies } from './checks/proxies.js';
 import { selectors } from './checks/selectors.js';
 import { upstreams } from './checks/upstreams.js';
@@ -17,7 +18,7 @@ import type { LoadedConfig } from './loaded.js';
 import type { GatewayConfig } from './schema.js';
 
 /** Everything that is asked of a configuration besides its shape. */
-const checks: readonly Check[] = [upstreams, selectors, access, auth, cors, proxies, limits];
+const checks: readonly Check[] = [upstreams, selectors, access, auth, cors, proxies, memory, limits];
 
 /**
  * Reads what the configuration names, and finds everything in it that cannot work or can never have an effect.

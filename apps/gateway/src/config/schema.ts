@@ -342,6 +342,12 @@ export const gatewayConfigSchema = z.strictObject({
   cors: cors.optional(),
   tls: listenerTls.prefault({}).describe('of the port for TLS'),
   trusted_proxies: z.array(z.string()).default([]).describe('addresses or CIDR blocks whose forwarding headers count'),
+  proxy_protocol: z
+    .array(z.string())
+    .default([])
+    .describe(
+      'addresses or CIDR blocks whose connections all begin with a header of the PROXY protocol, version 1 or 2',
+    ),
   timeouts: z
     .strictObject({
       headers: timeLimit.default(10_000),

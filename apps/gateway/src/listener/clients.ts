@@ -17,6 +17,8 @@ export interface ClientBounds {
 /** One connection of a client. What it is doing is known once its protocol is. */
 export interface ClientConnection extends ConnectionPeer {
   certificateSubject: string | undefined;
+  /** It is counted no longer: what it was taken for turned out otherwise, or it is closed. */
+  leave(): void;
   /** Nothing of a request is under way. */
   idle(): boolean;
   /** Ends a connection that is idle. */
@@ -60,6 +62,7 @@ export class Clients {
       return undefined;
     }
     const { memory, bounds } = this;
+    const among = from?.connections ?? this.proxies;
     const limit = from === undefined ? Infinity : bounds.memoryPerConnection;
     const account = new MemoryAccount(limit, from?.account ?? memory);
     const client: ClientConnection = {
@@ -70,13 +73,13 @@ export class Clients {
       idle: () => true,
       closeIdle: () => socket.destroy(),
       shed: () => socket.destroy(),
+      leave: () => this.gone(client, among, from),
     };
     // A proxy's connection carries the calls of many, who have no part in what one of them does.
     if (from !== undefined) account.shed = () => client.shed();
-    const among = from?.connections ?? this.proxies;
     among.add(client);
     this.open++;
-    socket.once('close', () => this.gone(client, among, from));
+    socket.once('close', client.leave);
     return client;
   }
 
@@ -150,6 +153,6 @@ export class Clients {
   private leave(address: Address): void {
     if (address.connections.size > 0 || address.calls > 0 || address.account.below.size > 0) return;
     address.account.close();
-    this.addresses.delete(address.key);
+    if (this.addresses.get(address.key) === address) this.addresses.delete(address.key);
   }
 }

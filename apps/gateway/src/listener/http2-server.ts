@@ -47,6 +47,7 @@ const hitCounters: Readonly<Record<LimitHit, readonly (keyof Http2ServerCounters
   connections: [],
   address_connections: [],
   shed_idle: [],
+  proxy_header: [],
   first_byte_timeout: ['prefaceTimeouts'],
   headers_timeout: ['headersTimeouts'],
   request_timeout: ['bodyTimeouts'],

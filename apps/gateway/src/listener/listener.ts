@@ -2,9 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions, type TLSSocket } from 'node:tls';
 import { ConfigurationError, holderOf } from '@sluice/config';
+import { plainAddress } from '@sluice/identity';
 import type { Transport } from '../exchange.js';
 import { Certificates, subjectOf, type TlsFiles } from './certificates.js';
 import type { ClientConnection } from './clients.js';
+import { awaitProxyHeader } from './proxy-protocol.js';
 import { http1Server } from './http1-server.js';
 import { http2Server } from './http2-server.js';
 import type { LimitHit, ListenerOptions } from './options.js';
@@ -62,21 +64,37 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
     sockets.delete(this);
   }
   /** @returns undefined when there is no room for the connection, which is closed then */
-  const keep = (socket: Socket): ClientConnection | undefined => {
-    socket.on('error', onSocketError);
-    const address = socket.remoteAddress ?? '';
-    const client = clients.connected(socket, address, options.isProxy(address));
-    if (client === undefined) {
-      socket.destroy();
-      return undefined;
-    }
-    sockets.add(socket);
-    socket.on('close', onSocketClose);
+  const keep = (socket: Socket, address: string, isProxy: boolean): ClientConnection | undefined => {
+    const client = clients.connected(socket, address, isProxy);
+    if (client === undefined) socket.destroy();
     return client;
   };
-  const byPreface = (socket: Socket) => {
-    const client = keep(socket);
-    if (client === undefined) return;
+  /** Takes a socket that has been accepted. `meet` is told whose it is, and what has been read of it. */
+  const arrive = (socket: Socket, meet: (socket: Socket, client: ClientConnection, seen: Buffer) => void) => {
+    socket.on('error', onSocketError);
+    const peer = plainAddress(socket.remoteAddress ?? '');
+    sockets.add(socket);
+    socket.on('close', onSocketClose);
+    if (!options.isAnnounced(peer)) {
+      const client = keep(socket, peer, options.isProxy(peer));
+      if (client !== undefined) meet(socket, client, NOTHING);
+      return;
+    }
+    // Until it has said for whom, it is the proxy's.
+    const proxy = keep(socket, peer, true);
+    if (proxy === undefined) return;
+    awaitProxyHeader(socket, options.limits.timeouts.headers, (header, rest) => {
+      if (header === undefined) {
+        counted('proxy_header');
+        return void socket.destroy();
+      }
+      const address = header.address ?? peer;
+      proxy.leave();
+      const client = keep(socket, address, options.isProxy(address));
+      if (client !== undefined) meet(socket, client, rest);
+    });
+  };
+  const byPreface = (socket: Socket, client: ClientConnection, first: Buffer) => {
     const timer = setTimeout(() => {
       counted('first_byte_timeout');
       socket.destroy();
@@ -98,15 +116,17 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
     socket.on('end', onEarlyEnd);
     socket.on('data', onData);
     socket.on('close', onClose);
+    if (first.length > 0) onData(first);
+    else socket.resume();
   };
   /** Clients whose handshakes are under way, by the other end of their sockets: Node makes another socket of each. */
   const shaking = new Map<string, ClientConnection>();
-  const shake = (socket: Socket) => {
-    const client = keep(socket);
-    if (client === undefined) return;
+  const shake = (socket: Socket, client: ClientConnection, seen: Buffer) => {
     const key = otherEnd(socket);
     shaking.set(key, client);
     socket.on('close', () => shaking.delete(key));
+    if (seen.length > 0) socket.unshift(seen);
+    tls!.emit('connection', socket);
   };
   const byAlpn = (socket: TLSSocket) => {
     socket.on('error', onSocketError);
@@ -117,7 +137,7 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
   };
 
   // A client may close its side before it has its answer (RFC 9112 section 9.6).
-  const tcp = createTcpServer({ noDelay: true, allowHalfOpen: true }, byPreface);
+  const tcp = createTcpServer({ noDelay: true, allowHalfOpen: true }, (socket) => arrive(socket, byPreface));
   let certificates = options.tls && Certificates.read(options.tls);
   const tls =
     options.tls &&
@@ -131,19 +151,19 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
       },
       byAlpn,
     );
-  // The socket under TLS, so that one whose handshake never ends is known too.
-  tls?.on('connection', shake);
+  // The server of TLS is handed its sockets: one whose handshake never ends is known too, and what a proxy says comes before the handshake.
+  const tcpOfTls = tls && createTcpServer({ allowHalfOpen: true }, (socket) => arrive(socket, shake));
   // Node tells of a handshake that is late or wrong, and leaves the connection to us.
   tls?.on('tlsClientError', (_error, socket) => {
     counted('client_error');
     socket.destroy();
   });
   await bind(tcp, options.host, options.port, 'GATEWAY_PORT');
-  if (tls) await bind(tls, options.host, options.tls!.port, 'GATEWAY_TLS_PORT');
+  if (tcpOfTls) await bind(tcpOfTls, options.host, options.tls!.port, 'GATEWAY_TLS_PORT');
 
   return {
     port: (tcp.address() as AddressInfo).port,
-    tlsPort: tls && (tls.address() as AddressInfo).port,
+    tlsPort: tcpOfTls && (tcpOfTls.address() as AddressInfo).port,
     connections: () => sockets.size,
     certificatesExpireAt: () => certificates?.expiresAt,
     renewCertificates(files) {
@@ -155,7 +175,7 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
     hits: (limit) => (counts[limit] ?? 0) + (clientHits[limit]?.() ?? 0) + http1.hits(limit) + http2.hits(limit),
     async close(graceMs) {
       tcp.close();
-      tls?.close();
+      tcpOfTls?.close();
       http1.drain();
       http2.drain();
       const began = performance.now();

@@ -10,6 +10,7 @@ export const limitHits = [
   'address_connections',
   'shed_idle',
   'first_byte_timeout',
+  'proxy_header',
   'headers_timeout',
   'request_timeout',
   'settings_timeout',
@@ -30,6 +31,8 @@ export interface ListenerOptions {
   readonly clients: Clients;
   /** Whether an address is one of the proxies that stand for many clients. */
   readonly isProxy: (address: string) => boolean;
+  /** Whether connections of an address begin with a header of the PROXY protocol. */
+  readonly isAnnounced: (address: string) => boolean;
   readonly limits: Pick<GatewayConfig, 'timeouts' | 'sizes' | 'http2'>;
 }
 

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { clientAddress, trustedProxies } from './address.js';
+import { type TrustedProxies, trustedProxies } from './address.js';
+import { readForwarding } from './forwarding.js';
 import { preflight, type RawRequest } from './preflight.js';
 import { parseGrpcTimeout, parseRequestTimeout } from './request-timeout.js';
 
-const rules = { trusted: trustedProxies(['10.0.0.0/8', '::1']), fieldsMax: 20 };
+const rules = { trusted: trustedProxies(['10.0.0.0/8', '::1']), announced: () => false, fieldsMax: 20 };
 const pairs = (flat: string[]) =>
   flat.flatMap((name, index) => (index % 2 === 0 ? [[name, flat[index + 1]!] as const] : []));
 const request = (rawFields: string[], over: Partial<RawRequest> = {}): RawRequest => ({
@@ -15,6 +16,8 @@ const request = (rawFields: string[], over: Partial<RawRequest> = {}): RawReques
   ...over,
 });
 const read = (rawFields: string[], over: Partial<RawRequest> = {}) => preflight(request(rawFields, over), rules);
+const clientAddress = (peer: string, header: string, by: TrustedProxies) =>
+  readForwarding(peer, { for: header, proto: '', host: '', forwarded: '' }, by).clientAddress;
 const codeOf = (work: () => unknown) => {
   try {
     work();

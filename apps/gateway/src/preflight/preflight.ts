@@ -1,8 +1,9 @@
 import { Problem } from '@sluice/problem';
 import type { Field, FieldSection } from '@sluice/wire';
 import { parseTraceparent, type TraceContext } from '@sluice/telemetry';
-import { clientAddress, type TrustedProxies } from './address.js';
+import type { TrustedProxies } from './address.js';
 import { absent, type Authorization, duplicate, parseAuthorization } from './authorization.js';
+import { readForwarding } from './forwarding.js';
 import type { Routed } from '../route/route.js';
 import type { PreparedCall } from '../upstream/metadata.js';
 import { parseGrpcTimeout, parseRequestTimeout } from './request-timeout.js';
@@ -19,6 +20,8 @@ export interface RawRequest {
 
 export interface PreflightRules {
   readonly trusted: TrustedProxies;
+  /** Whose connections begin with a header of the PROXY protocol. */
+  readonly announced: TrustedProxies;
   /** Most fields that a request may have. */
   readonly fieldsMax: number;
 }
@@ -83,6 +86,8 @@ type Kind =
   | 'forwarded'
   | 'forwarded-for'
   | 'forwarded-proto'
+  | 'forwarded-host'
+  | 'forwarded-list'
   | 'connection'
   | 'expect'
   | 'length'
@@ -99,12 +104,12 @@ const kinds: Readonly<Record<string, Kind>> = {
   host: 'host',
   'x-forwarded-for': 'forwarded-for',
   'x-forwarded-proto': 'forwarded-proto',
-  'x-forwarded-host': 'forwarded',
+  'x-forwarded-host': 'forwarded-host',
   'x-forwarded-port': 'forwarded',
   'x-forwarded-prefix': 'forwarded',
   'x-forwarded-server': 'forwarded',
   'x-real-ip': 'forwarded',
-  forwarded: 'forwarded',
+  forwarded: 'forwarded-list',
   'true-client-ip': 'forwarded',
   'cf-connecting-ip': 'forwarded',
   'x-client-ip': 'forwarded',
@@ -176,6 +181,8 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
   let host: string | undefined;
   let forwardedFor = '';
   let forwardedProto = '';
+  let forwardedHost = '';
+  let forwardedList = '';
   let cookie: string | undefined;
   let traceparent: string | undefined;
   let requestId: string | undefined;
@@ -199,10 +206,16 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
         host = value;
         break;
       case 'forwarded-for':
-        forwardedFor = forwardedFor === '' ? value : `${forwardedFor},${value}`;
+        forwardedFor = appended(forwardedFor, value);
         break;
       case 'forwarded-proto':
-        forwardedProto = value;
+        forwardedProto = appended(forwardedProto, value);
+        break;
+      case 'forwarded-host':
+        forwardedHost = appended(forwardedHost, value);
+        break;
+      case 'forwarded-list':
+        forwardedList = appended(forwardedList, value);
         break;
       case 'forwarded':
         break;
@@ -243,13 +256,15 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
     }
   }
 
-  const fromProxy = rules.trusted(request.peerAddress);
+  const said = { for: forwardedFor, proto: forwardedProto, host: forwardedHost, forwarded: forwardedList };
+  const forwarding = readForwarding(request.peerAddress, said, rules.trusted);
+  const ownHost = agreedHost(request, host);
   return {
     authorization,
     authorizationText,
-    host: agreedHost(request, host),
-    scheme: fromProxy && /^https?$/.test(forwardedProto) ? forwardedProto : request.scheme,
-    clientAddress: clientAddress(request.peerAddress, forwardedFor, rules.trusted),
+    host: forwarding.host !== undefined && isHost(forwarding.host) ? forwarding.host : ownHost,
+    scheme: forwarding.scheme ?? request.scheme,
+    clientAddress: forwarding.clientAddress,
     contentType: once?.['content-type'] === JSON_TYPE ? JSON_TYPE : once?.['content-type'],
     accept: once?.['accept'],
     acceptEncoding: once?.['accept-encoding'],
@@ -268,6 +283,10 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
 
 /** `uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986 section 3.2.2), without a user (RFC 9110 section 4.2.4). */
 const HOST = /^(?:[\w\-.~!$&'()*+,;=%]*|\[[0-9a-f:.]+\])(?::\d*)?$/i;
+
+function isHost(text: string): boolean {
+  return text !== '' && HOST.test(text);
+}
 
 /**
  * The host that was asked for. On HTTP/2 `:authority` and `Host` must agree when both are there (RFC 9113 section 8.3.1);
@@ -299,6 +318,11 @@ function connectOf(once: Record<string, string>): ConnectHead | undefined {
   const isOfConnect = type !== undefined && /^application\/(connect\+|proto\s*(;|$))/i.test(type);
   if (version === undefined && !isOfConnect) return undefined;
   return { version, contentEncoding: once['connect-content-encoding'] };
+}
+
+/** A field that came once more. */
+function appended(before: string, value: string): string {
+  return before === '' ? value : `${before},${value}`;
 }
 
 function timeoutOf(once: Record<string, string> | undefined): number | undefined {

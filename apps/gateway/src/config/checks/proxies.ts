@@ -5,9 +5,11 @@ import type { Subject } from './check.js';
 
 /** Addresses and blocks (RFC 4632, RFC 4291 section 2.3) that a peer can have. */
 export function* proxies({ config }: Subject): Iterable<FileFault> {
-  for (const [index, entry] of config.trusted_proxies.entries()) {
-    const fault = proxyFault(entry);
-    if (fault) yield faultAt(['trusted_proxies', index], { value: entry, ...fault });
+  for (const key of ['trusted_proxies', 'proxy_protocol'] as const) {
+    for (const [index, entry] of config[key].entries()) {
+      const fault = proxyFault(entry);
+      if (fault) yield faultAt([key, index], { value: entry, ...fault });
+    }
   }
 }
 
