@@ -40,6 +40,13 @@ it('writes nothing of what was shed: it is meant to be, and counted', () => {
   expect(lines).toEqual([]);
 });
 
+it('writes why keys could not be fetched', () => {
+  observer.keysMissed(new Problem('UNAVAILABLE', '', { cause: 'no address can be reached' }));
+  const error = new TypeError('fetch failed');
+  observer.keysMissed(error);
+  expect(lines).toEqual([{ cause: 'no address can be reached' }, { err: error }]);
+});
+
 it('writes what a service said of a failure, in full or nearly so, and errors as errors', () => {
   const fail = (cause: unknown) => observer.failed({ path: '/a' } as Exchange, new Problem('INTERNAL', '', { cause }));
   fail('db01 is gone');

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { Counter, Gauge, type Logger, type Registry } from '@sluice/telemetry';
-import type { Problem, ProblemCode } from '@sluice/problem';
+import { Problem, type ProblemCode } from '@sluice/problem';
 import type { Decision, RedisStore, Verdict } from '@sluice/limit';
 import type { AccessLog } from './access-log.js';
 import { CallMetrics } from './call-metrics.js';
@@ -190,7 +190,8 @@ export class Observer implements CallLog {
   }
 
   keysMissed(error: unknown): void {
-    this.logger.error({ err: error }, 'the keys that tokens are signed with could not be fetched');
+    const cause = error instanceof Problem ? causeOf(error) : { err: error };
+    this.logger.error(cause, 'the keys that tokens are signed with could not be fetched');
   }
 
   reloaded(taken: boolean): void {
@@ -202,15 +203,13 @@ export class Observer implements CallLog {
     if (problem.status < 500 || problem.code === 'DEADLINE_EXCEEDED' || problem.code === 'OVERLOADED') return;
     if (!this.failures.take(problem.code, this.clock())) return;
     const leftOut = this.failures.untoldOf(problem.code);
-    const { cause } = problem;
     this.logger.error(
       {
         trace_id: exchange.trace?.traceId,
         request_id: exchange.requestId,
         path: exchange.path.slice(0, 200),
         problem: problem.code,
-        // A sentence is the service's word, which clients may not see, or ours; anything else is an error.
-        ...(typeof cause === 'string' ? { cause: cause.slice(0, CAUSE_MAX) } : { err: cause }),
+        ...causeOf(problem),
         // Lines like this one before it, of which there were too many.
         left_out: leftOut > 0 ? leftOut : undefined,
       },
@@ -226,6 +225,11 @@ export class Observer implements CallLog {
     this.calls.count(rpc, form, exchange.status, ms);
     this.accessLog?.ended(exchange, rpc, ms, now);
   }
+}
+
+/** A sentence is the service's word, which clients may not see, or ours; anything else is an error. */
+function causeOf({ cause }: Problem): { cause: string } | { err: unknown } {
+  return typeof cause === 'string' ? { cause: cause.slice(0, CAUSE_MAX) } : { err: cause };
 }
 
 function listenerMetrics(registers: Registry[], listener: () => Listener | undefined): void {
