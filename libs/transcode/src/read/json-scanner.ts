@@ -304,6 +304,10 @@ export class JsonScanner {
     return this.fail(known ? code : 'INVALID_JSON', `expected ${expected}${known ? `, found ${found}` : ''}`);
   }
 
+  private spells(word: string): boolean {
+    return this.buf.toString('latin1', this.pos, Math.min(this.pos + word.length, this.end)) === word;
+  }
+
   private describe(byte: number): string | undefined {
     switch (byte) {
       case 0x7b:
@@ -313,10 +317,11 @@ export class JsonScanner {
       case quote:
         return 'a string';
       case 0x74:
+        return this.spells('true') ? 'a boolean' : undefined;
       case 0x66:
-        return 'a boolean';
+        return this.spells('false') ? 'a boolean' : undefined;
       case 0x6e:
-        return 'null';
+        return this.spells('null') ? 'null' : undefined;
       default:
         return this.numberEnd(this.pos) > 0 ? 'a number' : undefined;
     }

@@ -304,7 +304,7 @@ describe('a body of the wrong type', () => {
       '"pages": its value is no int64',
     ],
     ['a broken escape', `title=${secret}%zz`, form, 'INVALID_PATH', 'not percent-encoded'],
-    ['a form without a type', `title=${secret}`, undefined, 'INVALID_VALUE', 'no Content-Type'],
+    ['a form without a type', `title=${secret}`, undefined, 'INVALID_JSON', 'no Content-Type'],
     [
       'a form without a type whose first letter is that of null',
       `name=${secret}`,
