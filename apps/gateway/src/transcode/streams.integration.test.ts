@@ -61,6 +61,7 @@ describe('an answer that streams', () => {
     };
     const { response, until } = await open(accept);
     expect(response.statusCode).toBe(200);
+    await expect.poll(() => finish).toBeDefined();
     finish!();
     await until(/"code":"NOT_FOUND"/);
     await until(/"detail":"gone"/);
