@@ -35,6 +35,7 @@ const dropped = new Set([
   'http2-settings',
   'te',
   'trailer',
+  'alt-svc',
   'server',
   'date',
   'x-request-id',

@@ -23,6 +23,7 @@ const ofBody = new Set(['etag', 'last-modified', 'content-language', 'content-di
 
 /** Fields that frame or type an answer, or are for one hop alone: never an upstream's to say over REST. */
 export const gatewaysOwn: ReadonlySet<string> = new Set([
+  'alt-svc',
   'connection',
   'content-length',
   'content-type',

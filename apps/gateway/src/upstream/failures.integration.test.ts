@@ -237,6 +237,16 @@ describe('gRPC passed through', () => {
     }
   });
 
+  it('without what belongs to the hop to the service', async () => {
+    for (const [ending, end] of Object.entries(endings)) {
+      const hop = { server: 'inside/1.0', trailer: 'x-a', 'alt-svc': 'h3=":443"' };
+      upstream.script = (stream) => end(stream, { 'grpc-status': '9', 'x-kept': 'a', ...hop });
+      const seen = trailersOf(await grpc(gateways.usual));
+      expect(seen, ending).toMatchObject({ 'grpc-status': '9', 'x-kept': 'a' });
+      for (const name of Object.keys(hop)) expect(seen, ending).not.toHaveProperty(name);
+    }
+  });
+
   it('over gRPC-Web too', async () => {
     upstream.script = (stream) => endings['trailers alone']!(stream, failed(13, 'etcdserver: no leader'));
     const { body } = await ask(gateways.usual.port, 'HTTP/1.1', {
