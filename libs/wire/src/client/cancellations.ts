@@ -31,7 +31,7 @@ interface Abandoned {
 export class Cancellations {
   /** Streams that nobody waits for, and which are still open. */
   abandoned = 0;
-  /** The connection has sent most of the resets it may. */
+  /** The connection has once sent most of the resets it may; a fresh one takes over. */
   worn = false;
   private resetsLeft: number;
   private countedAt = Date.now();
@@ -80,7 +80,7 @@ export class Cancellations {
     this.countedAt = now;
     if (this.resetsLeft < 1) return false;
     this.resetsLeft--;
-    this.worn = this.resetsLeft <= this.resetsMax * (1 - WORN_SHARE);
+    if (this.resetsLeft <= this.resetsMax * (1 - WORN_SHARE)) this.worn = true;
     return true;
   }
 
