@@ -145,6 +145,24 @@ describe('OAuth', () => {
     expect(error(await form('/oauth/token', {}))).toEqual({ status: 400, error: 'invalid_request' });
     const wrong = await form('/oauth/token', { grant_type: 'password', username: email, password: 'wrong password' });
     expect(error(wrong)).toEqual({ status: 400, error: 'invalid_grant' });
+    const short = await form('/oauth/token', { grant_type: 'password', username: email, password: 'x' });
+    expect(error(short)).toEqual({ status: 400, error: 'invalid_grant' });
+    const guest_grant = { grant_type: 'guest', device_id: randomUUID() };
+    expect(error(await form('/oauth/token', { ...guest_grant, scope: 'all' }))).toEqual({
+      status: 400,
+      error: 'invalid_scope',
+    });
+    const basic = `Basic ${Buffer.from('sluice:secret').toString('base64')}`;
+    for (const [client, headers] of [
+      [{ client_id: 'other' }, {}],
+      [{ client_id: 'sluice', client_secret: 'secret' }, {}],
+      [{}, { authorization: basic }],
+    ] as const) {
+      const unknown = await form('/oauth/token', { ...guest_grant, ...client }, headers);
+      expect(error(unknown)).toEqual({ status: 401, error: 'invalid_client' });
+      if (Object.hasOwn(headers, 'authorization'))
+        expect(unknown.headers.get('www-authenticate')).toContain('Basic realm=');
+    }
     const dead = await form('/oauth/token', { grant_type: 'refresh_token', refresh_token: 'srt_x' });
     expect(error(dead)).toEqual({ status: 400, error: 'invalid_grant' });
   });
@@ -164,7 +182,15 @@ describe('OAuth', () => {
     const answer = await form('/oauth/introspect', { token: session.accessToken }, bearer(admin));
     expect(answer.body).toMatchObject({ active: true, sub: decode(session.accessToken.split('.')[1]!)['sub'] });
     expect(typeof answer.body['exp']).toBe('number');
-    expect((await form('/oauth/introspect', { token: 'x' }, bearer(admin))).body['active']).toBe(false);
+    expect(answer.body['roles']).toEqual([]);
+    expect((await form('/oauth/introspect', { token: admin }, bearer(admin))).body['roles']).toEqual([
+      'admin',
+      'operator',
+    ]);
+    await form('/oauth/revoke', { token: session.refreshToken });
+    for (const token of ['x', session.accessToken, session.refreshToken]) {
+      expect((await form('/oauth/introspect', { token }, bearer(admin))).body).toEqual({ active: false });
+    }
     const metadata = await api.call('GET', '/.well-known/oauth-authorization-server');
     expect(metadata.body).toMatchObject({ issuer: 'http://localhost:8083', grant_types_supported: expect.anything() });
   });

@@ -111,6 +111,11 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
     ),
     PRUNE_SECONDS: integer('Time between two rounds that delete what has run out.', 60, { min: 1, max: SECONDS_A_DAY }),
     AUDIT_DAYS: integer('For how long security events and guest attempts are kept.', 90, { min: 2, max: 3650 }),
+    PASSWORD_STRENGTH_MIN: integer(
+      'How hard a new password must be to guess: 1 beyond a thousand guesses, 2 a million, 3 a hundred million, 4 ten thousand million; 0 takes every one.',
+      2,
+      { min: 0, max: 4 },
+    ),
     PASSWORD_MEMORY_KIB: integer('Memory of one argon2id hash.', 19_456, { min: 8, max: 1_048_576 }),
     PASSWORD_PASSES: integer('Passes of one argon2id hash.', 2, { min: 1, max: 100 }),
     PASSWORD_HASH_CONCURRENCY: integer('Passwords that are hashed at the same time; each needs its memory.', 2, {

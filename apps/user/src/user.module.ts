@@ -5,6 +5,7 @@ import { openDatabase } from '@sluice/storage';
 import { DataSource } from 'typeorm';
 import { Accounts } from './accounts/accounts.js';
 import { Nobody } from './accounts/nobody.js';
+import { PasswordStrength } from './accounts/password-strength.js';
 import { AdminController } from './admin/admin.controller.js';
 import { FirstStart } from './admin/first-start.js';
 import { AuditLog } from './audit/audit-log.js';
@@ -61,6 +62,7 @@ export class UserModule implements OnApplicationShutdown {
         Keys,
         LateRecords,
         Nobody,
+        PasswordStrength,
         RefreshCookie,
         RevocationFeed,
         Sessions,

@@ -1,6 +1,6 @@
 import { type Caller, execute, statement } from '@sluice/storage';
 import type { DataSource } from 'typeorm';
-import type { Email } from './credentials.js';
+import type { Email } from './email.js';
 
 /** A row of `users`. */
 export interface UserRow {

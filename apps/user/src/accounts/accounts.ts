@@ -9,9 +9,11 @@ import { UserMetrics } from '../metrics.js';
 import { type AttemptKeys, Throttles } from '../protection/throttles.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { accountStore, type UserRow } from './account-store.js';
-import { type Email, invalid, readEmail, readPassword, readText } from './credentials.js';
+import { invalid, readPassword, readShownPassword, readText } from './credentials.js';
+import { type Email, readEmail } from './email.js';
 import { Nobody } from './nobody.js';
 import { PasswordHasher } from './password-hasher.js';
+import { PasswordStrength } from './password-strength.js';
 
 export const DISPLAY_NAME_CHARACTERS_MAX = 200;
 
@@ -30,6 +32,7 @@ export class Accounts {
     private readonly dataSource: DataSource,
     private readonly hasher: PasswordHasher,
     private readonly nobody: Nobody,
+    private readonly strength: PasswordStrength,
     private readonly throttles: Throttles,
     private readonly audit: AuditLog,
     private readonly metrics: UserMetrics,
@@ -41,6 +44,7 @@ export class Accounts {
     const email = readEmail(request.email);
     const password = readPassword(request.password);
     const displayName = readText(request.display_name, 'display_name', DISPLAY_NAME_CHARACTERS_MAX);
+    await this.strength.check(password, [email.text, displayName]);
     const tenant = await this.openTenant(call, request.tenant);
     const passwordHash = await this.hasher.inTurn(call.signal, () => this.hasher.hash(password));
     const user = { id: randomUUID(), tenant, email, passwordHash, displayName };
@@ -63,7 +67,7 @@ export class Accounts {
    */
   async authenticate(call: Call, credentials: Credentials): Promise<UserRow> {
     const email = readEmail(credentials.email);
-    const password = readPassword(credentials.password);
+    const password = readShownPassword(credentials.password);
     const tenant = this.tenantOf(credentials.tenant);
     const keys = this.throttles.keysOf(tenant, email.key, call.clientAddress);
     try {

@@ -1,5 +1,8 @@
+import type { userV1 } from '@sluice/contract';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { type Failure, failure, signIn, UserSystem } from '../replicas.fixture.js';
+import { DataSource } from 'typeorm';
+import { CanonicalAddresses1764000000008 } from '../migrations/8-canonical-addresses.js';
+import { type Failure, failure, identityOf, signIn, UserSystem } from '../replicas.fixture.js';
 
 let system: UserSystem;
 
@@ -16,7 +19,7 @@ const register = (request: object) => system.first.call('UserService/Register', 
 
 describe('passwords', () => {
   test('that are alike in their first 72 bytes differ, and every character counts', async () => {
-    const start = 'a'.repeat(72);
+    const start = 'four walls, a roof, no door; and still somebody gets in while it rains'.padEnd(72, '.');
     await register({ email: 'long@example.com', password: `${start}1` });
     expect((await failure(login('long@example.com', `${start}2`))).code).toBe('INVALID_CREDENTIALS');
     await expect(login('long@example.com', `${start}1`)).resolves.toBeDefined();
@@ -38,8 +41,25 @@ describe('passwords', () => {
     expect(refused).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'password' } });
   });
 
+  test.each(['password', '12345678', 'weak@example.com'])(
+    'that are guessed easily are refused: %s',
+    async (password) => {
+      const refused = await failure(register({ email: 'weak@example.com', password }));
+      expect(refused).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'password' } });
+      const guest = await system.first.call<userV1.TokenResponse>(
+        'UserService/CreateGuest',
+        { device_id: password },
+        newAddress(),
+      );
+      const upgrade = { email: 'weak@example.com', password };
+      const upgraded = system.first.call('UserService/UpgradeGuest', upgrade, identityOf(guest.access_token));
+      expect((await failure(upgraded)).details).toEqual({ field: 'password' });
+    },
+  );
+
   test.each([8, 64, 256])('of %i characters are taken', async (length) => {
-    await expect(register({ email: `l${length}@example.com`, password: '語'.repeat(length) })).resolves.toBeDefined();
+    const password = Array.from({ length }, (_, at) => String.fromCodePoint(0x4e00 + ((at * 7919) % 20_000))).join('');
+    await expect(register({ email: `l${length}@example.com`, password })).resolves.toBeDefined();
   });
 });
 
@@ -82,6 +102,43 @@ describe('accounts', () => {
       expect(refused).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'email' } });
     },
   );
+
+  test('are one for addresses that look alike, and each of them logs in', async () => {
+    const password = 'correct horse of mine';
+    await register({ email: 'νίκος@bücher.example', password });
+    for (const email of ['ΝΊΚΟΣ@xn--bcher-kva.example', 'νίκος\u200b@ｂücher．example', '\u202eνίκοσ@bücher.example']) {
+      expect((await failure(register({ email, password }))).code).toBe('ALREADY_EXISTS');
+      await expect(login(email, password)).resolves.toBeDefined();
+    }
+  });
+
+  test('of before get the key of their address, of those alike the oldest', async () => {
+    const migration = new CanonicalAddresses1764000000008();
+    await register({ email: 'plain@example.com', password: 'correct horse of mine' });
+    const former = (email: string) =>
+      system.sql(
+        `insert into users (id, tenant, email, email_key, password_hash)
+         select gen_random_uuid(), 'default', $1, $1, password_hash from users where email_key = 'plain@example.com'`,
+        [email],
+      );
+    for (const email of ['ａlike@example.com', 'alike\u200b@example.com', 'ada@bücher.example']) await former(email);
+    const dataSource = await new DataSource({
+      type: 'postgres',
+      url: system.postgres.url,
+      extra: { options: '-c search_path=identity' },
+    }).initialize();
+    await migration.up(dataSource.createQueryRunner());
+    await dataSource.destroy();
+    const keys = await system.sql<{ email: string; email_key: string }>(
+      `select email, email_key from users where email like '%like%' or email like 'ada@b%' order by created_at`,
+    );
+    expect(keys).toEqual([
+      { email: 'ａlike@example.com', email_key: 'alike@example.com' },
+      { email: 'alike\u200b@example.com', email_key: 'alike\u200b@example.com' },
+      { email: 'ada@bücher.example', email_key: 'ada@xn--bcher-kva.example' },
+    ]);
+    await expect(login('ada@BÜCHER.example', 'correct horse of mine')).resolves.toBeDefined();
+  });
 
   test('are not made in a tenant that does not exist', async () => {
     const refused = await failure(register({ email: 'a@example.com', password: 'long enough', tenant: 'nowhere' }));

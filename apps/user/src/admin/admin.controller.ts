@@ -6,6 +6,7 @@ import { transaction } from '@sluice/storage';
 import { DataSource, type EntityManager } from 'typeorm';
 import { accountStore, type UserRow } from '../accounts/account-store.js';
 import { invalid, readText } from '../accounts/credentials.js';
+import { readEmailPrefix } from '../accounts/email.js';
 import { type AuditAction, AuditLog } from '../audit/audit-log.js';
 import { type RevocationCause, sessionStore } from '../sessions/session-store.js';
 import { UUID } from '../sessions/sessions.js';
@@ -36,7 +37,7 @@ export class AdminController implements userV1.AdminServiceController {
     const size = pageSize(request.page_size);
     const after = request.page_token === '' ? FIRST_UUID : request.page_token;
     if (!UUID.test(after)) throw invalid('page_token', 'must come from an earlier answer');
-    const prefix = request.email_prefix.normalize('NFC').toLowerCase();
+    const prefix = readEmailPrefix(request.email_prefix);
     const { tenant } = currentCaller();
     const rows = await adminStore.listUsers(this.dataSource, currentCall(), tenant, after, prefix, size + 1);
     const users = rows.slice(0, size);

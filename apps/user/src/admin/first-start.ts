@@ -6,7 +6,8 @@ import { LOGGER } from '@sluice/service';
 import { takeLock } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import { DataSource } from 'typeorm';
-import { readEmail, readPassword } from '../accounts/credentials.js';
+import { readPassword } from '../accounts/credentials.js';
+import { readEmail } from '../accounts/email.js';
 import { PasswordHasher } from '../accounts/password-hasher.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 

@@ -6,8 +6,10 @@ import { transaction } from '@sluice/storage';
 import { DataSource } from 'typeorm';
 import { accountStore } from '../accounts/account-store.js';
 import { Accounts, DISPLAY_NAME_CHARACTERS_MAX } from '../accounts/accounts.js';
-import { type Email, readEmail, readPassword, readText } from '../accounts/credentials.js';
+import { readPassword, readText } from '../accounts/credentials.js';
+import { type Email, readEmail } from '../accounts/email.js';
 import { PasswordHasher } from '../accounts/password-hasher.js';
+import { PasswordStrength } from '../accounts/password-strength.js';
 import { AuditLog } from '../audit/audit-log.js';
 import { sessionStore } from '../sessions/session-store.js';
 import { Sessions, UUID } from '../sessions/sessions.js';
@@ -22,6 +24,7 @@ export class Upgrades {
     private readonly accounts: Accounts,
     private readonly sessions: Sessions,
     private readonly hasher: PasswordHasher,
+    private readonly strength: PasswordStrength,
     private readonly audit: AuditLog,
   ) {}
 
@@ -40,6 +43,7 @@ export class Upgrades {
     const device = readText(request.device, 'device', 200);
     const user = await accountStore.find(this.dataSource, call, caller.tenant, caller.subject);
     if (user?.guest) {
+      await this.strength.check(password, [email.text, displayName]);
       const passwordHash = await this.hasher.inTurn(call.signal, () => this.hasher.hash(password));
       const tokens = await this.change(call, caller, { email, passwordHash, displayName, device });
       if (tokens) return tokens;
@@ -84,7 +88,7 @@ export class Upgrades {
   ): Promise<userV1.TokenResponse> {
     const user = await accountStore.find(this.dataSource, call, tenant, subject);
     if (!user || user.guest) throw new Problem('SESSION_REVOKED', 'The session of this guest has ended.');
-    if (user.email?.toLowerCase() !== email.key) {
+    if (user.email === null || readEmail(user.email).key !== email.key) {
       throw new Problem('ALREADY_EXISTS', 'This guest was upgraded with another e-mail address.');
     }
     const checked = await this.accounts.authenticate(call, { email: email.text, password, tenant });

@@ -5,6 +5,7 @@ import { TokenReach1764000000004 } from './4-token-reach.js';
 import { PasswordVersion1764000000005 } from './5-password-version.js';
 import { NotificationsWake1764000000006 } from './6-notifications-wake.js';
 import { KnownNetworks1764000000007 } from './7-known-networks.js';
+import { CanonicalAddresses1764000000008 } from './8-canonical-addresses.js';
 
 /** In the order in which they run. */
 export const migrations = [
@@ -15,4 +16,5 @@ export const migrations = [
   PasswordVersion1764000000005,
   NotificationsWake1764000000006,
   KnownNetworks1764000000007,
+  CanonicalAddresses1764000000008,
 ];

@@ -20,6 +20,11 @@ export class Grants {
 
   /** @throws Problem; `details.oauth_error` names the error of RFC 6749 section 5.2 where the code does not */
   async grant(call: Call, request: userV1.TokenRequest): Promise<userV1.TokenResponse> {
+    if (request.scope !== '') {
+      throw new Problem('INVALID_ARGUMENT', 'This server knows no scopes; leave scope out.', {
+        details: { field: 'scope', oauth_error: 'invalid_scope' },
+      });
+    }
     switch (request.grant_type) {
       case 'password':
         return this.password(call, request);
@@ -43,7 +48,11 @@ export class Grants {
     if (request.password === '') throw missing('password');
     const device = readText(request.device, 'device', 200);
     const credentials = { email: request.username, password: request.password, tenant: request.tenant };
-    const user = await this.accounts.authenticate(call, credentials);
+    const user = await this.accounts.authenticate(call, credentials).catch((error: unknown) => {
+      // A name that is no address is nobody's (RFC 6749 section 5.2 has one error for all wrong credentials).
+      if (!(error instanceof Problem) || error.details['field'] !== 'email') throw error;
+      throw new Problem('INVALID_CREDENTIALS', 'The e-mail address or the password is wrong.');
+    });
     return this.sessions.open(call, user, device);
   }
 }

@@ -4,6 +4,7 @@ import { userV1 } from '@sluice/contract';
 import { currentCall, currentCaller } from '@sluice/service';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { sendHeaders, type TokenCall } from '../tokens/refresh-cookie.js';
+import { checkClient } from './clients.js';
 import { Grants, GRANTS, missing } from './grants.js';
 import { ShownTokens } from './shown-tokens.js';
 
@@ -17,13 +18,15 @@ export class OAuthController implements userV1.OAuthServiceController {
     @Inject(SETTINGS) private readonly settings: UserSettings,
   ) {}
 
-  async token(request: userV1.TokenRequest, _metadata?: Metadata, grpc?: TokenCall): Promise<userV1.TokenResponse> {
+  async token(request: userV1.TokenRequest, metadata?: Metadata, grpc?: TokenCall): Promise<userV1.TokenResponse> {
+    checkClient(request, metadata, grpc);
     const tokens = await this.grants.grant(currentCall(), request);
     sendHeaders(grpc);
     return tokens;
   }
 
-  async revoke(request: userV1.RevokeRequest): Promise<userV1.RevokeResponse> {
+  async revoke(request: userV1.RevokeRequest, metadata?: Metadata, grpc?: TokenCall): Promise<userV1.RevokeResponse> {
+    checkClient(request, metadata, grpc);
     if (request.token === '') throw missing('token');
     await this.tokens.revoke(currentCall(), request.token);
     return {};

@@ -34,6 +34,21 @@ describe('token endpoint', () => {
     [{ grant_type: 'refresh_token' }, 'INVALID_ARGUMENT', { field: 'refresh_token' }],
     [{ grant_type: 'refresh_token', refresh_token: 'x' }, 'INVALID_GRANT', {}],
     [{ grant_type: 'password', username: 'a@example.com', password: 'wrong password' }, 'INVALID_CREDENTIALS', {}],
+    [{ grant_type: 'password', username: 'a@example.com', password: 'x' }, 'INVALID_CREDENTIALS', {}],
+    [{ grant_type: 'password', username: 'a@example.com', password: 'x'.repeat(3000) }, 'INVALID_CREDENTIALS', {}],
+    [{ grant_type: 'password', username: 'ada', password: 'wrong password' }, 'INVALID_CREDENTIALS', {}],
+    [{ grant_type: 'guest', device_id: 'd', client_id: 'other' }, 'UNAUTHENTICATED', { oauth_error: 'invalid_client' }],
+    [
+      { grant_type: 'guest', client_id: 'sluice', client_secret: 's' },
+      'UNAUTHENTICATED',
+      { oauth_error: 'invalid_client' },
+    ],
+    [{ grant_type: 'guest', scope: 'read' }, 'INVALID_ARGUMENT', { field: 'scope', oauth_error: 'invalid_scope' }],
+    [
+      { grant_type: 'refresh_token', refresh_token: 'x', scope: 'a' },
+      'INVALID_ARGUMENT',
+      { field: 'scope', oauth_error: 'invalid_scope' },
+    ],
   ])('refuses %j', async (request, code, details) => {
     expect(await failure(token(request))).toMatchObject({ code, details });
   });
@@ -48,6 +63,15 @@ describe('revocation endpoint', () => {
     await revoke(tokens[kind]);
     const refused = await failure(token({ grant_type: 'refresh_token', refresh_token: tokens.refresh_token }));
     expect(refused.code).toBe('INVALID_GRANT');
+  });
+
+  test('is for the clients that are known', async () => {
+    const { tokens } = await signIn(system.first);
+    for (const client of [{ client_id: 'other' }, { client_id: 'sluice', client_secret: 's' }]) {
+      const refused = system.first.call('OAuthService/Revoke', { token: tokens.refresh_token, ...client });
+      expect((await failure(refused)).details).toEqual({ oauth_error: 'invalid_client' });
+    }
+    await expect(token({ grant_type: 'refresh_token', refresh_token: tokens.refresh_token })).resolves.toBeDefined();
   });
 
   test('takes text that is no token, but not nothing', async () => {
@@ -75,8 +99,8 @@ describe('introspection endpoint', () => {
     expect(access.exp).toBe(claimsOf(tokens.access_token)['exp']);
     expect(await introspect(tokens.refresh_token)).toMatchObject({ active: true, sub: user.id });
     await system.first.call('UserService/Logout', {}, identity);
-    expect(await introspect(tokens.access_token)).toEqual({ active: false, roles: [] });
-    expect(await introspect(tokens.refresh_token)).toEqual({ active: false, roles: [] });
+    expect(await introspect(tokens.access_token)).toEqual({ active: false, roles: null });
+    expect(await introspect(tokens.refresh_token)).toEqual({ active: false, roles: null });
   });
 
   test('says nothing about other tenants, except to the gateway', async () => {

@@ -9,7 +9,7 @@ import { parseRefreshToken } from '../sessions/refresh-token.js';
 import { Sessions } from '../sessions/sessions.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 
-const INACTIVE: userV1.IntrospectResponse = { active: false, roles: [] };
+const INACTIVE: userV1.IntrospectResponse = { active: false, roles: undefined };
 
 /** Tokens that are shown to be ended (RFC 7009) or asked about (RFC 7662). */
 @Injectable()
@@ -48,7 +48,8 @@ export class ShownTokens {
     const standing = await this.sessions.find(call, sessionId);
     if (!standing?.alive) return INACTIVE;
     if (standing.tenant !== asker.tenant && !asker.roles.includes('gateway')) return INACTIVE;
-    const common = { active: true, sub: standing.user_id, sid: sessionId, tid: standing.tenant, roles: standing.roles };
+    const roles = listOf(standing.roles);
+    const common = { active: true, sub: standing.user_id, sid: sessionId, tid: standing.tenant, roles };
     if (refresh) return refresh.generation === standing.generation ? { ...common, client_id: 'sluice' } : INACTIVE;
     const { iss, aud, iat, exp, jti, client_id, scope } = payloadOf(token);
     return { ...common, iss, aud, iat, exp, jti, client_id, scope, token_type: 'Bearer' };
@@ -62,6 +63,11 @@ export class ShownTokens {
       throw error;
     }
   }
+}
+
+/** As proto-loader writes a google.protobuf.ListValue, for which the generated type says an array. */
+function listOf(texts: readonly string[]): unknown[] {
+  return { values: texts.map((text) => ({ stringValue: text })) } as unknown as unknown[];
 }
 
 /** The claims of a token of our own whose signature has been checked. */

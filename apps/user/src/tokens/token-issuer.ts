@@ -7,7 +7,7 @@ import { SETTINGS, type UserSettings } from '../settings.js';
 import { type AccessTokenClaims, signAccessToken } from './access-token.js';
 
 /** The OAuth client of tokens that are issued here: clients are public, so none can be told from another. */
-const CLIENT = 'sluice';
+export const CLIENT = 'sluice';
 
 /** Makes the tokens of a session as it stands in the database. */
 @Injectable()

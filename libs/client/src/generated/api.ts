@@ -336,9 +336,9 @@ export declare namespace user {
     refresh_token?: string;
   }
   interface RegisterRequest {
-    /** An e-mail address of at most 254 characters; unique without regard to case within a tenant. */
+    /** An e-mail address of at most 254 characters; unique within a tenant without regard to case, and addresses that look alike are one. */
     email?: string;
-    /** 8 to 256 characters, compared in Unicode NFC and never cut. */
+    /** 8 to 256 characters, compared in Unicode NFC and never cut; not one that is guessed easily. */
     password?: string;
     /** At most 200 characters. */
     display_name?: string;

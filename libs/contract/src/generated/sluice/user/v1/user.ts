@@ -15,9 +15,9 @@ export const protobufPackage = "sluice.user.v1";
 export const protobufFileName = "sluice/user/v1/user.proto";
 
 export interface RegisterRequest {
-  /** An e-mail address of at most 254 characters; unique without regard to case within a tenant. */
+  /** An e-mail address of at most 254 characters; unique within a tenant without regard to case, and addresses that look alike are one. */
   email: string;
-  /** 8 to 256 characters, compared in Unicode NFC and never cut. */
+  /** 8 to 256 characters, compared in Unicode NFC and never cut; not one that is guessed easily. */
   password: string;
   /** At most 200 characters. */
   display_name: string;
@@ -158,8 +158,10 @@ export interface TokenRequest {
   cause: string;
   tenant: string;
   device: string;
+  /** `sluice`, or empty: clients are public. */
   client_id: string;
   client_secret: string;
+  /** Empty: there are no scopes. */
   scope: string;
 }
 
@@ -179,7 +181,7 @@ export interface IntrospectRequest {
   token_type_hint: string;
 }
 
-/** Of a token that is not active nothing is told: `roles` is empty and the others are absent. */
+/** Of a token that is not active nothing else is told (RFC 7662 section 2.2). */
 export interface IntrospectResponse {
   active: boolean;
   scope?: string | undefined;
@@ -196,8 +198,11 @@ export interface IntrospectResponse {
   iss?: string | undefined;
   jti?: string | undefined;
   sid?: string | undefined;
-  tid?: string | undefined;
-  roles: string[];
+  tid?:
+    | string
+    | undefined;
+  /** Texts; absent where nothing is told, which a repeated field cannot be. */
+  roles: Array<any> | undefined;
 }
 
 export interface GetMetadataRequest {
