@@ -16,6 +16,7 @@ import { Clients } from './listener/clients.js';
 import { listen, type Listener } from './listener/listener.js';
 import { Observer } from './observe.js';
 import { handle } from './pipeline.js';
+import { boundMethods } from './limit/policies.js';
 import { matchRest } from './route/route.js';
 import { RetiredRuntimes } from './retired.js';
 import { hstsField } from './respond/common-fields.js';
@@ -165,7 +166,8 @@ export class GatewayService implements OnApplicationShutdown {
   async explainLimits(asked: { method: string; path: string; caller: Caller | undefined; address: string }) {
     const runtime = this.runtime!;
     const match = matchRest(runtime.routes, asked.method, asked.path);
-    const byGrpc = asked.method === 'POST' ? runtime.grpcRoutes.get(asked.path)?.grpc : undefined;
+    const grpc = runtime.grpcRoutes.get(asked.path)?.grpc;
+    const byGrpc = grpc && boundMethods(grpc).includes(asked.method) ? grpc : undefined;
     const route = match.kind === 'found' ? match.payload : byGrpc;
     if (!route) return { rpc: null, note: 'No route: the answer is 404 or 405.', policies: [] };
     const { target } = route;

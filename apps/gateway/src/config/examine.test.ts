@@ -344,6 +344,16 @@ describe('refused, since it can have no effect or names nothing', () => {
       'upstreams.echo.connections: 8: expected no more',
     ],
     [
+      'more streams of one address than of all',
+      { upstream: 'streams: { max: 10, max_per_address: 20 }' },
+      '5: upstreams.echo.streams.max_per_address: 20: expected no more than streams.max, 10',
+    ],
+    [
+      'streams of a caller without auth',
+      { upstream: 'streams: { max_per_caller: 5 }' },
+      'upstreams.echo.streams.max_per_caller: 5: expected `auth`',
+    ],
+    [
       'a timeout of nothing',
       { upstream: 'timeout: 0s' },
       '5: upstreams.0.timeout: "0s": expected a duration above zero',
@@ -368,6 +378,21 @@ describe('refused, since it can have no effect or names nothing', () => {
     const faults = faultsOf(fileWith(parts));
     expect(faults, faults.join('\n')).toHaveLength(1);
     expect(faults[0]).toContain(expected);
+  });
+
+  it('times and forms of streams where nothing streams', () => {
+    const yaml = `upstreams:
+  - name: sessions
+    address: 127.0.0.1:1
+    descriptor_set: ${descriptorSetPath}
+    services: [sluice.user.v1.KeyService]
+    stream_timeout: none
+    streams: { envelope: result }
+`;
+    expect(faultsOf(yaml)).toEqual([
+      '6: upstreams.sessions.stream_timeout: "none": expected a method that streams: this upstream has none',
+      '7: upstreams.sessions.streams.envelope: "result": expected a method that streams: this upstream has none with an HTTP rule',
+    ]);
   });
 
   it('an annotation that asks for a role, without auth', () => {

@@ -12,13 +12,14 @@ import { limits } from './checks/limits.js';
 import { memory } from './checks/memory.js';
 import { proxies } from './checks/proxies.js';
 import { selectors } from './checks/selectors.js';
+import { streams } from './checks/streams.js';
 import { upstreams } from './checks/upstreams.js';
 import { loadConfig } from './load.js';
 import type { LoadedConfig } from './loaded.js';
 import type { GatewayConfig } from './schema.js';
 
 /** Everything that is asked of a configuration besides its shape. */
-const checks: readonly Check[] = [upstreams, selectors, access, auth, cors, proxies, memory, limits];
+const checks: readonly Check[] = [upstreams, selectors, access, auth, cors, proxies, memory, streams, limits];
 
 /**
  * Reads what the configuration names, and finds everything in it that cannot work or can never have an effect.

@@ -49,8 +49,12 @@ const size = z
     return Number(amount) * sizeUnits[unit];
   });
 
-/** Connections to an address at most, when the file says nothing. */
-export const USUAL_CONNECTIONS = 16;
+/** Defaults that checks tell from what somebody has written. */
+export const usual = {
+  connections: 16,
+  stream_timeout: 3_600_000,
+  streams: { max_per_caller: 32, max_per_address: 256 },
+} as const;
 
 const name = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and dashes');
 const fieldName = z
@@ -108,7 +112,7 @@ const upstream = z.strictObject({
     .default('refuse')
     .describe('`skip`: HTTP rules that cannot be used are left out and logged'),
   timeout: timeLimit.default(10_000),
-  stream_timeout: timeLimitOrNone.default(3_600_000),
+  stream_timeout: timeLimitOrNone.default(usual.stream_timeout),
   timeouts: z.record(z.string(), timeLimitOrNone).default({}).describe('by selector'),
   tls: z.union([z.boolean(), upstreamTls]).default(false),
   trusted: z.boolean().default(false).describe('receives the gateway secret with the identity of the caller'),
@@ -167,7 +171,7 @@ const upstream = z.strictObject({
     .int()
     .min(1)
     .max(64)
-    .default(USUAL_CONNECTIONS)
+    .default(usual.connections)
     .describe('to each address at most; as many as are needed'),
   concurrency: z
     .enum(['adaptive', 'fixed'])
@@ -178,8 +182,8 @@ const upstream = z.strictObject({
   streams: z
     .strictObject({
       max: z.number().int().min(1).default(1000).describe('open at once; they take no place of `max_concurrent`'),
-      max_per_caller: z.number().int().min(1).default(32),
-      max_per_address: z.number().int().min(1).default(256),
+      max_per_caller: z.number().int().min(1).default(usual.streams.max_per_caller),
+      max_per_address: z.number().int().min(1).default(usual.streams.max_per_address),
       envelope: z
         .enum(['none', 'result'])
         .default('none')

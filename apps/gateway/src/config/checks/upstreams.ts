@@ -3,7 +3,7 @@ import { faultAt, type FileFault } from '@sluice/config';
 import { parseTarget, TargetError } from '@sluice/wire';
 import { unlistable } from '../../upstream/metadata.js';
 import type { LoadedUpstream } from '../loaded.js';
-import { type UpstreamConfig, USUAL_CONNECTIONS } from '../schema.js';
+import { type UpstreamConfig, usual } from '../schema.js';
 import type { Subject } from './check.js';
 
 /** Settings that concern HTTP rules alone, and whether they say anything. */
@@ -59,7 +59,7 @@ export function* upstreams(subject: Subject): Iterable<FileFault> {
       const expected = 'none beside ignore_unknown_query: true, which leaves out every parameter that names no field';
       yield faultAt([...at, 'system_parameters'], { value: config.system_parameters, expected });
     }
-    if (config.connections > config.max_concurrent && config.connections !== USUAL_CONNECTIONS) {
+    if (config.connections > config.max_concurrent && config.connections !== usual.connections) {
       const expected = `no more connections than calls in flight (max_concurrent: ${config.max_concurrent})`;
       yield faultAt([...at, 'connections'], { value: config.connections, expected });
     }
