@@ -99,7 +99,7 @@ export class GatewayService implements OnApplicationShutdown {
 
   private tellLeftOut({ leftOut }: Runtime): void {
     for (const { upstream, reason } of leftOut) {
-      this.logger.warn({ upstream, reason }, 'an HTTP rule that cannot be used was left out');
+      this.logger.warn({ upstream, reason }, 'left out of what is served');
     }
   }
 

@@ -6,7 +6,7 @@ import { keysFromUpstream } from './authenticate/key-source.js';
 import { RevocationWatch } from './authenticate/revocations.js';
 import { examine } from './config/examine.js';
 import { located } from './config/gateway-file.js';
-import type { LeftOutRule } from './config/loaded.js';
+import type { LeftOut } from './config/loaded.js';
 import type { AuthConfig, GatewayConfig } from './config/schema.js';
 import { Limiter } from './limit/limit.js';
 import type { Clients } from './listener/clients.js';
@@ -27,8 +27,8 @@ export interface Runtime {
   readonly routes: RouteTable<Route>;
   readonly grpcRoutes: GrpcRoutes;
   readonly upstreams: readonly Upstream[];
-  /** Rules that cannot be used, of upstreams that leave such out. */
-  readonly leftOut: readonly LeftOutRule[];
+  /** What the descriptor sets have and is not served. */
+  readonly leftOut: readonly LeftOut[];
   /** Undefined: the gateway does not ask who is calling. */
   readonly verifier: TokenVerifier | undefined;
   /** Undefined: nobody tells of ended sessions. */

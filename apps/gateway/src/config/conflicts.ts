@@ -1,6 +1,6 @@
 import type { FileFault } from '@sluice/config';
 import { type Binding, RouteConflict, RouteTable } from '@sluice/transcode';
-import { type LeftOutRule, type LoadedUpstream, rulePath } from './loaded.js';
+import { type LeftOut, type LoadedUpstream, rulePath } from './loaded.js';
 
 /**
  * Finds services that two upstreams serve, and rules of two methods for the same requests. Of the latter, those of an upstream with
@@ -9,7 +9,7 @@ import { type LeftOutRule, type LoadedUpstream, rulePath } from './loaded.js';
 export function resolveConflicts(
   upstreams: readonly LoadedUpstream[],
   faults: FileFault[],
-  leftOut: LeftOutRule[],
+  leftOut: LeftOut[],
 ): LoadedUpstream[] {
   const twice = servedTwice(upstreams, faults);
   const table = new RouteTable<LoadedUpstream>();

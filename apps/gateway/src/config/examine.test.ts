@@ -1,6 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { descriptorSetPath } from '@sluice/contract';
 import { ConfigurationError } from '@sluice/config';
 import { afterAll, describe, expect, it, test } from 'vitest';
@@ -515,4 +517,22 @@ describe('rules that cannot be used', () => {
       faultsOf(fileWith({ upstream: `http: { rules: [{ selector: ${service}.Metadata, none: true, get: /x }] }` }))[0],
     ).toContain('none: true stands beside a pattern');
   });
+});
+
+it('services of files that are only imported are served when they are named, and told otherwise', () => {
+  const service = (name: string) => [{ name, method: [{ name: 'Do', inputType: '.lib.E', outputType: '.lib.E' }] }];
+  const set = create(FileDescriptorSetSchema, {
+    file: [
+      { name: 'lib.proto', package: 'lib', syntax: 'proto3', messageType: [{ name: 'E' }], service: service('Jobs') },
+      { name: 'a.proto', package: 'acme', syntax: 'proto3', dependency: ['lib.proto'], service: service('A') },
+    ],
+  });
+  writeFileSync(join(folder, 'acme.binpb'), toBinary(FileDescriptorSetSchema, set));
+  const listed = (more: string) => {
+    const file = join(folder, 'acme.yaml');
+    writeFileSync(file, `upstreams: [{ name: acme, address: 'a:1', descriptor_set: acme.binpb${more} }]\n`);
+    return routeList(file);
+  };
+  expect(listed('')).toMatch(/^- .* \/acme\.A\/Do .*\nleft out of acme: lib\.Jobs is of a file that is only imported/);
+  expect(listed(', services: [lib.Jobs]')).toMatch(/^- .* \/lib\.Jobs\/Do [^\n]*$/);
 });

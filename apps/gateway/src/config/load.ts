@@ -5,7 +5,7 @@ import { faultAt, type FileFault, FileFaults } from '@sluice/config';
 import { compileRules, loadSchema, type RuleFault, type Schema, SchemaError } from '@sluice/transcode';
 import { compileOptions } from '../route/compile-options.js';
 import { resolveConflicts } from './conflicts.js';
-import { type LeftOutRule, type LoadedConfig, type LoadedUpstream, rulePath } from './loaded.js';
+import { type LeftOut, type LoadedConfig, type LoadedUpstream, rulePath } from './loaded.js';
 import type { GatewayConfig, UpstreamConfig } from './schema.js';
 
 /**
@@ -15,7 +15,7 @@ import type { GatewayConfig, UpstreamConfig } from './schema.js';
  * @param faults is told what cannot be used
  */
 export function loadConfig(config: GatewayConfig, configFile: string, faults: FileFault[]): LoadedConfig {
-  const leftOut: LeftOutRule[] = [];
+  const leftOut: LeftOut[] = [];
   const loaded = config.upstreams.flatMap((upstream) => {
     try {
       return [loadUpstream(upstream, configFile, faults, leftOut)];
@@ -33,7 +33,7 @@ function loadUpstream(
   config: UpstreamConfig,
   configFile: string,
   faults: FileFault[],
-  leftOut: LeftOutRule[],
+  leftOut: LeftOut[],
 ): LoadedUpstream {
   const at = (...keys: string[]) => ['upstreams', config.name, ...keys];
   const files: string[] = [];
@@ -58,6 +58,10 @@ function loadUpstream(
   const digest = createHash('sha256').update(set).digest('hex');
   const schema = schemaOf(at('descriptor_set'), set, configFile, config);
   const services = servedServices(config, schema);
+  for (const service of config.services ? [] : schema.importedServices) {
+    const reason = `${service} is of a file that is only imported; \`services\` names what of these is to be served`;
+    leftOut.push({ upstream: config.name, reason });
+  }
   const methods = [...schema.methods.values()].filter(({ service }) => services.includes(service));
   const { bindings, faults: unusable } = compileRules(schema, { ...compileOptions(config), services });
   for (const fault of unusable) {

@@ -16,8 +16,8 @@ export interface LoadedUpstream {
   readonly pem: Readonly<Record<'ca' | 'cert' | 'key', Buffer | undefined>>;
 }
 
-/** A rule that cannot be used and that `unusable_rules: skip` leaves out. */
-export interface LeftOutRule {
+/** What is not served although it is there: a rule that `unusable_rules: skip` leaves out, or a service of an imported file. */
+export interface LeftOut {
   readonly upstream: string;
   readonly reason: string;
 }
@@ -27,7 +27,7 @@ export interface LoadedConfig {
   readonly config: GatewayConfig;
   /** Those whose files can be used. */
   readonly upstreams: readonly LoadedUpstream[];
-  readonly leftOut: readonly LeftOutRule[];
+  readonly leftOut: readonly LeftOut[];
 }
 
 /** Where a rule is in the file: its own place, or that of the descriptor set with the annotation. */
