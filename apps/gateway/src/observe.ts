@@ -331,6 +331,8 @@ function upstreamGauges(registers: Registry[], runtime: () => Runtime | undefine
     ['gateway_upstream_queued', 'Calls that wait for a free stream', 'queued'],
     ['gateway_upstream_connections', 'Open connections', 'connections'],
     ['gateway_upstream_addresses', 'Addresses that are known', 'addresses'],
+    ['gateway_upstream_in_flight', 'Calls in flight that count against the limit: all but streams', 'inFlight'],
+    ['gateway_upstream_limit', 'Calls that may be in flight now', 'limit'],
     ['gateway_upstream_ejected', 'Addresses that are ejected because they kept failing', 'ejected'],
   ] as const;
   const totals = [
@@ -339,6 +341,7 @@ function upstreamGauges(registers: Registry[], runtime: () => Runtime | undefine
     ['gateway_upstream_retries_refused_total', 'Retries that the budget refused', 'retriesRefused'],
     ['gateway_upstream_shed_total', 'Calls that were refused at once because there was no room', 'shed'],
     ['gateway_upstream_connect_failures_total', 'Connection attempts that failed', 'connectFailures'],
+    ['gateway_upstream_waited_total', 'Calls that waited for others to end before they were sent', 'waitedCalls'],
     ['gateway_upstream_resets_total', 'Calls in flight that were cancelled by RST_STREAM', 'resets'],
     [
       'gateway_upstream_connections_retired_total',
@@ -346,6 +349,50 @@ function upstreamGauges(registers: Registry[], runtime: () => Runtime | undefine
       'retired',
     ],
   ] as const;
+  const seconds = [
+    ['gateway_upstream_latency_seconds', 'What calls lately took, in the mean', 'latencyMs'],
+    ['gateway_upstream_unloaded_seconds', 'What a call takes when none waits for another, in the mean', 'unloadedMs'],
+    [
+      'gateway_upstream_unanswered_seconds',
+      'How long calls have been sent without an answer to any; those who made them may have left',
+      'unansweredMs',
+    ],
+  ] as const;
+  for (const [name, help, key] of seconds) {
+    new Gauge({
+      name,
+      help,
+      labelNames: ['upstream'],
+      registers,
+      collect() {
+        for (const upstream of runtime()?.upstreams ?? [])
+          this.set({ upstream: upstream.name }, upstream.channel.stats[key] / 1000);
+      },
+    });
+  }
+  new Counter({
+    name: 'gateway_upstream_waited_seconds_total',
+    help: 'How long calls waited for others to end before they were sent, in all',
+    labelNames: ['upstream'],
+    registers,
+    collect() {
+      this.reset();
+      for (const upstream of runtime()?.upstreams ?? [])
+        this.inc({ upstream: upstream.name }, upstream.channel.stats.waitedMs / 1000);
+    },
+  });
+  new Counter({
+    name: 'gateway_upstream_refused_total',
+    help: 'Calls that were refused before they were sent: the queue was full, they had waited as long as they may, or had too little time left',
+    labelNames: ['upstream', 'reason'],
+    registers,
+    collect() {
+      this.reset();
+      for (const upstream of runtime()?.upstreams ?? [])
+        for (const [reason, count] of Object.entries(upstream.channel.stats.refused))
+          this.inc({ upstream: upstream.name, reason }, count);
+    },
+  });
   for (const [name, help, key] of gauges) {
     new Gauge({
       name,

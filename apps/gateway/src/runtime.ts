@@ -19,6 +19,7 @@ import type { PreflightRules } from './preflight/preflight.js';
 import { CommonFields, type CommonFieldsOfSchemes, hstsField } from './respond/common-fields.js';
 import { buildRoutes } from './route/build-routes.js';
 import type { GrpcRoutes, Route } from './route/route.js';
+import { SessionStreams } from './streams/session-streams.js';
 import { createUpstream, type Upstream } from './upstream/upstream.js';
 
 /** Everything that a configuration file determines. A reload makes a new one; calls in flight keep theirs. */
@@ -33,6 +34,8 @@ export interface Runtime {
   readonly verifier: TokenVerifier | undefined;
   /** Undefined: nobody tells of ended sessions. */
   readonly revocations: RevocationWatch | undefined;
+  /** Open streams of callers, by their sessions. */
+  readonly sessionStreams: SessionStreams;
   readonly limiter: Limiter;
   readonly preflight: PreflightRules;
   /** What answers have in common. */
@@ -74,6 +77,7 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
   const upstreams = loaded.upstreams.map((upstream) =>
     createUpstream(upstream, authenticates, before.get(upstream.config.name)),
   );
+  const sessionStreams = parts.current()?.sessionStreams ?? new SessionStreams();
   const health = healthChecks(() => upstreams.map((upstream) => [upstream.name, upstream.channel] as const));
   const local = { GetHealth: healthMethod(health), GetMyLimits: myLimits };
   const ownGrpc = ownGrpcMethods(config.grpc, upstreams, {
@@ -86,7 +90,8 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
     routes: routes.rest,
     grpcRoutes: routes.grpc,
     upstreams,
-    ...authentication(config.auth, upstreams, parts),
+    ...authentication(config.auth, upstreams, sessionStreams, parts),
+    sessionStreams,
     limiter: new Limiter(config.limits, parts.store, parts.limitsEnabled, (exchange, decision) =>
       parts.observer.decided(exchange, decision),
     ),
@@ -116,6 +121,7 @@ export function isAsBefore(before: Runtime, next: Runtime): boolean {
 function authentication(
   auth: AuthConfig,
   upstreams: readonly Upstream[],
+  sessionStreams: SessionStreams,
   parts: RuntimeParts,
 ): Pick<Runtime, 'verifier' | 'revocations'> {
   if (auth.mode === 'none') return { verifier: undefined, revocations: undefined };
@@ -137,6 +143,7 @@ function authentication(
     keys: keySource(auth, named),
     onKeysMissed: (error) => parts.observer.keysMissed(error),
   });
+  verifier.revocations.onRevoked = (session) => sessionStreams.ended(session);
   const revocations =
     auth.revocations &&
     new RevocationWatch({

@@ -17,6 +17,8 @@ export class RevocationList {
   private currentAtMs = Number.NEGATIVE_INFINITY;
   /** Where to continue after a broken connection; empty: from the beginning. */
   cursor = '';
+  /** Told of each session that ends. */
+  onRevoked: ((sessionId: string) => void) | undefined;
 
   get size(): number {
     return this.until.size;
@@ -34,6 +36,7 @@ export class RevocationList {
   revoke(sessionId: string, untilMs: number): void {
     const known = this.until.get(sessionId);
     if (known === undefined || known < untilMs) this.until.set(sessionId, untilMs);
+    if (known === undefined) this.onRevoked?.(sessionId);
   }
 
   isRevoked(sessionId: string, nowMs: number): boolean {

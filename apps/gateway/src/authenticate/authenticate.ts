@@ -46,6 +46,7 @@ function settle(exchange: Exchange, verdict: Verdict, token: string): Outcome {
     return new Problem('PERMISSION_DENIED', `This method needs the role ${access.roles.join(' or ')}.`);
   }
   exchange.caller = verdict;
+  exchange.runtime.sessionStreams.shown(verdict);
   return access.endedSessions ? undefined : exchange.runtime.revocations?.check(token);
 }
 

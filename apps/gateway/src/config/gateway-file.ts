@@ -34,6 +34,7 @@ const SOME_AUTH: GatewayConfig['auth'] = {
   algorithms: ['ES256'],
   default_tenant: '',
   clock_tolerance: 0,
+  stream_expiry: 'end',
   cache_size: 1,
 };
 

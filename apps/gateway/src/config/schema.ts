@@ -184,6 +184,7 @@ const upstream = z.strictObject({
       max: z.number().int().min(1).default(1000).describe('open at once; they take no place of `max_concurrent`'),
       max_per_caller: z.number().int().min(1).default(usual.streams.max_per_caller),
       max_per_address: z.number().int().min(1).default(usual.streams.max_per_address),
+      idle: timeLimitOrNone.default(900_000).describe('a stream in which nothing was said for so long is ended'),
       envelope: z
         .enum(['none', 'result'])
         .default('none')
@@ -265,6 +266,10 @@ const auth = z.discriminatedUnion('mode', [
     default_tenant: z.string().default('').describe('the tenant of tokens that name none'),
     clock_tolerance: duration.default(5000),
     cache_size: z.number().int().min(1).max(10_000_000).default(100_000),
+    stream_expiry: z
+      .enum(['end', 'session', 'ignore'])
+      .default('end')
+      .describe('an open stream ends with its token, or with the last token that its session has shown, or does not'),
     revocations: z
       .strictObject({
         upstream: name,

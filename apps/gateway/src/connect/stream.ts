@@ -44,6 +44,7 @@ class ConnectStreamCall implements CallEvents, BodySink {
     this.codec = connectCodec(type, place.upstream, route.target.method.desc);
     this.requests = new EnvelopeReader(route.target.bodyMax, head.connect?.contentEncoding);
     this.holding = new Holding(exchange.account, this);
+    exchange.stream?.forwardedBy(this);
   }
 
   start(): void {
@@ -58,6 +59,7 @@ class ConnectStreamCall implements CallEvents, BodySink {
   }
 
   onData(chunk: Buffer): void {
+    this.exchange.stream?.touch();
     this.guarded(() => {
       const { requests, holding } = this;
       for (const message of requests.push(chunk)) this.upstreamFull = !this.call!.write(this.codec.decode(message));
@@ -99,6 +101,7 @@ class ConnectStreamCall implements CallEvents, BodySink {
   }
 
   onMessage(message: Buffer): void {
+    this.exchange.stream?.touch();
     this.guarded(() => {
       const framed = envelope(this.codec.encode(message));
       this.beginOnce([]);
@@ -119,7 +122,7 @@ class ConnectStreamCall implements CallEvents, BodySink {
     this.finish(error, trailers);
   }
 
-  private refuse(problem: Problem): void {
+  refuse(problem: Problem): void {
     const { exchange } = this;
     if (exchange.finished) return;
     if (!this.begun) respondProblem(exchange, problem);

@@ -8,6 +8,8 @@ const PATIENCE_MS = 1000;
 /** `HealthCheckResponse { status: SERVING }`: https://github.com/grpc/grpc/blob/master/doc/health-checking.md */
 const SERVING = Buffer.from([0x08, 0x01]);
 const UNIMPLEMENTED = 12;
+const DEADLINE_EXCEEDED = 4;
+const ANSWERED_LATELY_MS = 5000;
 
 /** Asks the standard health service of every upstream, all at once; each answer within a second. */
 export function healthChecks(
@@ -34,10 +36,16 @@ function ask(channel: Channel): Promise<string> {
       {
         onHeaders: () => undefined,
         onMessage: (message) => (serving = message.equals(SERVING)),
-        onEnd: (outcome) => resolve(verdict(outcome, serving)),
+        onEnd: (outcome) => resolve(isBusy(outcome, channel) ? 'SERVING' : verdict(outcome, serving)),
       },
     );
   });
+}
+
+/** The question found no room among calls that are being answered. */
+function isBusy({ code, unprocessed, overloaded }: Outcome, channel: Channel): boolean {
+  const unasked = overloaded === true || (code === DEADLINE_EXCEEDED && unprocessed);
+  return unasked && Date.now() - channel.stats.heardAt < ANSWERED_LATELY_MS;
 }
 
 function verdict(outcome: Outcome, serving: boolean): string {

@@ -1,20 +1,35 @@
-import { networkOf } from '@sluice/identity';
+import { networkOf, refusals } from '@sluice/identity';
 import type { Problem } from '@sluice/problem';
 import type { Exchange } from '../exchange.js';
+import { respondProblem } from '../respond/respond.js';
 import { OpenStream } from './open-stream.js';
 import { streamsMax } from './stream-share.js';
 
 /** Pipeline stage: is there a place for one more stream. Calls that are none pass. */
 export function admitStream(exchange: Exchange): Problem | undefined {
-  const { method, place } = exchange.route.target;
+  const { method, place, access } = exchange.route.target;
   if (method.kind === 'unary' || place.kind === 'local') return undefined;
-  const { caller, head } = exchange;
-  const { streams, channel, config } = place.upstream;
+  const { caller, head, runtime } = exchange;
+  const { streams: share, channel, config } = place.upstream;
+  const { auth } = runtime.config;
+  // The session may have ended while limits were asked.
+  if (caller && !access.endedSessions && runtime.verifier?.revocations.isRevoked(caller.session, Date.now())) {
+    return refusals.revoked;
+  }
   const owner = {
     caller: caller && `${caller.tenant}/${caller.subject}`,
     address: networkOf(head.clientAddress),
   };
-  const problem = streams.take(owner, config.streams, streamsMax(config.streams, channel.room));
-  if (problem === undefined) exchange.stream = new OpenStream(streams, owner);
-  return problem;
+  const problem = share.take(owner, config.streams, streamsMax(config.streams, channel.room));
+  if (problem) return problem;
+  exchange.stream = new OpenStream({
+    share,
+    owner,
+    caller,
+    expiry: auth.mode === 'none' ? 'ignore' : auth.stream_expiry,
+    idleMs: config.streams.idle,
+    sessions: access.endedSessions ? undefined : runtime.sessionStreams,
+    forwarder: { refuse: (ending) => respondProblem(exchange, ending) },
+  });
+  return undefined;
 }

@@ -25,6 +25,17 @@ export function streamMetrics(registers: Registry[], runtime: () => Runtime | un
     },
   });
   new Counter({
+    name: 'gateway_streams_ended_total',
+    help: 'Streams that the gateway ended: their session had ended, their token had expired, or nothing was said in them',
+    labelNames: ['upstream', 'cause'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { name, streams } of runtime()?.upstreams ?? [])
+        for (const [cause, count] of Object.entries(streams.ended)) this.inc({ upstream: name, cause }, count);
+    },
+  });
+  new Counter({
     name: 'gateway_streams_refused_total',
     help: 'Streams that were refused because too many are open: the share of streams, of one caller, or of one address',
     labelNames: ['upstream', 'bound'],

@@ -1,4 +1,5 @@
 import { type BlockedBy, Problem } from '@sluice/problem';
+import type { StreamEnding } from './open-stream.js';
 
 /** How many streams may be open at once. */
 export interface StreamBounds {
@@ -29,6 +30,8 @@ const ROOM_SHARE = 0.5;
 export class StreamShare {
   open = 0;
   readonly refused: Record<StreamBound, number> = { share: 0, caller: 0, address: 0 };
+  /** Streams that the gateway ended, by why. */
+  readonly ended: Record<StreamEnding, number> = { session: 0, token: 0, idle: 0 };
   private readonly byCaller = new Map<string, number>();
   private readonly byAddress = new Map<string, number>();
 

@@ -39,7 +39,9 @@ afterAll(async () => {
 });
 
 async function start(over: Record<string, unknown>): Promise<TestGateway> {
-  return (gateway = await startTestGateway(upstream.address, over));
+  const started = (gateway = await startTestGateway(upstream.address, over));
+  await expect.poll(() => started.runtime.verifier?.ready() ?? true).toBe(true);
+  return started;
 }
 
 interface Opening {
@@ -187,4 +189,112 @@ it('gRPC calls whose one message never ends hold no place at the service, and no
   const { channel } = gateway!.runtime.upstreams[0]!;
   expect(channel.stats).toMatchObject({ streams: 0, inFlight: 0 });
   expect([before, (await ask(gateway!.port, 'HTTP/1.1', { path: '/v1/echo/a' })).status]).toEqual([200, 200]);
+});
+
+describe('an open stream', () => {
+  const forms = [
+    ['REST', {}, 'SESSION_REVOKED', 'TOKEN_EXPIRED', 'DEADLINE_EXCEEDED'],
+    ['gRPC', { 'content-type': 'application/grpc' }, 'grpc-status":"16', 'grpc-status":"16', 'grpc-status":"4'],
+    [
+      'gRPC-Web',
+      { 'content-type': 'application/grpc-web+proto' },
+      'grpc-status: 16',
+      'grpc-status: 16',
+      'grpc-status: 4',
+    ],
+    [
+      'Connect',
+      { 'content-type': 'application/connect+json' },
+      'unauthenticated',
+      'unauthenticated',
+      'deadline_exceeded',
+    ],
+  ] as const;
+  const secondsFromNow = (seconds: number) => Math.floor(Date.now() / 1000) + seconds;
+
+  /** Opens one whose service says something right away; what arrives, and its trailers at the end. */
+  function open(fields: Readonly<Record<string, string>>, token: string) {
+    const { script } = upstream;
+    upstream.script = (stream) => {
+      script(stream);
+      if (String(upstream.latest[':path']).includes('Count')) stream.write(ECHO);
+    };
+    const session = connect(gateway!.origin);
+    sessions.push(session);
+    const rest = !('content-type' in fields);
+    const path = rest ? '/v1/count/1' : '/echo.v1.EchoService/Count';
+    const authorization = `Bearer ${token}`;
+    const stream = session.request({ ':method': rest ? 'GET' : 'POST', ':path': path, authorization, ...fields });
+    const state = { text: '', ended: false };
+    const empty = Buffer.from(
+      fields['content-type'] === 'application/connect+json' ? [0, 0, 0, 0, 2, 0x7b, 0x7d] : [0, 0, 0, 0, 0],
+    );
+    stream.end(rest ? undefined : empty);
+    stream.on('data', (chunk: Buffer) => (state.text += chunk.toString('latin1')));
+    stream.on('trailers', (trailers) => (state.text += JSON.stringify(trailers)));
+    stream.on('error', () => undefined);
+    stream.on('close', () => (state.ended = true));
+    return state;
+  }
+
+  it.each(forms)('ends with its session: %s', async (_, fields, told) => {
+    await start({ auth: issuer.auth });
+    const [own, other] = [open(fields, issuer.token({ sid: 'one' })), open(fields, issuer.token({ sid: 'another' }))];
+    await expect.poll(() => own.text.length * other.text.length).toBeGreaterThan(0);
+    gateway!.runtime.verifier!.revoke('one', Date.now() + 60_000);
+    await expect.poll(() => own.ended).toBe(true);
+    expect(own.text).toContain(told);
+    expect(other.ended).toBe(false);
+    await expect.poll(isOpen).toBe(1);
+    expect(await metric('gateway_streams_ended_total', { cause: 'session' })).toBe(1);
+  });
+
+  it.each(forms)('ends with its token: %s', async (_, fields, _session, told) => {
+    await start({ auth: issuer.auth });
+    const own = open(fields, issuer.token({ exp: secondsFromNow(2) }));
+    await expect.poll(() => own.text.length).toBeGreaterThan(0);
+    await expect.poll(() => own.ended).toBe(true);
+    expect(own.text).toContain(told);
+    expect(await metric('gateway_streams_ended_total', { cause: 'token' })).toBe(1);
+  });
+
+  it('goes on while its session shows tokens, or without an end, as the configuration says', async () => {
+    await start({ auth: { ...issuer.auth, stream_expiry: 'session' } });
+    const silent = open({}, issuer.token({ sid: 'silent', exp: secondsFromNow(2) }));
+    const shown = open({}, issuer.token({ sid: 'shown', exp: secondsFromNow(2) }));
+    await expect.poll(isOpen).toBe(2);
+    const fields = { authorization: `Bearer ${issuer.token({ sid: 'shown' })}` };
+    expect((await ask(gateway!.port, 'HTTP/1.1', { path: '/v1/echo/a', fields })).status).toBe(200);
+    await expect.poll(() => silent.ended).toBe(true);
+    expect(shown.ended).toBe(false);
+    gateway!.runtime.verifier!.revoke('shown', Date.now() + 60_000);
+    await expect.poll(() => shown.ended).toBe(true);
+    await gateway!.stop();
+    await start({ auth: { ...issuer.auth, stream_expiry: 'ignore' } });
+    const forever = open({}, issuer.token({ exp: secondsFromNow(1) }));
+    await expect.poll(isOpen).toBe(1);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(forever.ended).toBe(false);
+  });
+
+  it.each(forms)(
+    'ends when nothing is said in it for too long, and not before: %s',
+    async (_, fields, _session, _token, told) => {
+      await start({ auth: issuer.auth, upstream: { streams: { idle: '400ms' } } });
+      const idle = open(fields, issuer.token());
+      await expect.poll(() => idle.ended).toBe(true);
+      expect(idle.text).toContain(told);
+      const { script } = upstream;
+      let messages = 0;
+      upstream.script = (stream) => {
+        stream.respond(GRPC);
+        const timer = setInterval(() => (messages++, stream.write(ECHO)), 40);
+        stream.on('close', () => clearInterval(timer));
+      };
+      const busy = open(fields, issuer.token());
+      await expect.poll(() => messages).toBeGreaterThan(25);
+      expect(busy.ended).toBe(false);
+      upstream.script = script;
+    },
+  );
 });

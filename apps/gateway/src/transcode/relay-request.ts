@@ -69,6 +69,7 @@ export class RelayRequest implements BodySink {
     const excess = lengths.excess(bytes);
     if (excess !== undefined) return this.opener.refuse(messageTooLarge(excess, lengths.most));
     if (bytes.length === 0) return;
+    exchange.stream?.touch();
     if (this.relay === undefined) {
       if (this.whole || this.pieces.length === 0) return this.keep(bytes);
       const { request } = exchange.runtime.config.timeouts;

@@ -56,6 +56,7 @@ class RelayCall implements RelayEvents, RelayOpener {
     private readonly upstream: Upstream,
     private readonly handle: MethodHandle,
   ) {
+    exchange.stream?.forwardedBy(this);
     this.form = exchange.route.form as GrpcForm;
     this.answers = new MessageLengths(upstream.config.max_message);
     if (this.form === 'grpc-web-text') this.encoder = new Base64Encoder();
@@ -92,6 +93,7 @@ class RelayCall implements RelayEvents, RelayOpener {
 
   onData(chunk: Buffer): void {
     if (this.exchange.finished || !this.begun) return;
+    this.exchange.stream?.touch();
     const excess = this.answers.excess(chunk);
     if (excess !== undefined) return this.refuse(messageTooLarge(excess, this.answers.most));
     const bytes = this.encoder ? this.encoder.push(chunk) : Buffer.from(chunk);

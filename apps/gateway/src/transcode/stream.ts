@@ -49,6 +49,7 @@ class StreamCall extends Timer implements CallEvents {
   ) {
     super();
     this.holding = new Holding(exchange.account, this);
+    exchange.stream?.forwardedBy(this);
   }
 
   private get streamsResponses(): boolean {
@@ -86,6 +87,7 @@ class StreamCall extends Timer implements CallEvents {
     const call = this.call!;
     const { holding } = this;
     const send = (messages: Uint8Array[]) => {
+      if (messages.length > 0) exchange.stream?.touch();
       for (const message of messages) this.upstreamFull = !call.write(message);
       const { held } = requests;
       if (held !== holding.octets) holding.change(held - holding.octets);
@@ -156,6 +158,7 @@ class StreamCall extends Timer implements CallEvents {
 
   onMessage(message: Buffer): void {
     if (this.exchange.finished) return;
+    this.exchange.stream?.touch();
     if (!this.responses) {
       this.lone = message;
       return;
@@ -214,7 +217,7 @@ class StreamCall extends Timer implements CallEvents {
   }
 
   /** Before the header fields have gone out a refusal is an answer of its own; after that it is shown in the stream, which never looks complete. */
-  private refuse(problem: Problem): void {
+  refuse(problem: Problem): void {
     const { exchange } = this;
     if (exchange.finished) return;
     if (!this.begun) {

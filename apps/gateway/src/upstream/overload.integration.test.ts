@@ -1,5 +1,7 @@
+import type { ServerHttp2Stream } from 'node:http2';
 import { afterEach, expect, it } from 'vitest';
 import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
+import { GRPC, startScriptedUpstream } from '../../testdata/scripted-upstream.js';
 import { openLoop } from '../../testdata/open-loop.js';
 import { type SlowService, startSlowService } from '../../testdata/slow-service.js';
 
@@ -29,4 +31,46 @@ it('a service of twenty workers gives what it can at three times its capacity, a
   await openLoop(gateway.port, 0.7 * CAPACITY, 1500, IMPATIENT);
   const after = await openLoop(gateway.port, 0.7 * CAPACITY, 2000, IMPATIENT);
   expect(after.answered / after.sent).toBeGreaterThan(0.98);
+});
+
+it('a service that stands still is told by its metrics, although its callers give up and nothing else fails', async () => {
+  service = await startSlowService(WORKERS, 5);
+  gateway = await startTestGateway(service.address);
+  const url = `${gateway.origin}/v1/echo/a`;
+  const unanswered = async () => {
+    const found = gateway!.metrics.getSingleMetric('gateway_upstream_unanswered_seconds');
+    const { values } = (await found!.get()) as { values: { labels: object; value: number }[] };
+    return values[0]!.value;
+  };
+  expect((await fetch(url)).status).toBe(200);
+  expect(await unanswered()).toBe(0);
+  service.setCost(0);
+  for (let call = 0; call < 8; call++) {
+    await expect(fetch(url, { signal: AbortSignal.timeout(200) })).rejects.toThrow(/timeout/);
+  }
+  expect(await unanswered()).toBeGreaterThan(1);
+  service.setCost(5);
+  expect((await fetch(url)).status).toBe(200);
+  expect(await unanswered()).toBeLessThan(1);
+  await expect.poll(() => gateway!.runtime.upstreams[0]!.channel.stats.inFlight).toBe(0);
+});
+
+it('a service that answers is not called away because there is no room to ask it', async () => {
+  const narrow = await startScriptedUpstream(0, { maxConcurrentStreams: 1 });
+  const held: ServerHttp2Stream[] = [];
+  narrow.script = (stream) => {
+    if (narrow.latest[':path'] !== '/echo.v1.EchoService/Count') {
+      return stream.respond({ ...GRPC, 'grpc-status': 12 }, { endStream: true });
+    }
+    held.push(stream);
+    return stream.respond(GRPC);
+  };
+  gateway = await startTestGateway(narrow.address, { upstream: { connections: 1 } });
+  expect((await fetch(`${gateway.origin}/v1/echo/a`)).status).toBe(501);
+  const watching = fetch(`${gateway.origin}/v1/count/1`, { headers: { accept: 'application/x-ndjson' } });
+  await expect.poll(() => held.length).toBe(1);
+  expect(await gateway.runtime.health()).toEqual({ echo: 'SERVING' });
+  held[0]!.close();
+  await (await watching).text().catch(() => undefined);
+  await narrow.stop();
 });

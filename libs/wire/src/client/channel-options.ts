@@ -72,6 +72,12 @@ export interface ChannelStats {
   limit: number;
   latencyMs: number;
   unloadedMs: number;
+  /** Calls that waited before they were sent, and how long in all, in milliseconds. */
+  waitedCalls: number;
+  waitedMs: number;
+  /** How long calls have been sent without an answer to any, in milliseconds; and when the peer answered last, as `Date.now()` counts. */
+  unansweredMs: number;
+  heardAt: number;
   connects: number;
   connectFailures: number;
   /** RST_STREAM sent, and connections that gave way to a fresh one because they had sent many. */

@@ -133,6 +133,10 @@ export class Channel implements CallOwner, EndpointOwner {
       latencyMs: this.admission.limiter.latency,
       unloadedMs: this.admission.limiter.unloaded,
       refused: this.admission.refused,
+      waitedCalls: this.admission.waited.calls,
+      waitedMs: this.admission.waited.ms,
+      unansweredMs: this.admission.unansweredMs(now),
+      heardAt: this.admission.heardAt,
       queued: this.queued + this.waiting.size,
       ...this.totals,
       ...this.gone,
@@ -274,7 +278,10 @@ export class Channel implements CallOwner, EndpointOwner {
   }
 
   giveBack(call: ClientCall, outcome: Outcome): void {
-    this.admission.gaveBack(call, Date.now(), endOf(outcome));
+    const now = Date.now();
+    const end = endOf(outcome);
+    this.admission.gaveBack(call, now, end);
+    if (end === 'answered' || outcome.trailers.length > 0) this.admission.heard(now);
     if (this.admission.waiting.size > 0) this.onCapacity();
   }
 

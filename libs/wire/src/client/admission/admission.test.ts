@@ -107,3 +107,22 @@ describe('a queue', () => {
     expect([made.next(1010)?.name, made.next(1010)?.name, made.next(1010)]).toEqual(['0', '2', undefined]);
   });
 });
+
+describe('an answer', () => {
+  it('is missed from the first call on that got none, although those who made the calls have left', () => {
+    const { made } = admission({ limit: 5 });
+    const [first, second, third] = [call('first'), call('second'), call('third')];
+    expect(made.unansweredMs(900)).toBe(0);
+    made.sent(first, 1000);
+    made.gaveBack(first, 1200, 'lost');
+    made.sent(second, 3000);
+    expect(made.unansweredMs(3500)).toBe(2500);
+    made.sent(third, 3500);
+    made.gaveBack(second, 3600, 'answered');
+    made.heard(3600);
+    expect(made.unansweredMs(4000)).toBe(400);
+    made.gaveBack(third, 4000, 'answered');
+    made.heard(4000);
+    expect([made.unansweredMs(9000), made.heardAt]).toEqual([0, 4000]);
+  });
+});

@@ -33,6 +33,12 @@ export class Admission<C extends AdmittedCall> {
   inFlight = 0;
   readonly waiting = new WaitingCalls<C>();
   readonly refused: Record<Refusal, number> = { queue_full: 0, queue_wait: 0, deadline: 0 };
+  /** Calls that waited and were sent, and how long in all, in milliseconds. */
+  readonly waited = { calls: 0, ms: 0 };
+  /** When the peer answered last; 0: never. */
+  heardAt = 0;
+  /** When the first call was sent that nobody has answered since; 0: the peer has answered, or was asked nothing. */
+  private unansweredSince = 0;
   private standing = false;
   /** When the queue began, and when it was last empty. */
   private beganAt = 0;
@@ -60,6 +66,7 @@ export class Admission<C extends AdmittedCall> {
   sent(call: C, now: number): void {
     this.inFlight++;
     call.sentAt = now;
+    if (this.unansweredSince === 0) this.unansweredSince = now;
     this.limiter.sent(call, now, this.inFlight);
   }
 
@@ -67,6 +74,17 @@ export class Admission<C extends AdmittedCall> {
     this.inFlight--;
     this.limiter.ended(call, now, end);
     call.sentAt = 0;
+  }
+
+  /** The peer has answered a call, whatever it said. */
+  heard(now: number): void {
+    this.heardAt = now;
+    this.unansweredSince = this.inFlight > 0 ? now : 0;
+  }
+
+  /** How long calls have been sent without an answer to any, although those who made them may have left. In milliseconds. */
+  unansweredMs(now: number): number {
+    return this.unansweredSince === 0 ? 0 : now - this.unansweredSince;
   }
 
   /** @returns why it may not wait; undefined: it waits */
@@ -98,7 +116,11 @@ export class Admission<C extends AdmittedCall> {
       if (now - this.waitsFrom(waiting.since) > Math.max(call.waitMs, this.maxWait(now)))
         this.refuse(call, this.count('queue_wait'));
       else if (this.hopeless(call, now)) this.refuse(call, this.count('deadline'));
-      else return call;
+      else {
+        this.waited.calls++;
+        this.waited.ms += now - waiting.since;
+        return call;
+      }
     }
     return undefined;
   }

@@ -1,0 +1,29 @@
+import type { Caller } from '@sluice/identity';
+import type { OpenStream } from './open-stream.js';
+
+/** Open streams by the session of their callers. Outlives a reload of the configuration. */
+export class SessionStreams {
+  private readonly bySession = new Map<string, Set<OpenStream>>();
+
+  add(session: string, stream: OpenStream): void {
+    if (session === '') return;
+    const streams = this.bySession.get(session);
+    if (streams) streams.add(stream);
+    else this.bySession.set(session, new Set([stream]));
+  }
+
+  delete(session: string, stream: OpenStream): void {
+    const streams = this.bySession.get(session);
+    if (streams?.delete(stream) && streams.size === 0) this.bySession.delete(session);
+  }
+
+  ended(session: string): void {
+    for (const stream of [...(this.bySession.get(session) ?? [])]) stream.sessionEnded();
+  }
+
+  /** A caller has shown a valid token. */
+  shown({ session, expiresAtMs }: Caller): void {
+    if (this.bySession.size === 0) return;
+    for (const stream of this.bySession.get(session) ?? []) stream.sessionShown(expiresAtMs);
+  }
+}
