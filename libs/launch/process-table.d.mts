@@ -19,6 +19,8 @@ export interface ProcessSpec {
   database?: { setting: string; role: string; schema: string };
   /** Generated secrets: each becomes a file whose path is given as `NAME_FILE`. */
   secrets: readonly string[];
+  /** Settings that are secret and not generated: they are handed to this process alone. */
+  secretSettings?: readonly string[];
   /** Processes are stopped in this order, lower first: those who call before those who are called. */
   stopRank: number;
 }

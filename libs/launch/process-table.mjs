@@ -28,6 +28,7 @@ export const PROCESSES = [
     addressSetting: 'POSTCARD_ADDRESS',
     database: { setting: 'POSTCARD_DATABASE_URL', role: 'sluice_postcard', schema: 'postcard' },
     secrets: ['GATEWAY_SECRET'],
+    secretSettings: ['MODEL_API_KEY'],
     stopRank: 1,
   },
   {
@@ -41,6 +42,7 @@ export const PROCESSES = [
       when: 'GATEWAY_TLS_CERT_FILE',
     },
     secrets: ['GATEWAY_SECRET'],
+    secretSettings: ['REDIS_URL', 'GATEWAY_TLS_KEY_FILE'],
     stopRank: 0,
   },
 ];

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isPortFree } from '@sluice/config';
 import { freePort } from './free-port.js';
+import { environmentOfMachine } from './needed-environment.js';
 import { lastLines, openLogOrNone } from './log-file.js';
 import { give, postgresAccount, type Account } from './postgres-account.js';
 import { findBinaries, placeData, type Binaries } from './postgres-place.js';
@@ -98,6 +99,7 @@ async function startServer(
   const child = spawnTethered(binaries.postgres, ['-D', dataDir, '-p', String(port), ...flags], {
     cwd: dataDir,
     output,
+    env: environmentOfMachine(process.env),
     ...account,
   });
   if (output !== 'ignore') closeSync(output);
@@ -157,7 +159,7 @@ function createCluster(dataDir: string, password: string, binaries: Binaries, ac
       '--no-sync',
       ...locale,
     ],
-    { cwd: unfinished, encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' }, ...account },
+    { cwd: unfinished, encoding: 'utf8', env: { ...environmentOfMachine(process.env), LC_ALL: 'C' }, ...account },
   );
   if (result.status !== 0) {
     rmSync(unfinished, { recursive: true, force: true });

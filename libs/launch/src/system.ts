@@ -6,6 +6,7 @@ import { freePort } from './free-port.js';
 import { boundLogs } from './log-file.js';
 import { describeTakenPorts, type Environment, type PlannedPort, takenText } from '../ports.mjs';
 import { PROCESSES, type ProcessSpec } from '../process-table.mjs';
+import { neededEnvironment } from './needed-environment.js';
 import { plan, PlanError, type Plan } from './plan.js';
 import { sharedBuffers } from './postgres-memory.js';
 import { USUAL_RESTARTS, type RestartLimits } from './restart-policy.js';
@@ -108,7 +109,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       options.signal?.throwIfAborted();
     }
     processes = planned.instances.map((instance) =>
-      manage(instance, environmentOf(instance.spec, planned, secrets, database, options.environment), supervision),
+      manage(instance, environmentOf(instance.spec, planned, secrets, database, options), supervision),
     );
     for (const process of processes) {
       options.progress?.(process.name, 'starting');
@@ -133,13 +134,13 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   return { plan: planned, processes, database, stop };
 }
 
-/** The environment of one process: ours, what the user set, and the paths of the secrets that the user did not set. */
+/** The environment of one process: ours, what the user set for it, and the paths of the secrets that the user did not set. */
 function environmentOf(
   spec: ProcessSpec,
   { shared }: Plan,
   secrets: SecretFiles,
   database: DatabaseProcess | undefined,
-  environment: Environment,
+  { environment, root }: SystemOptions,
 ): NodeJS.ProcessEnv {
   const generated: Record<string, string> = {};
   for (const name of spec.secrets) {
@@ -153,7 +154,8 @@ function environmentOf(
   }
   // Nobody sends these processes calls but each other, and they are stopped in order.
   const SHUTDOWN_DELAY_SECONDS = environment.SHUTDOWN_DELAY_SECONDS || '0';
-  return { NODE_ENV: 'production', ...environment, SHUTDOWN_DELAY_SECONDS, ...shared, ...generated };
+  const needed = neededEnvironment(spec, environment, root);
+  return { NODE_ENV: 'production', ...needed, SHUTDOWN_DELAY_SECONDS, ...shared, ...generated };
 }
 
 function fileName(setting: string): string {

@@ -24,7 +24,7 @@ import { Observable, throwError } from 'rxjs';
 import { catchError, finalize, tap } from 'rxjs/operators';
 import { type Access, checkAccess, readAccessRules } from './access.js';
 import { type Call, withCall } from './call.js';
-import type { Origin } from './caller.js';
+import type { originReader } from './caller.js';
 import { readTextChecks, type TextCheck } from './text-rules.js';
 
 export const LOGGER = Symbol('logger');
@@ -52,7 +52,7 @@ export class CallInterceptor implements NestInterceptor {
 
   constructor(
     @Inject(LOGGER) private readonly logger: Logger,
-    @Inject(ORIGIN) private readonly originOf: (metadata: Metadata) => Origin,
+    @Inject(ORIGIN) private readonly originOf: ReturnType<typeof originReader>,
     @Inject(METRICS) metrics: Registry,
     @Optional() @Inject(REFUSALS) private readonly refusals?: RefusalRecord,
   ) {
@@ -125,7 +125,7 @@ export class CallInterceptor implements NestInterceptor {
     const deadline = serverCall.getDeadline();
     const deadlineMs = deadline instanceof Date ? deadline.getTime() : deadline;
     const call: Call = {
-      ...this.originOf(metadata),
+      ...this.originOf(metadata, serverCall.getPeer()),
       path: serverCall.getPath(),
       deadline: Number.isFinite(deadlineMs) ? deadlineMs : undefined,
       signal: gone.signal,

@@ -16,7 +16,7 @@ export interface Caller {
 /** What a service knows about the origin of a call. */
 export interface Origin {
   readonly caller: Caller | undefined;
-  /** The address of the client as the gateway saw it; empty when the call did not come through a gateway. */
+  /** The address of the client as the gateway saw it, or of who calls without a gateway. */
   readonly clientAddress: string;
   /** The service that calls on behalf of the caller; empty when the gateway calls. */
   readonly service: string;
@@ -27,15 +27,21 @@ const digest = (text: string) => createHash('sha256').update(text).digest();
 
 /**
  * Reads identity metadata (`x-sluice-*`). They are believed when `x-sluice-gateway-secret` equals the shared secret
- * (compared in constant time), or when there is no secret and the service listens on loopback only.
+ * (compared in constant time), or when there is no secret and the service listens on loopback only. A call that does not prove itself is
+ * nobody's, from the address that it came from: limits by address hold for it as well.
+ *
+ * A service that calls on behalf of a caller says so (`x-sluice-service`), and speaks for no one's roles: it never is an operator.
  */
-export function originReader(gatewaySecret: string | undefined, loopbackOnly: boolean): (metadata: Metadata) => Origin {
+export function originReader(
+  gatewaySecret: string | undefined,
+  loopbackOnly: boolean,
+): (metadata: Metadata, peer: string) => Origin {
   const expected = gatewaySecret === undefined ? undefined : digest(gatewaySecret);
-  return (metadata) => {
+  return (metadata, peer) => {
     const trusted = expected
       ? timingSafeEqual(digest(first(metadata, 'x-sluice-gateway-secret')), expected)
       : loopbackOnly;
-    return trusted ? read(metadata) : nobody;
+    return trusted ? read(metadata) : { ...nobody, clientAddress: addressOf(peer) };
   };
 }
 
@@ -48,11 +54,19 @@ function read(metadata: Metadata): Origin {
     subject,
     tenant: first(metadata, 'x-sluice-tenant'),
     session: first(metadata, 'x-sluice-session'),
-    roles: first(metadata, 'x-sluice-roles').split(',').filter(Boolean),
+    roles: service === '' ? first(metadata, 'x-sluice-roles').split(',').filter(Boolean) : [],
     scope: first(metadata, 'x-sluice-scope'),
     guest: first(metadata, 'x-sluice-guest') === 'true',
   };
   return { caller, clientAddress, service };
+}
+
+/** Of `address:port`, as servers name their peers; an IPv4 address in IPv6 is the IPv4 address. */
+function addressOf(peer: string): string {
+  return peer
+    .replace(/:\d+$/, '')
+    .replace(/^\[|\]$/g, '')
+    .replace(/^::ffff:(?=\d+\.)/, '');
 }
 
 function first(metadata: Metadata, key: string): string {

@@ -19,7 +19,7 @@ export function outgoingMetadata(call: Call, service: string, gatewaySecret: str
   metadata.set('x-sluice-subject', caller.subject);
   metadata.set('x-sluice-tenant', caller.tenant);
   metadata.set('x-sluice-session', caller.session);
-  metadata.set('x-sluice-roles', caller.roles.join(','));
+  // No roles: a service speaks for callers, and never as an operator.
   metadata.set('x-sluice-scope', caller.scope);
   metadata.set('x-sluice-guest', String(caller.guest));
   return metadata;
