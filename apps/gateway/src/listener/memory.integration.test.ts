@@ -10,9 +10,14 @@ import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
  * 127.0.0.1 and never finish; beside them somebody honest at 127.0.0.2 is never refused.
  */
 const MIB = 1024 ** 2;
-const BOUNDS = { total: 16 * MIB, per_address: 4 * MIB, per_connection: MIB };
+const BOUNDS = { total: 64 * MIB, per_address: 8 * MIB, per_connection: 4 * MIB };
+/** What is complete and what is not may each take up a bound. */
+const ADDRESS = 2 * BOUNDS.per_address;
 /** What has left the window of a connection before it is told to wait (1 MiB), and a window for each of its streams. */
 const OVERSHOOT = 2 * MIB;
+
+/** What an answer that waits has taken: a window of its stream, and the first part of its message. */
+const PAUSED = 200_000;
 
 let echo: EchoServer;
 let gateway: TestGateway;
@@ -28,6 +33,7 @@ beforeEach(async () => {
   gateway = await startTestGateway(`127.0.0.1:${echo.port}`, {
     upstream: { max_message: '4MiB', max_body: { 'echo.v1.EchoService.Hang': '64KiB' } },
     memory: BOUNDS,
+    sizes: { body: MIB },
     trusted_proxies: ['127.0.0.3'],
     timeouts: { memory: '400ms', send: '1s', request: '20s' },
   });
@@ -105,13 +111,13 @@ function unfinished(session: ClientHttp2Session, fields: Record<string, string>,
 
 const BEGINNING = Buffer.concat([Buffer.from('{"text":"'), Buffer.alloc(900_000, 'x')]);
 /** A frame of gRPC that announces more than comes. */
-const FRAME = Buffer.concat([Buffer.from([0, 0, 16, 0, 0]), Buffer.alloc(900_000)]);
+const FRAME = Buffer.concat([Buffer.from([0, 0, 15, 0, 0]), Buffer.alloc(900_000)]);
 
 describe('bodies that never end', () => {
   it.each<[string, Record<string, string>, Buffer]>([
-    ['with a length', POST('/v1/echo/ann', { 'content-length': '9900000' }), BEGINNING],
+    ['with a length', POST('/v1/echo/ann', { 'content-length': '1000000' }), BEGINNING],
     ['without a length', POST('/v1/echo/ann'), BEGINNING],
-    ['of a server stream', POST('/v1/raw', { 'content-length': '9900000' }), BEGINNING],
+    ['of a server stream', POST('/v1/raw', { 'content-length': '1000000' }), BEGINNING],
     [
       'gRPC to a service that reads them',
       POST('/echo.v1.EchoService/Echo', { 'content-type': 'application/grpc' }),
@@ -123,7 +129,7 @@ describe('bodies that never end', () => {
     for (let connection = 0; connection < 4; connection++) unfinished(http2('127.0.0.1'), fields, chunk);
     await expect.poll(() => memory().held, { interval: 5 }).toBeGreaterThan(MIB);
     expect(await honest(40)).toEqual(new Set([200]));
-    expect(peak).toBeLessThan(BOUNDS.per_address + 4 * OVERSHOOT);
+    expect(peak).toBeLessThan(ADDRESS + 4 * OVERSHOOT);
   });
 
   it('those that find no room are refused after a while, and the others go on', async () => {
@@ -150,11 +156,11 @@ describe('bodies that never end', () => {
     await expect.poll(() => memory().held, { interval: 5 }).toBeGreaterThan(MIB);
     expect(await honest(40)).toEqual(new Set([200]));
     // Each connection has read ahead a little.
-    expect(peak).toBeLessThan(BOUNDS.per_address + 40 * 200_000);
+    expect(peak).toBeLessThan(ADDRESS + 40 * 200_000);
   });
 
   it('what is small in itself and large when decoded', async () => {
-    const bomb = gzipSync(Buffer.alloc(9_000_000, ' '));
+    const bomb = gzipSync(Buffer.alloc(1_000_000, ' '));
     const session = http2('127.0.0.1');
     const fields = POST('/v1/echo/ann', { 'content-encoding': 'gzip' });
     const streams = Array.from({ length: 60 }, () => session.request(fields).on('error', () => undefined));
@@ -176,7 +182,7 @@ describe('bodies that never end', () => {
       stream.end(text(700_000));
       expect(await statusOf(stream)).toBe(200);
     }
-    expect(peak).toBeLessThan(2 * BOUNDS.per_address + 100 * 65_536);
+    expect(peak).toBeLessThan(2 * ADDRESS + 100 * 65_536);
   });
 
   it('a large upload of the same address gets done beside others that wait', async () => {
@@ -225,7 +231,35 @@ describe('answers that are not read', () => {
     for (let connection = 0; connection < 3; connection++) unread(60);
     await expect.poll(() => memory().held, { interval: 5 }).toBeGreaterThan(MIB);
     expect(await honest(40)).toEqual(new Set([200]));
-    expect(peak).toBeLessThan(BOUNDS.per_address + 3 * OVERSHOOT);
+    expect(peak).toBeLessThan(ADDRESS + 3 * OVERSHOOT);
+  });
+
+  it.each(['/v1/count/1?size=700000', '/v1/download/1?size=700000'])(
+    'nor are those of small requests: %s',
+    async (path) => {
+      for (let connection = 0; connection < 3; connection++) {
+        const session = connectHttp2(gateway.origin, {
+          createConnection: () => tcp('127.0.0.1'),
+          settings: { initialWindowSize: 0 },
+        });
+        opened.push(session.on('error', () => undefined));
+        for (let count = 0; count < 60; count++) session.request({ ':path': path }).on('error', () => undefined);
+      }
+      await expect.poll(() => refusals('waited')).toBeGreaterThan(20);
+      expect(await honest(10)).toEqual(new Set([200]));
+      expect(peak).toBeLessThan(ADDRESS + 180 * PAUSED);
+    },
+  );
+
+  it('and so are those over HTTP/1.1 on many connections', async () => {
+    for (let connection = 0; connection < 60; connection++) {
+      const socket = tcp('127.0.0.1');
+      socket.pause();
+      socket.write('GET /v1/count/5?size=700000 HTTP/1.1\r\nHost: a\r\n\r\n');
+    }
+    await expect.poll(() => memory().held, { interval: 5 }).toBeGreaterThan(MIB);
+    expect(await honest(10)).toEqual(new Set([200]));
+    expect(peak).toBeLessThan(ADDRESS + 60 * 400_000);
   });
 
   it('are given up when less than the least rate is read for a while', async () => {

@@ -57,6 +57,19 @@ describe('an account', () => {
     await expect.poll(() => second.told).toEqual(['room']);
   });
 
+  it('lets nobody go first while what is complete is not taken', async () => {
+    const memory = new SharedMemory(800 * KIB, WAIT_MS);
+    const one = connection(memory);
+    one.hold(210 * KIB);
+    const waiting = holding(one, 90);
+    expect(waiting.hasRoom()).toBe(false);
+    await expect.poll(() => waiting.told).toEqual(['none']);
+    one.release(210 * KIB);
+    expect(waiting.hasRoom()).toBe(true);
+    one.close();
+    expect(memory.held).toBe(0);
+  });
+
   it('tells who waited for too long', async () => {
     const memory = new SharedMemory(800 * KIB, WAIT_MS);
     const one = connection(memory);

@@ -24,6 +24,8 @@ const SMALL_SHARE = 1 / 8;
 export class MemoryAccount {
   /** Octets held, those of the accounts below included. */
   held = 0;
+  /** Of these, the octets of things that are not complete. What is complete goes on being held until it has left. */
+  private growing = 0;
   /** Ends whatever holds the memory of this account; undefined for those that must not be ended. */
   shed: (() => void) | undefined;
   readonly below = new Set<MemoryAccount>();
@@ -42,6 +44,13 @@ export class MemoryAccount {
   hold(octets: number): void {
     this.held += octets;
     for (let level = this.above; level !== undefined; level = level.above) level.held += octets;
+  }
+
+  /** As `hold`, for something that is not complete. */
+  grow(octets: number): void {
+    this.hold(octets);
+    this.growing += octets;
+    for (let level = this.above; level !== undefined; level = level.above) level.growing += octets;
   }
 
   release(octets: number): void {
@@ -66,10 +75,16 @@ export class MemoryAccount {
     return this.hasRoom || (this.top.first === waiter && this.root.hasRoom);
   }
 
-  /** Lets a large waiter go on beyond the limits below that of all clients, unless another of its address does. */
+  /**
+   * Lets a large waiter go on beyond the limits below that of all clients, unless another of its address does, or what is complete
+   * takes up a whole limit: then those who should take it are slow, and more would only wait for them.
+   */
   goFirst(waiter: RoomWaiter): boolean {
     const { top } = this;
     if (!waiter.large || this.above === undefined || top.first !== undefined || !this.root.hasRoom) return false;
+    for (let level: MemoryAccount = this; level.above !== undefined; level = level.above) {
+      if (level.held - level.growing > level.limit) return false;
+    }
     top.first = waiter;
     return true;
   }
@@ -99,9 +114,10 @@ export class MemoryAccount {
   /** What it held is held no longer; what is still counted here has no effect above. */
   close(): void {
     if (this.above === undefined) return;
-    const { above, held } = this;
+    const { above, held, growing } = this;
     above.below.delete(this);
-    above.release(held);
+    above.grow(-growing);
+    above.release(held - growing);
     this.above = undefined;
   }
 

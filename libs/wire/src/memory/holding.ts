@@ -20,7 +20,7 @@ export class Holding implements RoomWaiter {
   /** Counts so many octets more, or fewer. */
   change(by: number): void {
     this.octets += by;
-    this.account.hold(by);
+    this.account.grow(by);
     if (this.octets === 0 && this.asked) this.settle();
   }
 
