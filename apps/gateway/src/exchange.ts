@@ -3,7 +3,7 @@ import type { Caller } from '@sluice/identity';
 import type { Debit } from '@sluice/limit';
 import type { Problem } from '@sluice/problem';
 import type { TraceContext } from '@sluice/telemetry';
-import type { ConnectionPeer, Fields, FieldSection, FixedFields, MemoryAccount } from '@sluice/wire';
+import type { ConnectionPeer, Field, Fields, FieldSection, FixedFields, MemoryAccount } from '@sluice/wire';
 import type { RequestHead } from './preflight/preflight.js';
 import type { Route } from './route/route.js';
 import type { Runtime } from './runtime.js';
@@ -85,8 +85,8 @@ export class Exchange implements TransportEvents {
   /** Added by `preflight`. */
   head!: RequestHead;
   trace!: TraceContext;
-  /** What the client calls the request, or 32 hexadecimal digits; in every answer, in the log and in the call's metadata. */
-  requestId = '';
+  /** What the client calls the request, or 32 hexadecimal digits; one field for the answer and the call's metadata. */
+  requestIdField: Field = ['x-request-id', ''];
   /** Added by `route`. */
   route!: Route;
   variables: readonly string[] = [];
@@ -154,6 +154,10 @@ export class Exchange implements TransportEvents {
     this.status ||= 499;
     this.finish();
     this.work?.cancel();
+  }
+
+  get requestId(): string {
+    return this.requestIdField[1];
   }
 
   get finished(): boolean {

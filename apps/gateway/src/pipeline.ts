@@ -37,10 +37,11 @@ const stages: readonly Stage[] = [
 function preflight(exchange: Exchange): void {
   exchange.trace = newTraceContext();
   // Drawn for this call alone, so it names the request, too, also when the client has a trace of its own.
-  exchange.requestId = exchange.trace.traceId;
+  exchange.requestIdField = ['x-request-id', exchange.trace.traceId];
   exchange.head = readHead(exchange.transport, exchange.runtime.preflight);
   if (exchange.head.trace) exchange.trace = newTraceContext(exchange.head.trace);
-  if (exchange.head.requestId !== undefined) exchange.requestId = exchange.head.requestId;
+  const { requestId } = exchange.head;
+  if (requestId !== undefined) exchange.requestIdField = ['x-request-id', requestId];
 }
 
 function forward(exchange: Exchange): void | Problem {

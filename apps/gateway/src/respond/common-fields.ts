@@ -37,11 +37,11 @@ export class CommonFields {
    * @param requestId of the call, which every answer gives back
    * @returns those that many answers begin with, and its own
    */
-  split(fields: Fields, more: Fields, requestId: string): { fixed: FixedFields; own: Fields } {
-    const id: Field = ['x-request-id', requestId];
-    if (fields.length === 1 && fields[0] === jsonType) return { fixed: this.jsonAlone, own: [...more, id] };
+  split(fields: Fields, more: Fields, requestId: Field): { fixed: FixedFields; own: Fields } {
+    if (fields.length === 1 && fields[0] === jsonType)
+      return { fixed: this.jsonAlone, own: more.length === 0 ? [requestId] : [...more, requestId] };
     const fixed = fields.some(([name]) => name === 'cache-control') ? this.cached : this.usual;
-    return { fixed, own: [...fields, ...more, id] };
+    return { fixed, own: [...fields, ...more, requestId] };
   }
 
   /** The fields of an answer that is made again and again. */

@@ -22,7 +22,7 @@ export function respond(exchange: Exchange, status: number, fields: Field[], bod
 
 function send(exchange: Exchange, status: number, fields: Fields, body: Uint8Array | undefined): void {
   if (exchange.finished) return;
-  const { fixed, own } = commonFields(exchange).split(fields, exchange.responseFields, exchange.requestId);
+  const { fixed, own } = commonFields(exchange).split(fields, exchange.responseFields, exchange.requestIdField);
   exchange.status = status;
   exchange.transport.respond(status, own, body, fixed);
   if (body !== undefined) messageMemory.give(body);
@@ -31,7 +31,7 @@ function send(exchange: Exchange, status: number, fields: Fields, body: Uint8Arr
 
 /** The beginning of an answer that is sent piece by piece. */
 export function begin(exchange: Exchange, status: number, fields: Fields): void {
-  const { fixed, own } = commonFields(exchange).split(fields, exchange.responseFields, exchange.requestId);
+  const { fixed, own } = commonFields(exchange).split(fields, exchange.responseFields, exchange.requestIdField);
   exchange.status = status;
   exchange.transport.begin(status, own, fixed);
 }

@@ -77,10 +77,7 @@ export function startUnary(
 
 /** What no two calls have alike. */
 function ownFields(exchange: Exchange): Field[] {
-  return [
-    ['traceparent', formatTraceparent(exchange.trace)],
-    ['x-request-id', exchange.requestId],
-  ];
+  return [['traceparent', formatTraceparent(exchange.trace)], exchange.requestIdField];
 }
 
 function repeatedMetadata(exchange: Exchange, upstream: Upstream, secret: string | undefined): Field[] {
