@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ask, protocols } from '../../testdata/client.js';
 import { type EchoServer, echoDescriptorSet, startEchoServer } from '../../testdata/echo-server.js';
 import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
-import { GRPC, type ScriptedUpstream, startScriptedUpstream } from '../../testdata/scripted-upstream.js';
+import { ECHO, GRPC, type ScriptedUpstream, startScriptedUpstream } from '../../testdata/scripted-upstream.js';
 
 const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(echoDescriptorSet)));
 const service: DescService = registry.getService('echo.v1.EchoService')!;
@@ -356,5 +356,38 @@ describe('what a service says', () => {
     const streamed = await failure(all(clientOf('2', {}, scripted).count({})));
     expect([streamed.code, streamed.metadata.get('x-tail')]).toEqual([Code.NotFound, 't']);
     expect(streamed.findDetails(registry.getMessage('echo.v1.EchoRequest')!)).toMatchObject([{ name: 'x' }]);
+  });
+
+  it('of its inside reaches the client as `errors.expose` says, as over gRPC', async () => {
+    const inside = { 'grpc-status': '13', 'grpc-message': 'db01 is gone', 'x-tail': 'db01', 'retry-after': '7' };
+    upstream.script = (stream) => {
+      stream.respond(
+        { ...GRPC, ...(upstream.latest[':path'] === '/echo.v1.EchoService/Echo' && { 'x-head': 'db01' }) },
+        { waitForTrailers: true },
+      );
+      stream.on('wantTrailers', () => stream.sendTrailers(inside));
+      stream.end(upstream.latest[':path'] === '/echo.v1.EchoService/Count' ? ECHO : undefined);
+    };
+    const seen: Record<string, unknown[]> = {};
+    for (const expose of ['codes', 'text', 'all']) {
+      const gateway = await startTestGateway(upstream.address, { upstream: { errors: { expose } } });
+      const error = await failure(clientOf('1.1', {}, gateway).echo({}));
+      const streamed = await failure(all(clientOf('1.1', {}, gateway).count({})));
+      seen[expose] = [error, streamed].map(({ code, rawMessage, metadata }) => [
+        code,
+        rawMessage.includes('db01'),
+        ['x-head', 'x-tail', 'retry-after'].filter((name) => metadata.get(name) !== null),
+      ]);
+      await gateway.stop();
+    }
+    const { Internal } = Code;
+    expect(seen).toEqual({
+      codes: [Internal, Internal].map((code) => [code, false, []]),
+      text: [Internal, Internal].map((code) => [code, true, ['retry-after']]),
+      all: [
+        [Internal, true, ['x-head', 'x-tail', 'retry-after']],
+        [Internal, true, ['x-tail', 'retry-after']],
+      ],
+    });
   });
 });

@@ -8,7 +8,7 @@ import { requestMetadata } from '../upstream/metadata.js';
 import { type ConnectCodec, connectCodec } from './codecs.js';
 import { endOfStream, envelope, EnvelopeReader } from './envelope.js';
 import { type ConnectError, errorOfProblem } from './error.js';
-import { errorOf, failureOf, passedOn } from './fields.js';
+import { endingOf, failureOf, passedOn } from './fields.js';
 import { connectType } from './recognize.js';
 
 /** A call that streams on either side or both: every message has an envelope, and the last envelope says how it ended. @throws Problem */
@@ -113,11 +113,10 @@ class ConnectStreamCall implements CallEvents, BodySink {
     const { exchange, place } = this;
     this.holding.end();
     if (exchange.finished) return;
-    const trailers = passedOn(outcome.trailers);
-    if (outcome.code === 0) return this.finish(undefined, trailers);
+    if (outcome.code === 0) return this.finish(undefined, passedOn(outcome.trailers));
     const failure = failureOf(outcome, exchange, place.upstream);
     if (failure.kind === 'problem' && !this.begun) return respondProblem(exchange, failure.problem);
-    const { error, logged } = errorOf(failure);
+    const { error, logged, trailers } = endingOf(failure, outcome.trailers);
     exchange.runtime.log.failed(exchange, logged);
     this.finish(error, trailers);
   }

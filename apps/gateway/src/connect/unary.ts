@@ -100,13 +100,14 @@ class ConnectUnaryCall implements CallEvents {
     const { exchange, message, place, type } = this;
     if (this.held > 0) exchange.account.release(this.held);
     if (exchange.finished) return;
-    const metadata = [...passedOn(this.metadata), ...asTrailers(outcome.trailers)];
     if (outcome.code !== 0) {
       const failure = failureOf(outcome, exchange, place.upstream);
       if (failure.kind === 'problem') return respondProblem(exchange, failure.problem);
       exchange.runtime.log.failed(exchange, failure.logged);
-      const body = Buffer.from(JSON.stringify(failure.error));
-      return respond(exchange, failure.status, [['content-type', 'application/json'], ...metadata], body);
+      const { error, status, kept } = failure;
+      const metadata = [...passedOn(this.metadata, kept), ...asTrailers(outcome.trailers, kept)];
+      const body = Buffer.from(JSON.stringify(error));
+      return respond(exchange, status, [['content-type', 'application/json'], ...metadata], body);
     }
     if (!message) return respondProblem(exchange, new Problem('INTERNAL', '', { cause: 'OK without a message' }));
     let body: Uint8Array;
@@ -116,6 +117,7 @@ class ConnectUnaryCall implements CallEvents {
       return respondProblem(exchange, transcodeProblem(error));
     }
     if (body !== message) messageMemory.give(message);
+    const metadata = [...passedOn(this.metadata), ...asTrailers(outcome.trailers)];
     respond(exchange, 200, [['content-type', `application/${type}`], ...metadata], body);
   }
 }
