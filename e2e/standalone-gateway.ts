@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '@sluice/testing';
+import { freePort, leaksInText } from '@sluice/testing';
 
 /** The folder with the commands that a checkout offers. */
 export const BIN = fileURLToPath(new URL('../node_modules/.bin', import.meta.url));
@@ -15,7 +15,7 @@ export interface StandaloneGateway {
   readonly port: number;
   /** Everything it has logged. */
   log(): string;
-  /** Resolves with the exit code. */
+  /** Resolves with the exit code. @throws Error when the log shows a secret that the tests have used */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
@@ -70,9 +70,12 @@ export async function startGateway(
     adminOrigin,
     port,
     log: () => log,
-    stop(signal = 'SIGTERM') {
+    async stop(signal = 'SIGTERM') {
       child.kill(signal);
-      return exited;
+      const code = await exited;
+      const leaks = leaksInText(log, 'sluice-gateway');
+      if (leaks.length > 0) throw new Error(`secrets in the log:\n${leaks.join('\n')}`);
+      return code;
     },
   };
 }

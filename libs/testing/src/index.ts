@@ -5,4 +5,4 @@ export { startSystem, type TestSystem, type TestSystemOptions } from './system.j
 export { contest, contestTable, cpuMicroseconds, type Contestant, type ContestResult } from './contest.js';
 export { laterTrend, resident, trendInWords, type Resident, type Sample, type Trend } from './resident.js';
 export { httpLoad, type HttpLoad } from './http-load.js';
-export { leaksIn, noteSecrets } from './log-scan.js';
+export { leaksIn, leaksInText, noteSecrets } from './log-scan.js';

@@ -29,17 +29,20 @@ export function noteSecrets(message: unknown): void {
  * @returns for each `file:line` and what it shows
  */
 export function leaksIn(folder: string, further: readonly string[] = []): string[] {
-  const secrets = [...used, ...further];
   const leaks: string[] = [];
   for (const file of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     if (!file.isFile()) continue;
     const path = join(file.parentPath, file.name);
-    const text = readFileSync(path, 'utf8');
-    const shown = [...secrets.filter((secret) => text.includes(secret)), ...(SHAPES.exec(text) ?? [])];
-    for (const secret of shown) {
-      const line = text.slice(0, text.indexOf(secret)).split('\n').length;
-      leaks.push(`${path}:${line} shows ${secret.slice(0, 12)}…`);
-    }
+    leaks.push(...leaksInText(readFileSync(path, 'utf8'), path, further));
   }
   return leaks;
+}
+
+/** The same of one log. */
+export function leaksInText(text: string, name: string, further: readonly string[] = []): string[] {
+  const shown = [...used, ...further].filter((secret) => text.includes(secret));
+  return [...shown, ...(SHAPES.exec(text) ?? [])].map((secret) => {
+    const line = text.slice(0, text.indexOf(secret)).split('\n').length;
+    return `${name}:${line} shows ${secret.slice(0, 12)}…`;
+  });
 }
