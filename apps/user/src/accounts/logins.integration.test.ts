@@ -277,12 +277,14 @@ test('a login that fails inside is in the audit log, without a subject', async (
   const { email, password } = await signIn(system.first);
   await system.sql(`alter table throttles rename to throttles_gone`);
   try {
-    expect((await failure(system.first.call('UserService/Login', { email, password }))).code).toBe('INTERNAL');
+    expect((await failure(system.first.call('UserService/Login', { email, password }))).code).toBe('UNAVAILABLE');
   } finally {
     await system.sql(`alter table throttles_gone rename to throttles`);
   }
   await expect
-    .poll(() => system.sql(`select subject from audit_events where action = 'login' and outcome = 'failed:internal'`))
+    .poll(() =>
+      system.sql(`select subject from audit_events where action = 'login' and outcome = 'failed:unavailable'`),
+    )
     .toEqual([{ subject: '' }]);
 });
 

@@ -295,19 +295,21 @@ describe('an attempt that fails inside', () => {
   test('is recorded with its cause', async () => {
     const device = newDevice();
     await renamed('guest_devices', async () => {
-      expect((await failure(ask(device, 0, here, 'expired'))).code).toBe('INTERNAL');
+      expect((await failure(ask(device, 0, here, 'expired'))).code).toBe('UNAVAILABLE');
     });
-    await expect.poll(failed).toMatchObject([{ cause: 'expired', outcome: 'failed:internal' }]);
+    await expect.poll(failed).toMatchObject([{ cause: 'expired', outcome: 'failed:unavailable' }]);
     // It counts against nobody.
     expect((await ask(device)).guest).toBe(true);
   });
 
   test('is recorded afterwards, as of then, when nothing can be recorded at the time', async () => {
     await renamed('guest_attempts', async () => {
-      expect((await failure(ask(newDevice(), 0, here, 'quota'))).code).toBe('INTERNAL');
+      expect((await failure(ask(newDevice(), 0, here, 'quota'))).code).toBe('UNAVAILABLE');
       await new Promise((resolve) => setTimeout(resolve, 500));
     });
-    await expect.poll(failed, { timeout: 10_000 }).toMatchObject([{}, { cause: 'quota', outcome: 'failed:internal' }]);
+    await expect
+      .poll(failed, { timeout: 10_000 })
+      .toMatchObject([{}, { cause: 'quota', outcome: 'failed:unavailable' }]);
     expect((await failed())[1]!.age).toBeGreaterThan(0.5);
   });
 });
