@@ -9,6 +9,8 @@ import { fieldBlock, fieldLines, frame, RawHttp2, Type } from '../../testdata/ra
 import { type SlowService, slowServices, StallingProxy } from '../../testdata/slow-services.js';
 
 const MS_EACH = 2000;
+/** Nothing is refused for want of room, so that what fails has failed by its connection. */
+const PATIENT = { concurrency: 'fixed', max_wait: '20s' };
 const HANG = '/v1/hang';
 const ECHO = '/v1/echo/ann';
 
@@ -97,8 +99,8 @@ describe.each(Object.keys(slowServices))('before a service of %s', (kind) => {
     await service?.stop();
   });
 
-  async function scene(play: () => Promise<void>, over: object = {}) {
-    gateway = await startTestGateway(`127.0.0.1:${proxy.port}`, { timeouts: { max: '30s' }, ...over });
+  async function scene(play: () => Promise<void>, upstream: object = PATIENT) {
+    gateway = await startTestGateway(`127.0.0.1:${proxy.port}`, { timeouts: { max: '30s' }, upstream });
     honest = new Clients(gateway.port, 4);
     await play();
     const { statuses } = honest;
@@ -165,7 +167,7 @@ describe.each(Object.keys(slowServices))('before a service of %s', (kind) => {
           await Promise.all([...patient, ...load]);
           impatient.close();
         },
-        { upstream: { concurrency } },
+        { concurrency },
       );
       expect(statuses).toEqual({ 200: 190 });
       const { 503: refused = 0, 504: late = 0 } = impatient.statuses;
