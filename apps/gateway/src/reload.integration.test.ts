@@ -10,7 +10,8 @@ import { type Logger, Registry } from '@sluice/telemetry';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ask } from '../testdata/client.js';
 import { echoDescriptorSet } from '../testdata/echo-server.js';
-import { ECHO, GRPC, type ScriptedUpstream, startScriptedUpstream } from '../testdata/scripted-upstream.js';
+import { startIssuer } from '../testdata/issuer.js';
+import { ECHO, GRPC, message, type ScriptedUpstream, startScriptedUpstream } from '../testdata/scripted-upstream.js';
 import { GatewayService } from './gateway.service.js';
 
 const TAKEN = 'the changed configuration is in force';
@@ -83,8 +84,8 @@ afterEach(async () => {
 });
 
 /** A stream over REST of which one message has come; `next` waits for what comes after it. */
-async function watch(): Promise<{ next: () => Promise<string>; response: IncomingMessage }> {
-  const request = httpGet({ port, host: '127.0.0.1', path: '/v1/count/1', agent: false });
+async function watch(headers = {}): Promise<{ next: () => Promise<string>; response: IncomingMessage }> {
+  const request = httpGet({ port, host: '127.0.0.1', path: '/v1/count/1', headers, agent: false });
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   response.setEncoding('utf8');
   const next = async () => ((await once(response, 'data')) as [string])[0];
@@ -161,4 +162,48 @@ describe('a stream that runs while the configuration is read again', () => {
     await call();
     expect(connections.size).toBe(2);
   });
+
+  it('ends with its session also when the end is told after `auth` has changed', async () => {
+    const issuer = await startIssuer();
+    const said: ServerHttp2Stream[] = [];
+    const { script } = upstream;
+    upstream.script = (stream) => {
+      if (!String(upstream.latest[':path']).endsWith('/WatchRevocations')) return script(stream);
+      stream.respond(GRPC);
+      stream.write(CURRENT);
+      return void said.push(stream);
+    };
+    const user = `  - { name: user, address: "${upstream.address}", descriptor_set: ${descriptorSetPath}, services: [sluice.user.v1.UserService] }`;
+    const auth = { ...issuer.auth, revocations: { upstream: 'user' } };
+    const write = (more: object) =>
+      writeFileSync(file, configuration(user, `auth: ${JSON.stringify({ ...auth, ...more })}`));
+    write({});
+    await expect.poll(() => said.length, { timeout: 10_000 }).toBe(1);
+    const authorization = (sid: string) => ({ authorization: `Bearer ${issuer.token({ sid })}` });
+    const ready = async () => (await ask(port, 'HTTP/1.1', { path: '/v1/echo/a', fields: authorization('a') })).status;
+    await expect.poll(ready).toBe(200);
+    const { response } = await watch(authorization('one'));
+    const other = await watch(authorization('another'));
+    write({ cache_size: 10 });
+    await expect.poll(() => said.length, { timeout: 10_000 }).toBe(2);
+    await expect.poll(() => said[0]!.closed).toBe(true);
+    let text = '';
+    response.on('data', (chunk: string) => (text += chunk));
+    said[1]!.write(ended('one'));
+    await once(response, 'end');
+    expect(text).toContain('SESSION_REVOKED');
+    watches[1]!.write(ECHO);
+    expect(await other.next()).toContain('"name":"x"');
+    issuer.stop();
+  });
 });
+
+/** Answers of WatchRevocations: none for now, and that a session has ended. */
+const CURRENT = message(Buffer.from([0x12, 1, 0x31]));
+const ended = (session: string) => {
+  const text = Buffer.from(session);
+  const revocation = Buffer.concat([Buffer.from([0x0a, text.length]), text, UNTIL]);
+  return message(Buffer.concat([Buffer.from([0x0a, revocation.length]), revocation, Buffer.from([0x12, 1, 0x32])]));
+};
+/** Field 2, 2^42 milliseconds since the epoch. */
+const UNTIL = Buffer.from([0x10, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01]);
