@@ -77,7 +77,8 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
   const upstreams = loaded.upstreams.map((upstream) =>
     createUpstream(upstream, authenticates, before.get(upstream.config.name)),
   );
-  const sessionStreams = parts.current()?.sessionStreams ?? new SessionStreams();
+  const sessionStreams =
+    parts.current()?.sessionStreams ?? new SessionStreams(() => parts.current()?.verifier?.revocations);
   const health = healthChecks(() => upstreams.map((upstream) => [upstream.name, upstream.channel] as const));
   const local = { GetHealth: healthMethod(health), GetMyLimits: myLimits };
   const ownGrpc = ownGrpcMethods(config.grpc, upstreams, {

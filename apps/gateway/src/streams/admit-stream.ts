@@ -12,8 +12,8 @@ export function admitStream(exchange: Exchange): Problem | undefined {
   const { caller, head, runtime } = exchange;
   const { streams: share, channel, config } = place.upstream;
   const { auth } = runtime.config;
-  // The session may have ended while limits were asked.
-  if (caller && !access.endedSessions && runtime.verifier?.revocations.isRevoked(caller.session, Date.now())) {
+  // The session may have ended while limits were asked, and the configuration been read again.
+  if (caller && !access.endedSessions && runtime.sessionStreams.hasEnded(caller.session)) {
     return refusals.revoked;
   }
   const owner = {

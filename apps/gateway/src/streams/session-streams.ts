@@ -1,9 +1,17 @@
-import type { Caller } from '@sluice/identity';
+import type { Caller, RevocationList } from '@sluice/identity';
 import type { OpenStream } from './open-stream.js';
 
 /** Open streams by the session of their callers. Outlives a reload of the configuration. */
 export class SessionStreams {
   private readonly bySession = new Map<string, Set<OpenStream>>();
+
+  /** @param list the ended sessions by the configuration in force, which alone goes on being told */
+  constructor(private readonly list: () => RevocationList | undefined) {}
+
+  /** Whether a stream that would be added now would never be told. */
+  hasEnded(session: string): boolean {
+    return this.list()?.isRevoked(session, Date.now()) ?? false;
+  }
 
   add(session: string, stream: OpenStream): void {
     if (session === '') return;
