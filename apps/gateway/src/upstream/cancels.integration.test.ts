@@ -10,8 +10,6 @@ import { type SlowService, slowServices, StallingProxy } from '../../testdata/sl
 
 const MS_EACH = 2000;
 const ENOUGH = 20;
-/** Nothing is refused for want of room, so that what fails has failed by its connection. */
-const PATIENT = { concurrency: 'fixed', max_wait: '20s' };
 const HANG = '/v1/hang';
 const ECHO = '/v1/echo/ann';
 
@@ -101,7 +99,7 @@ describe.each(Object.keys(slowServices))('before a service of %s', (kind) => {
     await service?.stop();
   });
 
-  async function scene(play: () => Promise<void>, upstream: object = PATIENT) {
+  async function scene(play: () => Promise<void>, upstream: object = {}) {
     gateway = await startTestGateway(`127.0.0.1:${proxy.port}`, { timeouts: { max: '30s' }, upstream });
     honest = new Clients(gateway.port, 4);
     await play();

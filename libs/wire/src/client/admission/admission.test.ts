@@ -66,6 +66,18 @@ describe('a queue', () => {
     expect(refused.at(-1)).toEqual(['2', 'queue_wait']);
   });
 
+  it('that stands gives each fourth place to the oldest, whom newcomers would keep waiting until they may no longer', () => {
+    const { made, first } = full(1);
+    made.expire(1401);
+    for (const name of ['patient', 'b', 'c', 'd', 'e', 'f']) {
+      made.wait({ ...call(name), waitMs: name === 'patient' ? 5000 : 0 }, 1402);
+    }
+    made.gaveBack(first, 1403, 'answered');
+    const served: (string | undefined)[] = [];
+    for (let place = 0; place < 5; place++) served.push(made.next(1403)?.name);
+    expect(served).toEqual(['f', 'e', 'd', 'patient', 'c']);
+  });
+
   it('takes nobody whose time is less than calls lately took, and keeps nobody whose time becomes so', () => {
     const { made, refused } = admission({ limit: 2 });
     const [first, second] = [call('first'), call('second')];

@@ -20,6 +20,12 @@ const STANDING_WAIT_SHARE = 0.25;
 const STANDING_SLACK_SHARE = 0.5;
 const STANDING_WAIT_MS = 20;
 
+/**
+ * Of the places in a queue that stands, each of so many goes to whoever has waited longest: those are the calls that have the time
+ * to wait, and newcomers would keep them waiting until they have none.
+ */
+const OLDEST_EVERY = 4;
+
 /** While calls wait, the limit is looked at again so often, in milliseconds, although none of those in flight has ended. */
 const WATCH_MS = 100;
 const SOON_MS = 8;
@@ -40,6 +46,8 @@ export class Admission<C extends AdmittedCall> {
   /** When the first call was sent that nobody has answered since; 0: the peer has answered, or was asked nothing. */
   private unansweredSince = 0;
   private standing = false;
+  /** Places that were given while the queue stood. */
+  private places = 0;
   /** When the queue began, and when it was last empty. */
   private beganAt = 0;
   private emptyAt = 0;
@@ -109,7 +117,8 @@ export class Admission<C extends AdmittedCall> {
   /** The call that is sent next, if one may be. Those that waited too long are refused. */
   next(now: number): C | undefined {
     while (!this.full) {
-      const waiting = this.stands(now) ? this.waiting.newest : this.waiting.oldest;
+      const newest = this.stands(now) && ++this.places % OLDEST_EVERY !== 0;
+      const waiting = newest ? this.waiting.newest : this.waiting.oldest;
       if (waiting === undefined) return undefined;
       const { call } = waiting;
       this.left(call, now);
