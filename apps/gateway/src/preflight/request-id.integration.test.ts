@@ -22,6 +22,8 @@ afterAll(async () => {
 });
 
 const MADE = /^[0-9a-f]{32}$/;
+/** The id as a service finds it: as such, or as that of the trace. */
+const seenBy = (seen: Record<string, string>) => seen['x-request-id'] ?? seen['traceparent']?.split('-')[1];
 const TRACEPARENT = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
 
 describe.each(protocols)('x-request-id over %s', (protocol) => {
@@ -43,7 +45,7 @@ describe.each(protocols)('x-request-id over %s', (protocol) => {
   it.each(['', 'a b', 'a,b', '<script>', 'x'.repeat(129), '"', 'é'])('is made anew instead of %j', async (id) => {
     const { seen, answered } = await metadata({ 'x-request-id': id });
     expect(answered).toMatch(MADE);
-    expect(seen['x-request-id']).toBe(answered);
+    expect(seenBy(seen)).toBe(answered);
   });
 
   it('is made when absent, one for each request, also within one trace of the client', async () => {
@@ -56,9 +58,10 @@ describe.each(protocols)('x-request-id over %s', (protocol) => {
     expect(new Set(ids).size).toBe(3);
     for (const { seen, answered } of answers) {
       expect(answered).toMatch(MADE);
-      expect(seen['x-request-id']).toBe(answered);
+      expect(seenBy(seen)).toBe(answered);
     }
-    expect(answers[0]!.seen['traceparent']).toContain(ids[0]);
+    // It is the trace's, unless the client has a trace.
+    expect(answers.map(({ seen }) => seen['x-request-id'])).toEqual([undefined, ids[1], ids[2]]);
   });
 
   it.each([

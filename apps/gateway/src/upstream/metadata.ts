@@ -32,7 +32,7 @@ export function unlistable(name: string): string | undefined {
 /**
  * The metadata of a call to an upstream:
  *
- * - `x-request-id` of the client or the gateway's own, and the client's `user-agent`;
+ * - `x-request-id` and `user-agent` of the client; a request without an id has that of its trace;
  * - `traceparent`, `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host`, set by the gateway;
  * - `x-sluice-certificate-subject`, whose certificate the client has shown (RFC 4514), when it has shown one;
  * - `x-sluice-*`, who is calling; with the gateway's secret when the upstream is trusted;
@@ -75,9 +75,10 @@ export function startUnary(
   return channel.unary(handle, [...metadata, ...own], message, options, events);
 }
 
-/** What no two calls have alike. */
-function ownFields(exchange: Exchange): Field[] {
-  return [['traceparent', formatTraceparent(exchange.trace)], exchange.requestIdField];
+/** What no two calls have alike. A request id that is the trace's is not said twice. */
+function ownFields({ head, trace, requestIdField }: Exchange): Field[] {
+  const traceparent: Field = ['traceparent', formatTraceparent(trace)];
+  return head.requestId === undefined && head.trace !== undefined ? [traceparent, requestIdField] : [traceparent];
 }
 
 function repeatedMetadata(exchange: Exchange, upstream: Upstream, secret: string | undefined): Field[] {
@@ -87,6 +88,7 @@ function repeatedMetadata(exchange: Exchange, upstream: Upstream, secret: string
     ['x-forwarded-for', head.clientAddress],
     head.scheme === 'http' ? HTTP : ['x-forwarded-proto', head.scheme],
   ];
+  if (head.requestId !== undefined) fields.push(['x-request-id', head.requestId]);
   if (head.userAgent !== undefined) fields.push(['user-agent', head.userAgent]);
   if (head.host !== '') fields.push(['x-forwarded-host', head.host]);
   if (config.trusted) {
