@@ -3,27 +3,26 @@
  * service in Postgres. Safe to repeat. Every service sees only its own folder of /secrets.
  */
 import { join } from 'node:path';
-import { openSecretFiles, prepareDatabase, PROCESSES } from '@sluice/launch';
+import { openSecretFiles, prepareDatabase, PROCESSES, serviceSecrets } from '@sluice/launch';
 
 const FOLDER = '/secrets';
 const DATABASE = 'sluice';
 const HOST = process.env.POSTGRES_HOST ?? 'postgres';
 
 const superuser = openSecretFiles(join(FOLDER, 'postgres'));
-const shared = { GATEWAY_SECRET: openSecretFiles(join(FOLDER, 'gateway')).value('gateway-secret') };
+const root = openSecretFiles(join(FOLDER, 'gateway')).value('gateway-secret');
+const fileOf = (setting) => setting.toLowerCase().replaceAll('_', '-');
 const server = {
   url: (database, user = 'postgres', password = superuser.value('postgres-password')) =>
     `postgres://${user}:${encodeURIComponent(password)}@${HOST}:5432/${database}`,
 };
 
 const owners = [];
-for (const { name, secrets, database } of PROCESSES) {
+for (const row of PROCESSES) {
+  const { name, secrets, database } = row;
   const files = openSecretFiles(join(FOLDER, name));
-  for (const setting of secrets) {
-    const file = setting.toLowerCase().replaceAll('_', '-');
-    if (setting in shared) files.store(file, shared[setting]);
-    else files.path(file);
-  }
+  for (const setting of secrets) files.path(fileOf(setting));
+  for (const [setting, value] of Object.entries(serviceSecrets(row, root))) files.store(fileOf(setting), value);
   if (database === undefined) continue;
   const password = files.value('postgres-password');
   files.store('database-url', server.url(DATABASE, database.role, password));

@@ -1,13 +1,23 @@
+import { readFileSync } from 'node:fs';
+import { Client as GrpcClient, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { callerSecretFor, gatewaySecretFor } from '@sluice/config';
 import { startSystem, type TestSystem } from '@sluice/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { client, type Client } from './client.js';
 
+const root = 'the root of all secrets, held by the gateway';
 let system: TestSystem;
 let api: Client;
 
 beforeAll(async () => {
   system = await startSystem({
-    env: { NODES: 'small,large', NODE_BUDGET: '1000', RATE_LIMIT_ENABLED: 'false', PASSWORD_MEMORY_KIB: '64' },
+    env: {
+      NODES: 'small,large',
+      NODE_BUDGET: '1000',
+      RATE_LIMIT_ENABLED: 'false',
+      PASSWORD_MEMORY_KIB: '64',
+      GATEWAY_SECRET: root,
+    },
   });
   api = client(system.baseUrl);
 });
@@ -180,4 +190,70 @@ test('one trace id goes from the answer through the logs of gateway and service;
       expect(log).not.toContain(secret);
     }
   }
+});
+
+describe('a secret for each service', () => {
+  const ofUser = gatewaySecretFor('user', root);
+  const ofAllocator = gatewaySecretFor('allocator', root);
+  const ofPostcard = gatewaySecretFor('postcard', root);
+  const postcardAtAllocator = callerSecretFor('postcard', ofAllocator);
+  const methods = {
+    user: '/sluice.user.v1.AdminService/ListUsers',
+    allocator: '/sluice.allocator.v1.AllocatorService/ListNodes',
+  };
+
+  /** The status that a service gives, straight on its port, to who says that an operator calls. */
+  function asOperator(service: keyof typeof methods, secret: string, name?: string): Promise<string> {
+    const { address } = system.system.plan.instances.find((instance) => instance.name === service)!;
+    const metadata = new Metadata();
+    const said = {
+      subject: 'root',
+      tenant: 'default',
+      roles: 'admin',
+      'gateway-secret': secret,
+      ...(name && { service: name }),
+    };
+    for (const [key, value] of Object.entries(said)) metadata.set(`x-sluice-${key}`, value);
+    const asIs = (bytes: Buffer) => bytes;
+    const grpc = new GrpcClient(address, credentials.createInsecure());
+    return new Promise<string>((resolve) => {
+      const answered = (error: ServiceError | null) => resolve(status[error?.code ?? status.OK]!);
+      grpc.makeUnaryRequest(methods[service], asIs, asIs, Buffer.alloc(0), metadata, answered);
+    }).finally(() => grpc.close());
+  }
+
+  test.each([
+    ['user', 'the gateway', ofUser, undefined, 'OK'],
+    ['user', 'who holds the secret of the allocator', ofAllocator, undefined, 'UNAUTHENTICATED'],
+    ['user', 'postcard with its own', ofPostcard, undefined, 'UNAUTHENTICATED'],
+    ['user', 'postcard with that for the allocator', postcardAtAllocator, 'postcard', 'UNAUTHENTICATED'],
+    ['user', 'who holds the root, which is not spoken', root, undefined, 'UNAUTHENTICATED'],
+    ['allocator', 'the gateway', ofAllocator, undefined, 'OK'],
+    ['allocator', 'who holds the secret of the user service', ofUser, undefined, 'UNAUTHENTICATED'],
+    ['allocator', 'postcard with its own', ofPostcard, undefined, 'UNAUTHENTICATED'],
+    ['allocator', 'postcard under its name', postcardAtAllocator, 'postcard', 'PERMISSION_DENIED'],
+    ['allocator', 'postcard without its name', postcardAtAllocator, undefined, 'UNAUTHENTICATED'],
+    ['allocator', 'postcard under another name', postcardAtAllocator, 'greeter', 'UNAUTHENTICATED'],
+  ] as const)('at %s, as an operator: %s', async (service, _, secret, name, expected) => {
+    expect(await asOperator(service, secret, name)).toBe(expected);
+  });
+
+  test('postcard reserves and settles at the allocator for its caller', async () => {
+    const session = await api.signIn();
+    const opened = await session.call('POST', '/api/v1/sessions', {});
+    const reply = await fetch(`${system.baseUrl}/api/v1/sessions/${opened.body.id}/messages`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${session.accessToken}` },
+      body: JSON.stringify({ text: 'Hello.' }),
+    });
+    expect(await reply.text()).toContain('"receipt"');
+    expect(reply.status).toBe(200);
+  });
+
+  test('the root stays with the gateway', () => {
+    const holders = system.system.processes.filter(({ pid }) =>
+      readFileSync(`/proc/${pid}/environ`, 'utf8').includes(root),
+    );
+    expect(holders.map(({ name }) => name)).toEqual(['gateway']);
+  });
 });

@@ -17,8 +17,10 @@ export interface ProcessSpec {
   addressSetting?: string;
   /** Its corner of the database, when it has one. */
   database?: { setting: string; role: string; schema: string };
-  /** Generated secrets: each becomes a file whose path is given as `NAME_FILE`. */
+  /** Generated secrets: each becomes a file whose path is given as `NAME_FILE`. Every service gets a GATEWAY_SECRET of its own besides. */
   secrets: readonly string[];
+  /** Names of the services that it calls itself: it gets `NAME_SECRET`, with which it proves itself to each. */
+  calls?: readonly string[];
   /** Settings that are secret and not generated: they are handed to this process alone. */
   secretSettings?: readonly string[];
   /** Processes are stopped in this order, lower first: those who call before those who are called. */

@@ -9,7 +9,7 @@ export const PROCESSES = [
     adminPort: { setting: 'USER_ADMIN_PORT', usual: 9051, hostSetting: 'ADMIN_HOST' },
     addressSetting: 'USER_ADDRESS',
     database: { setting: 'USER_DATABASE_URL', role: 'sluice_identity', schema: 'identity' },
-    secrets: ['GATEWAY_SECRET', 'MASTER_KEY', 'ADMIN_PASSWORD'],
+    secrets: ['MASTER_KEY', 'ADMIN_PASSWORD'],
     stopRank: 1,
   },
   {
@@ -18,7 +18,7 @@ export const PROCESSES = [
     adminPort: { setting: 'ALLOCATOR_ADMIN_PORT', usual: 9052, hostSetting: 'ADMIN_HOST' },
     addressSetting: 'ALLOCATOR_ADDRESS',
     database: { setting: 'ALLOCATOR_DATABASE_URL', role: 'sluice_budget', schema: 'budget' },
-    secrets: ['GATEWAY_SECRET'],
+    secrets: [],
     stopRank: 2,
   },
   {
@@ -27,7 +27,8 @@ export const PROCESSES = [
     adminPort: { setting: 'POSTCARD_ADMIN_PORT', usual: 9053, hostSetting: 'ADMIN_HOST' },
     addressSetting: 'POSTCARD_ADDRESS',
     database: { setting: 'POSTCARD_DATABASE_URL', role: 'sluice_postcard', schema: 'postcard' },
-    secrets: ['GATEWAY_SECRET'],
+    secrets: [],
+    calls: ['allocator'],
     secretSettings: ['MODEL_API_KEY'],
     stopRank: 1,
   },

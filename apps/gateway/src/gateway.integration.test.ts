@@ -1,6 +1,7 @@
+import { gatewaySecretFor } from '@sluice/config';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startEchoServer, type EchoServer } from '../testdata/echo-server.js';
-import { startTestGateway, type TestGateway } from '../testdata/gateway.js';
+import { GATEWAY_SECRET, startTestGateway, type TestGateway } from '../testdata/gateway.js';
 
 let echo: EchoServer;
 let gateway: TestGateway;
@@ -68,6 +69,19 @@ describe('REST over HTTP/1.1', () => {
     expect(metadata['traceparent']).toMatch(/^00-/);
     expect(Number(deadlineMs)).toBeGreaterThan(500);
     expect(Number(deadlineMs)).toBeLessThanOrEqual(2000);
+  });
+
+  it.each([
+    [true, gatewaySecretFor('echo', GATEWAY_SECRET)],
+    ['greeter', gatewaySecretFor('greeter', GATEWAY_SECRET)],
+    [false, undefined],
+  ])('trusted: %s tells a service its own secret at most, and never the root', async (trusted, secret) => {
+    const trusting = await startTestGateway(`127.0.0.1:${echo.port}`, { upstream: { trusted } });
+    const response = await fetch(`${trusting.origin}/v1/metadata`);
+    const { metadata } = (await response.json()) as { metadata: Record<string, string> };
+    expect(metadata['x-sluice-gateway-secret']).toBe(secret);
+    expect(JSON.stringify(metadata)).not.toContain(GATEWAY_SECRET);
+    await trusting.stop();
   });
 
   it('ends a call at its deadline', async () => {

@@ -40,8 +40,6 @@ export interface Runtime {
   readonly preflight: PreflightRules;
   /** What answers have in common. */
   readonly common: CommonFieldsOfSchemes;
-  /** The gateway's secret, for trusted upstreams. */
-  readonly secret: string | undefined;
   readonly log: CallLog;
   /** Who is connected, and what is held for whom. */
   readonly clients: Clients;
@@ -53,6 +51,7 @@ export interface Runtime {
 
 export interface RuntimeParts {
   readonly configFile: string;
+  /** GATEWAY_SECRET, from which that of each trusted upstream is derived. */
   readonly secret: string | undefined;
   readonly limitsEnabled: boolean;
   readonly store: LimitStore;
@@ -75,7 +74,7 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
   const authenticates = config.auth.mode !== 'none';
   const before = new Map(parts.current()?.upstreams.map((upstream) => [upstream.name, upstream]));
   const upstreams = loaded.upstreams.map((upstream) =>
-    createUpstream(upstream, authenticates, before.get(upstream.config.name)),
+    createUpstream(upstream, authenticates, before.get(upstream.config.name), parts.secret),
   );
   const sessionStreams =
     parts.current()?.sessionStreams ?? new SessionStreams(() => parts.current()?.verifier?.revocations);
@@ -103,7 +102,6 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
       fieldsMax: config.sizes.header_count,
     },
     common: CommonFields.ofSchemes(hstsField(config.tls.hsts)),
-    secret: parts.secret,
     log: parts.observer,
     clients: parts.clients,
     inFlight: { calls: 0 },
@@ -150,7 +148,6 @@ function authentication(
     new RevocationWatch({
       list: verifier.revocations,
       upstream: named(auth.revocations.upstream),
-      secret: parts.secret,
       whenLost: auth.revocations.when_lost,
       changed: (fresh, reason) => parts.observer.revocationsChanged(fresh, reason),
     });

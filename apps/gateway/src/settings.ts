@@ -11,7 +11,10 @@ export const settings = {
   GATEWAY_TLS_KEY_FILE: optionalText('Private key of the certificate in PEM form.'),
   GATEWAY_ADMIN_PORT: port('Port of /livez, /readyz and /metrics.', 9084),
   GATEWAY_CONFIG: text('The configuration file.', 'config/gateway.yaml'),
-  GATEWAY_SECRET: secret('Shared with the services, which believe identity metadata only with it.', 16),
+  GATEWAY_SECRET: secret(
+    'Of the gateway alone: from it the secret of each trusted upstream is derived, with which a service believes identity metadata.',
+    16,
+  ),
   RATE_LIMIT_ENABLED: flag(
     'Whether the limits of the gateway are enforced; those of the user service have settings of their own.',
     true,

@@ -11,6 +11,9 @@ import { hstsField } from '../src/respond/common-fields.js';
 import { buildRuntime, type Runtime } from '../src/runtime.js';
 import { echoDescriptorSet } from './echo-server.js';
 
+/** The root secret of the gateway. */
+export const GATEWAY_SECRET = 'a secret of sixteen or more characters';
+
 export interface TestGateway {
   readonly origin: string;
   readonly port: number;
@@ -45,7 +48,7 @@ export async function startTestGateway(address: string, over: Record<string, unk
   observer.watchMemory(clients, metrics);
   const built = buildRuntime(config, {
     configFile: '/',
-    secret: 'a secret of sixteen or more characters',
+    secret: GATEWAY_SECRET,
     limitsEnabled: true,
     store,
     observer,

@@ -56,7 +56,7 @@ export class PostcardModule implements OnApplicationBootstrap, OnApplicationShut
           useFactory: (logger: Logger) =>
             new Budget({
               addresses: settings.ALLOCATOR_ADDRESS,
-              gatewaySecret: settings.GATEWAY_SECRET,
+              secret: settings.ALLOCATOR_SECRET,
               leaseSeconds,
               logger,
             }),

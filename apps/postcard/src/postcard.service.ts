@@ -1,4 +1,4 @@
-import { readSettings } from '@sluice/config';
+import { ConfigurationError, readSettings } from '@sluice/config';
 import { postgresReadiness, type ServiceDefinition } from '@sluice/service';
 import { DataSource } from 'typeorm';
 import { PostcardModule } from './postcard.module.js';
@@ -7,6 +7,11 @@ import { postcardSettings } from './settings.js';
 /** The sample workload as the environment asks for it. */
 export function postcardService(environment: NodeJS.ProcessEnv = process.env): ServiceDefinition {
   const settings = readSettings(postcardSettings(environment), environment);
+  if (settings.GATEWAY_SECRET !== undefined && settings.ALLOCATOR_SECRET === undefined) {
+    throw new ConfigurationError([
+      'ALLOCATOR_SECRET is not set: expected what `sluice-gateway --secret-of allocator --held-by postcard` prints, since GATEWAY_SECRET is set',
+    ]);
+  }
   return {
     name: 'postcard',
     packages: [{ name: 'sluice.postcard.v1', file: 'sluice/postcard/v1/postcard.proto' }],

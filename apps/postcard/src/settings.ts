@@ -30,6 +30,11 @@ export function postcardSettings(environment: NodeJS.ProcessEnv = process.env) {
     POSTCARD_ADMIN_PORT: port('Admin port of the sample workload.', 9053),
     POSTCARD_DATABASE_URL: databaseUrl('POSTCARD_DATABASE_URL', environment),
     ALLOCATOR_ADDRESS: addresses,
+    ALLOCATOR_SECRET: secret(
+      'With what postcard proves itself to the allocator: `sluice-gateway --secret-of allocator --held-by postcard` prints it. ' +
+        'Without it, and without GATEWAY_SECRET, the allocator must listen on loopback.',
+      16,
+    ),
     POSTCARD_AGENTS_MAX: integer(
       'Sessions whose agent is kept in memory; the least recently used leaves first.',
       1000,

@@ -16,5 +16,6 @@ export {
 } from './settings.js';
 export { type Expectation, faultAt, type FileFault, FileFaults, shown } from './file-fault.js';
 export { nearestName } from './nearest-name.js';
+export { callerSecretFor, gatewaySecretFor } from './service-secret.js';
 export { schemaFaults } from './schema-faults.js';
 export { readYamlFile, YamlFile } from './yaml-file.js';

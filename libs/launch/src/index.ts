@@ -11,4 +11,5 @@ export { startSystem, type System, type SystemOptions } from './system.js';
 export { spawnTethered } from './tethered-process.js';
 export type { ManagedProcess } from './supervisor.js';
 export { openSecretFiles, type SecretFiles } from './secret-files.js';
+export { serviceSecrets } from './service-secrets.js';
 export { START_SETTINGS } from './start-settings.js';

@@ -17,6 +17,8 @@ const secrets = {
   MASTER_KEY_FILE: 's',
   ADMIN_PASSWORD: 's',
   GATEWAY_SECRET: 's',
+  GATEWAY_SECRET_FILE: 's',
+  ALLOCATOR_SECRET: 's',
   MODEL_API_KEY: 's',
   USER_DATABASE_URL: 's',
   ALLOCATOR_DATABASE_URL: 's',
@@ -36,10 +38,10 @@ const plain = {
 const specOf = (name: string) => PROCESSES.find((row) => row.name === name) as ProcessSpec;
 
 test.each([
-  ['user', ['ADMIN_PASSWORD', 'DATABASE_URL', 'GATEWAY_SECRET', 'MASTER_KEY', 'MASTER_KEY_FILE', 'USER_DATABASE_URL']],
-  ['allocator', ['ALLOCATOR_DATABASE_URL', 'DATABASE_URL', 'GATEWAY_SECRET']],
-  ['postcard', ['DATABASE_URL', 'GATEWAY_SECRET', 'MODEL_API_KEY']],
-  ['gateway', ['GATEWAY_SECRET', 'PARTNER_TOKEN', 'REDIS_URL']],
+  ['user', ['ADMIN_PASSWORD', 'DATABASE_URL', 'MASTER_KEY', 'MASTER_KEY_FILE', 'USER_DATABASE_URL']],
+  ['allocator', ['ALLOCATOR_DATABASE_URL', 'DATABASE_URL']],
+  ['postcard', ['DATABASE_URL', 'MODEL_API_KEY']],
+  ['gateway', ['GATEWAY_SECRET', 'GATEWAY_SECRET_FILE', 'PARTNER_TOKEN', 'REDIS_URL']],
 ])('%s gets its own secrets alone, and every plain setting', (name, own) => {
   const given = neededEnvironment(specOf(name), { ...secrets, ...plain }, root);
   expect(given).toMatchObject(plain);

@@ -11,6 +11,7 @@ import { plan, PlanError, type Plan } from './plan.js';
 import { sharedBuffers } from './postgres-memory.js';
 import { USUAL_RESTARTS, type RestartLimits } from './restart-policy.js';
 import { openSecretFiles, type SecretFiles } from './secret-files.js';
+import { rootSecret, serviceSecrets } from './service-secrets.js';
 import { manage, stopInOrder, type ManagedProcess, type Supervision } from './supervisor.js';
 
 /**
@@ -71,6 +72,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
 
   mkdirSync(join(options.stateDir, 'run'), { recursive: true });
   const secrets = openSecretFiles(join(options.stateDir, 'secrets'));
+  const root = rootSecret(options.environment, secrets);
   const supervision: Supervision = {
     root: options.root,
     logFolder: options.logFolder,
@@ -109,7 +111,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       options.signal?.throwIfAborted();
     }
     processes = planned.instances.map((instance) =>
-      manage(instance, environmentOf(instance.spec, planned, secrets, database, options), supervision),
+      manage(instance, environmentOf(instance.spec, planned, secrets, database, root, options), supervision),
     );
     for (const process of processes) {
       options.progress?.(process.name, 'starting');
@@ -140,11 +142,15 @@ function environmentOf(
   { shared }: Plan,
   secrets: SecretFiles,
   database: DatabaseProcess | undefined,
-  { environment, root }: SystemOptions,
+  root: string,
+  { environment, root: folder }: SystemOptions,
 ): NodeJS.ProcessEnv {
   const generated: Record<string, string> = {};
   for (const name of spec.secrets) {
     if (!isSet(environment, name)) generated[`${name}_FILE`] = secrets.path(fileName(name));
+  }
+  for (const [name, value] of Object.entries(serviceSecrets(spec, root))) {
+    generated[`${name}_FILE`] = secrets.store(`${spec.name}-${fileName(name)}`, value);
   }
   if (spec.database && database && !isSet(environment, spec.database.setting, 'DATABASE_URL')) {
     const { setting } = spec.database;
@@ -154,7 +160,7 @@ function environmentOf(
   }
   // Nobody sends these processes calls but each other, and they are stopped in order.
   const SHUTDOWN_DELAY_SECONDS = environment.SHUTDOWN_DELAY_SECONDS || '0';
-  const needed = neededEnvironment(spec, environment, root);
+  const needed = neededEnvironment(spec, environment, folder);
   return { NODE_ENV: 'production', ...needed, SHUTDOWN_DELAY_SECONDS, ...shared, ...generated };
 }
 

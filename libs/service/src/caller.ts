@@ -1,5 +1,6 @@
 import { timingSafeEqual, createHash } from 'node:crypto';
 import type { Metadata } from '@grpc/grpc-js';
+import { callerSecretFor } from '@sluice/config';
 
 /** Who is calling, as the gateway found out. */
 export interface Caller {
@@ -18,7 +19,7 @@ export interface Origin {
   readonly caller: Caller | undefined;
   /** The address of the client as the gateway saw it, or of who calls without a gateway. */
   readonly clientAddress: string;
-  /** The service that calls on behalf of the caller; empty when the gateway calls. */
+  /** The service that calls on behalf of the caller, as its secret has proved; empty when the gateway calls. */
   readonly service: string;
 }
 
@@ -26,27 +27,32 @@ const nobody: Origin = { caller: undefined, clientAddress: '', service: '' };
 const digest = (text: string) => createHash('sha256').update(text).digest();
 
 /**
- * Reads identity metadata (`x-sluice-*`). They are believed when `x-sluice-gateway-secret` equals the shared secret
- * (compared in constant time), or when there is no secret and the service listens on loopback only. A call that does not prove itself is
- * nobody's, from the address that it came from: limits by address hold for it as well.
+ * Reads identity metadata (`x-sluice-*`). They are believed when `x-sluice-gateway-secret` proves who speaks (compared in constant time),
+ * or when there is no secret and the service listens on loopback only. A call that does not prove itself is nobody's, from the address
+ * that it came from: limits by address hold for it as well.
  *
- * A service that calls on behalf of a caller says so (`x-sluice-service`), and speaks for no one's roles: it never is an operator.
+ * The secret of this service proves the gateway. A service that calls on behalf of a caller says so (`x-sluice-service`), and has a secret
+ * for that name alone: it can neither leave the name out nor take another. It speaks for no one's roles: it never is an operator.
+ *
+ * @param gatewaySecret GATEWAY_SECRET of this service
  */
 export function originReader(
   gatewaySecret: string | undefined,
   loopbackOnly: boolean,
 ): (metadata: Metadata, peer: string) => Origin {
-  const expected = gatewaySecret === undefined ? undefined : digest(gatewaySecret);
+  const ofGateway = gatewaySecret === undefined ? undefined : digest(gatewaySecret);
+  const proves = (metadata: Metadata, service: string): boolean => {
+    if (gatewaySecret === undefined || ofGateway === undefined) return loopbackOnly;
+    const expected = service === '' ? ofGateway : digest(callerSecretFor(service, gatewaySecret));
+    return timingSafeEqual(digest(first(metadata, 'x-sluice-gateway-secret')), expected);
+  };
   return (metadata, peer) => {
-    const trusted = expected
-      ? timingSafeEqual(digest(first(metadata, 'x-sluice-gateway-secret')), expected)
-      : loopbackOnly;
-    return trusted ? read(metadata) : { ...nobody, clientAddress: addressOf(peer) };
+    const service = first(metadata, 'x-sluice-service');
+    return proves(metadata, service) ? read(metadata, service) : { ...nobody, clientAddress: addressOf(peer) };
   };
 }
 
-function read(metadata: Metadata): Origin {
-  const service = first(metadata, 'x-sluice-service');
+function read(metadata: Metadata, service: string): Origin {
   const subject = first(metadata, 'x-sluice-subject');
   const clientAddress = first(metadata, 'x-sluice-client-ip');
   if (subject === '') return { caller: undefined, clientAddress, service };

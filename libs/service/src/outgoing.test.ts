@@ -1,3 +1,4 @@
+import { callerSecretFor, gatewaySecretFor } from '@sluice/config';
 import { newTraceContext, parseTraceparent } from '@sluice/telemetry';
 import { expect, it } from 'vitest';
 import type { Call } from './call.js';
@@ -5,6 +6,8 @@ import { originReader } from './caller.js';
 import { outgoingMetadata } from './outgoing.js';
 
 const caller = { subject: 'u1', tenant: 't1', session: 's1', roles: ['a', 'b'], scope: 'x y', guest: true };
+const ofAllocator = 'a secret of some length';
+const ofPostcard = callerSecretFor('postcard', ofAllocator);
 const call: Call = {
   caller,
   clientAddress: '192.0.2.7',
@@ -16,8 +19,8 @@ const call: Call = {
 };
 
 it('says the same caller to the next service as the gateway said to this one', () => {
-  const metadata = outgoingMetadata(call, 'postcard', 'a secret of some length');
-  expect(originReader('a secret of some length', false)(metadata, '')).toEqual({
+  const metadata = outgoingMetadata(call, 'postcard', ofPostcard);
+  expect(originReader(ofAllocator, false)(metadata, '')).toEqual({
     caller: { ...caller, roles: [] },
     clientAddress: '192.0.2.7',
     service: 'postcard',
@@ -26,17 +29,45 @@ it('says the same caller to the next service as the gateway said to this one', (
 });
 
 it('says no caller where there is none, and is not believed without the secret', () => {
-  const nobody = outgoingMetadata({ ...call, caller: undefined }, 'postcard', 'a secret of some length');
-  expect(originReader('a secret of some length', false)(nobody, '').caller).toBeUndefined();
+  const nobody = outgoingMetadata({ ...call, caller: undefined }, 'postcard', ofPostcard);
+  expect(originReader(ofAllocator, false)(nobody, '').caller).toBeUndefined();
   expect(
     originReader('another secret', false)(outgoingMetadata(call, 'postcard', undefined), '').caller,
   ).toBeUndefined();
 });
 
 it('takes no roles from a service, whatever it says', () => {
-  const metadata = outgoingMetadata(call, 'postcard', 'a secret of some length');
+  const metadata = outgoingMetadata(call, 'postcard', ofPostcard);
   metadata.set('x-sluice-roles', 'admin,service');
-  expect(originReader('a secret of some length', false)(metadata, '').caller?.roles).toEqual([]);
+  expect(originReader(ofAllocator, false)(metadata, '').caller?.roles).toEqual([]);
+});
+
+it.each([
+  ['leaves its name out', '', ofPostcard],
+  ['takes the name of another', 'greeter', ofPostcard],
+  ['shows the secret by which the gateway speaks to it', 'postcard', 'what postcard was given'],
+  ['shows that one as the gateway', '', 'what postcard was given'],
+  ['shows none', 'postcard', undefined],
+])('does not believe a service that %s', (_, name, secret) => {
+  const metadata = outgoingMetadata(call, name, secret);
+  if (name === '') metadata.remove('x-sluice-service');
+  metadata.set('x-sluice-roles', 'admin');
+  const origin = originReader(ofAllocator, false)(metadata, '192.0.2.9:41');
+  expect(origin).toEqual({ caller: undefined, clientAddress: '192.0.2.9', service: '' });
+});
+
+it('believes the gateway all that it says', () => {
+  const metadata = outgoingMetadata(call, '', ofAllocator);
+  metadata.remove('x-sluice-service');
+  metadata.set('x-sluice-roles', 'a,b');
+  expect(originReader(ofAllocator, false)(metadata, '')).toEqual({ caller, clientAddress: '192.0.2.7', service: '' });
+});
+
+it('does not believe what the gateway says to another service', () => {
+  const metadata = outgoingMetadata(call, '', gatewaySecretFor('user', 'the root of all secrets'));
+  metadata.remove('x-sluice-service');
+  const allocator = originReader(gatewaySecretFor('allocator', 'the root of all secrets'), false);
+  expect(allocator(metadata, '').caller).toBeUndefined();
 });
 
 it.each([
@@ -46,6 +77,6 @@ it.each([
   ['[2001:db8::1]:41', '2001:db8::1'],
 ])('counts who calls without the gateway by the address %s', (peer, address) => {
   const metadata = outgoingMetadata(call, 'postcard', undefined);
-  const origin = originReader('a secret of some length', false)(metadata, peer);
+  const origin = originReader(ofAllocator, false)(metadata, peer);
   expect(origin).toEqual({ caller: undefined, clientAddress: address, service: '' });
 });

@@ -6,13 +6,13 @@ import type { Call } from './call.js';
  * Metadata for a call to another service on behalf of the one that is served: the same caller, in the same trace.
  *
  * @param service the name of this service, which the other one is told
- * @param gatewaySecret GATEWAY_SECRET, without which the other service believes the caller only on loopback
+ * @param secret proves this name to the other service (`callerSecretFor`), which without it believes the caller only on loopback
  */
-export function outgoingMetadata(call: Call, service: string, gatewaySecret: string | undefined): Metadata {
+export function outgoingMetadata(call: Call, service: string, secret: string | undefined): Metadata {
   const metadata = new Metadata();
   metadata.set('x-sluice-service', service);
   metadata.set('traceparent', formatTraceparent(call.trace));
-  if (gatewaySecret !== undefined) metadata.set('x-sluice-gateway-secret', gatewaySecret);
+  if (secret !== undefined) metadata.set('x-sluice-gateway-secret', secret);
   if (call.clientAddress !== '') metadata.set('x-sluice-client-ip', call.clientAddress);
   const { caller } = call;
   if (!caller) return metadata;

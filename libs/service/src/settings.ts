@@ -7,8 +7,8 @@ export const serviceSettings = {
   ...processSettings,
   SERVICE_HOST: text('Address that the gRPC ports of the services listen on.', '127.0.0.1'),
   GATEWAY_SECRET: secret(
-    'Shared by gateway and services: a service believes the identity metadata of a call only with this secret. ' +
-      'Without it a service must listen on loopback.',
+    'With what the gateway proves itself to this service alone: the service believes the identity metadata of a call only with it. ' +
+      '`sluice-gateway --secret-of NAME` prints it; `npm start` and the containers hand it over. Without it a service must listen on loopback.',
     16,
   ),
   GRPC_SERVER: choice(

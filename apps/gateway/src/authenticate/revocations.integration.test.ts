@@ -10,10 +10,11 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { gatewaySecretFor } from '@sluice/config';
 import { protoRoot } from '@sluice/contract';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { echoDescriptorSet, startEchoServer, type EchoServer } from '../../testdata/echo-server.js';
-import { startTestGateway, type TestGateway } from '../../testdata/gateway.js';
+import { GATEWAY_SECRET, startTestGateway, type TestGateway } from '../../testdata/gateway.js';
 import { startIssuer, type TestIssuer } from '../../testdata/issuer.js';
 
 const descriptorSet = fileURLToPath(new URL('../../../../libs/contract/descriptors/sluice.binpb', import.meta.url));
@@ -63,7 +64,13 @@ async function started(whenLost: 'serve' | 'introspect'): Promise<TestGateway> {
   const gateway = await startTestGateway('', {
     upstreams: [
       { name: 'echo', address: `127.0.0.1:${echo.port}`, descriptor_set: echoDescriptorSet },
-      { name: 'user', address, descriptor_set: descriptorSet, services: ['sluice.user.v1.OAuthService'] },
+      {
+        name: 'user',
+        address,
+        descriptor_set: descriptorSet,
+        services: ['sluice.user.v1.OAuthService'],
+        trusted: true,
+      },
     ],
     auth: { ...issuer.auth, revocations: { upstream: 'user', when_lost: whenLost } },
   });
@@ -85,6 +92,12 @@ async function call(gateway: TestGateway, token: string): Promise<string> {
   const { code } = (await answer.json()) as { code?: string };
   return `${answer.status} ${code ?? ''}`.trim();
 }
+
+it('the stream is asked for with the secret of the service that tells', async () => {
+  const gateway = await started('serve');
+  expect(watches[0]!.metadata.get('x-sluice-gateway-secret')).toEqual([gatewaySecretFor('user', GATEWAY_SECRET)]);
+  await stop(gateway);
+});
 
 it('introspect: while the stream is lost each token is asked about, once a second at most', async () => {
   const gateway = await started('introspect');

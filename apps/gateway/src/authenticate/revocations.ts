@@ -19,7 +19,6 @@ export interface RevocationWatchOptions {
   readonly list: RevocationList;
   /** The upstream that tells, as it is configured at the time of asking. */
   upstream(): Upstream | undefined;
-  readonly secret: string | undefined;
   readonly whenLost: 'serve' | 'introspect';
   /** Told when the stream is lost and when it is back. */
   changed(fresh: boolean, reason: string): void;
@@ -63,7 +62,7 @@ export class RevocationWatch {
     this.channel = from.channel;
     this.call = from.channel.start(
       from.channel.method(WATCH),
-      this.metadata(),
+      metadataFor(from),
       { unlimited: true },
       {
         onHeaders: () => undefined,
@@ -124,7 +123,7 @@ export class RevocationWatch {
       let active: boolean | undefined;
       from.channel.unary(
         from.channel.method(INTROSPECT),
-        this.metadata(),
+        metadataFor(from),
         toBinary(input, create(input, { token } as never)),
         { deadline: Date.now() + INTROSPECTION_MS, idempotent: true },
         {
@@ -141,16 +140,6 @@ export class RevocationWatch {
     });
   }
 
-  private metadata(): Fields {
-    const { secret } = this.options;
-    const fields: [string, string][] = [
-      ['x-sluice-subject', 'gateway'],
-      ['x-sluice-roles', 'gateway'],
-    ];
-    if (secret !== undefined) fields.push(['x-sluice-gateway-secret', secret]);
-    return fields;
-  }
-
   private restart(reason: string): void {
     this.call = undefined;
     if (this.stopped) return;
@@ -164,6 +153,15 @@ export class RevocationWatch {
     this.wasFresh = fresh;
     this.options.changed(fresh, reason);
   }
+}
+
+/** The gateway speaks for itself. */
+function metadataFor({ secretField }: Upstream): Fields {
+  const own: Fields = [
+    ['x-sluice-subject', 'gateway'],
+    ['x-sluice-roles', 'gateway'],
+  ];
+  return secretField === undefined ? own : [...own, secretField];
 }
 
 function read(descriptor: DescMessage, bytes: Uint8Array): MessageShape<DescMessage> {

@@ -310,6 +310,16 @@ describe('refused, since it can have no effect or names nothing', () => {
     ],
     ['a mapped proxy', { rest: "trusted_proxies: ['::ffff:10.0.0.1']" }, 'expected an IPv4 address as such'],
     [
+      'trust that is no name of a service',
+      { upstream: 'trusted: yes' },
+      '5: upstreams.0.trusted: "yes": expected true, false or the name of a service',
+    ],
+    [
+      'trust that is a number',
+      { upstream: 'trusted: 1' },
+      '5: upstreams.0.trusted: 1: expected true, false or the name of a service',
+    ],
+    [
       'a field of the gateway',
       { upstream: 'request_headers: [x-sluice-subject]' },
       '5: upstreams.echo.request_headers.0: "x-sluice-subject": expected a field that the gateway neither sets itself nor keeps',

@@ -56,7 +56,11 @@ export const usual = {
   streams: { max_per_caller: 32, max_per_address: 256 },
 } as const;
 
-const name = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and dashes');
+export const serviceName = /^[a-z][a-z0-9-]{0,62}$/;
+const name = z.string().regex(serviceName, 'expected lower-case letters, digits and dashes');
+/** What YAML 1.1 and people write for true and false, which here would be the name of a service. */
+const looksBoolean = /^(true|false|yes|no|on|off)$/;
+const trustExpected = 'expected true, false or the name of a service';
 const fieldName = z
   .string()
   .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/, 'expected a header field name')
@@ -115,7 +119,12 @@ const upstream = z.strictObject({
   stream_timeout: timeLimitOrNone.default(usual.stream_timeout),
   timeouts: z.record(z.string(), timeLimitOrNone).default({}).describe('by selector'),
   tls: z.union([z.boolean(), upstreamTls]).default(false),
-  trusted: z.boolean().default(false).describe('receives the gateway secret with the identity of the caller'),
+  trusted: z
+    .union([z.boolean(), name.refine((text) => !looksBoolean.test(text), trustExpected)], trustExpected)
+    .default(false)
+    .describe(
+      'receives the secret of the service with the identity of the caller; a name: that service, where the upstream has another',
+    ),
   forward_authorization: z
     .boolean()
     .optional()

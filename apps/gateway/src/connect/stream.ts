@@ -51,7 +51,7 @@ class ConnectStreamCall implements CallEvents, BodySink {
     const { exchange, place } = this;
     const { deadline, account, transport } = exchange;
     const { upstream, handle } = place;
-    const metadata = requestMetadata(exchange, upstream, exchange.runtime.secret);
+    const metadata = requestMetadata(exchange, upstream);
     this.call = upstream.channel.start(handle, metadata, { deadline, account, unlimited: true }, this);
     exchange.work = this.call;
     if (transport.hasBody) transport.readBody(this);

@@ -67,7 +67,7 @@ class RelayCall implements RelayEvents, RelayOpener {
     this.fields = [
       ['content-type', 'application/grpc'],
       ...encodings(exchange),
-      ...requestMetadata(exchange, upstream, exchange.runtime.secret),
+      ...requestMetadata(exchange, upstream),
     ];
     const messageMax = Math.min(upstream.config.max_message, exchange.route.target.bodyMax);
     new RelayRequest(exchange, this, messageMax).start();

@@ -108,7 +108,7 @@ class StreamCall extends Timer implements CallEvents {
   private open(handle: MethodHandle): void {
     const { exchange, upstream } = this;
     if (this.streamsResponses) this.responses = this.binding.openResponseStream(exchange.head.accept);
-    const metadata = requestMetadata(exchange, upstream, exchange.runtime.secret);
+    const metadata = requestMetadata(exchange, upstream);
     const { deadline, account } = exchange;
     this.call = upstream.channel.start(handle, metadata, { deadline, account, unlimited: true }, this);
     exchange.work = this.call;

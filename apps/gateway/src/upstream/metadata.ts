@@ -35,14 +35,14 @@ export function unlistable(name: string): string | undefined {
  * - `x-request-id` and `user-agent` of the client; a request without an id has that of its trace;
  * - `traceparent`, `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host`, set by the gateway;
  * - `x-sluice-certificate-subject`, whose certificate the client has shown (RFC 4514), when it has shown one;
- * - `x-sluice-*`, who is calling; with the gateway's secret when the upstream is trusted;
+ * - `x-sluice-*`, who is calling; with the secret of the service when the upstream is trusted;
  * - over REST `Grpc-Metadata-Name: value` as `name`, over gRPC and gRPC-Web all custom metadata;
  * - header fields that the upstream's configuration lists under `request_headers`;
  * - `authorization` as the client wrote it, when the upstream is configured to get it. On a route that is not public it is the token
  *   that was checked; on a public one, and without `auth`, it is for the upstream to judge.
  */
-export function requestMetadata(exchange: Exchange, upstream: Upstream, secret: string | undefined): Field[] {
-  return [...repeatedMetadata(exchange, upstream, secret), ...ownFields(exchange)];
+export function requestMetadata(exchange: Exchange, upstream: Upstream): Field[] {
+  return [...repeatedMetadata(exchange, upstream), ...ownFields(exchange)];
 }
 
 /** A method whose calls have the metadata of one request, without what each call has of its own. */
@@ -69,7 +69,7 @@ export function startUnary(
   if (prepared !== undefined && prepared !== 'once' && prepared.route === route && prepared.caller === caller) {
     return channel.unary(prepared.handle, own, message, options, events);
   }
-  const metadata = repeatedMetadata(exchange, upstream, exchange.runtime.secret);
+  const metadata = repeatedMetadata(exchange, upstream);
   const encoded = prepared === 'once' ? channel.methodWith(handle, metadata) : undefined;
   head.prepared = encoded === undefined ? 'once' : { route, caller, handle: encoded };
   return channel.unary(handle, [...metadata, ...own], message, options, events);
@@ -81,7 +81,7 @@ function ownFields({ head, trace, requestIdField }: Exchange): Field[] {
   return head.requestId === undefined && head.trace !== undefined ? [traceparent, requestIdField] : [traceparent];
 }
 
-function repeatedMetadata(exchange: Exchange, upstream: Upstream, secret: string | undefined): Field[] {
+function repeatedMetadata(exchange: Exchange, upstream: Upstream): Field[] {
   const { head, caller, route } = exchange;
   const { config } = upstream;
   const fields: Field[] = [
@@ -91,8 +91,8 @@ function repeatedMetadata(exchange: Exchange, upstream: Upstream, secret: string
   if (head.requestId !== undefined) fields.push(['x-request-id', head.requestId]);
   if (head.userAgent !== undefined) fields.push(['user-agent', head.userAgent]);
   if (head.host !== '') fields.push(['x-forwarded-host', head.host]);
-  if (config.trusted) {
-    if (secret !== undefined) fields.push(['x-sluice-gateway-secret', secret]);
+  if (config.trusted !== false) {
+    if (upstream.secretField !== undefined) fields.push(upstream.secretField);
     fields.push(['x-sluice-client-ip', head.clientAddress]);
   }
   const { certificateSubject } = exchange.transport.peer;

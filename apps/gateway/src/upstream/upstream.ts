@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
+import { gatewaySecretFor } from '@sluice/config';
 import type { Expose, Json, StatusDetail } from '@sluice/problem';
 import type { MethodInfo } from '@sluice/transcode';
-import { Channel, type ChannelOptions, type MethodHandle } from '@sluice/wire';
+import { Channel, type ChannelOptions, type Field, type MethodHandle } from '@sluice/wire';
 import type { LoadedUpstream } from '../config/loaded.js';
 import type { UpstreamConfig } from '../config/schema.js';
 import { bySelector } from '../route/access.js';
@@ -18,6 +19,8 @@ export interface Upstream extends LoadedUpstream {
   readonly channelOptions: ChannelOptions;
   /** The streams that are open to it. */
   readonly streams: StreamShare;
+  /** Proves the gateway to this service; undefined where it is not trusted or there is no secret. */
+  readonly secretField: Field | undefined;
   /** Whether the client's `Authorization` goes on to it. */
   readonly forwardsAuthorization: boolean;
   readonly passed: PassedMetadata;
@@ -31,8 +34,14 @@ export interface Upstream extends LoadedUpstream {
  * Makes the channel; nothing is connected before the first call.
  *
  * @param before the upstream of this name in the configuration that this one replaces, whose streams go on
+ * @param secret GATEWAY_SECRET, from which that of each service is derived
  */
-export function createUpstream(loaded: LoadedUpstream, authenticates: boolean, before: Upstream | undefined): Upstream {
+export function createUpstream(
+  loaded: LoadedUpstream,
+  authenticates: boolean,
+  before: Upstream | undefined,
+  secret: string | undefined,
+): Upstream {
   const { config, schema } = loaded;
   const options = channelOptions(loaded);
   return {
@@ -41,11 +50,17 @@ export function createUpstream(loaded: LoadedUpstream, authenticates: boolean, b
     channel: keptChannel(before, config.address, options) ?? new Channel(config.address, options),
     channelOptions: options,
     streams: before?.streams ?? new StreamShare(),
+    secretField: secret === undefined ? undefined : secretField(config, secret),
     forwardsAuthorization: config.forward_authorization ?? !authenticates,
     passed: passedMetadata(config.response_headers),
     expose: { rest: config.errors.expose ?? 'codes', grpc: config.errors.expose ?? 'all' },
     printDetail: detailPrinter(schema, jsonOptionsOf(config)),
   };
+}
+
+function secretField({ name, trusted }: UpstreamConfig, secret: string): Field | undefined {
+  if (trusted === false) return undefined;
+  return ['x-sluice-gateway-secret', gatewaySecretFor(trusted === true ? name : trusted, secret)];
 }
 
 /** What runs over a channel that the configuration has not changed is none of a reload's business. */

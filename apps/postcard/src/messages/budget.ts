@@ -21,7 +21,8 @@ export interface Reservation {
 
 interface BudgetOptions {
   readonly addresses: readonly string[];
-  readonly gatewaySecret: string | undefined;
+  /** Proves postcard to the allocator. */
+  readonly secret: string | undefined;
   readonly leaseSeconds: number;
   readonly logger: Logger;
 }
@@ -70,7 +71,7 @@ export class Budget implements OnApplicationShutdown {
 
   /** @throws Problem as the allocator gave it: BUDGET_EXHAUSTED with `blocked_by` and the wait, or UNAVAILABLE */
   async reserve(call: Call, tokens: number): Promise<Reservation> {
-    const metadata = outgoingMetadata(call, 'postcard', this.options.gatewaySecret);
+    const metadata = outgoingMetadata(call, 'postcard', this.options.secret);
     const request_id = `postcard-${randomUUID()}`;
     const deadline = Math.min(call.deadline ?? Number.POSITIVE_INFINITY, Date.now() + RESERVE_MS);
     const request = { request_id, token_count: String(tokens), ttl_seconds: String(this.options.leaseSeconds) };
