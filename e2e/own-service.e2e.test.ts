@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'no
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { callerSecretFor, gatewaySecretFor } from '@sluice/config';
 import { freePort } from '@sluice/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { BIN, openFolder, type StandaloneGateway, startGateway } from './standalone-gateway.js';
@@ -131,5 +132,28 @@ describe('the variations of the page', () => {
     await expect.poll(() => gateway!.log(), { timeout: 10_000 }).toContain('the old one stays in force');
     expect(await status('/hello/Ann')).toBe(200);
     await shell(buf);
+  });
+});
+
+describe('the secret by which a service of your own knows the gateway', () => {
+  const root = 'the root of all secrets, held by the gateway';
+  const asked = (flags: string) => shell(`sluice-gateway ${flags}`);
+  const withRoot = (flags: string) => {
+    folder.write('root', `${root}\n`);
+    return shell(`GATEWAY_SECRET_FILE=root sluice-gateway ${flags}`);
+  };
+
+  it('is printed for its name, and for who calls it', async () => {
+    const greeter = gatewaySecretFor('greeter', root);
+    expect(await withRoot('--secret-of greeter')).toBe(`${greeter}\n`);
+    expect(await withRoot('--secret-of greeter --held-by postcard')).toBe(`${callerSecretFor('postcard', greeter)}\n`);
+  });
+
+  it.each([
+    ['--secret-of greeter', /: 78 [^]*GATEWAY_SECRET is not set: expected at least 16 characters/],
+    ['--secret-of Greeter', /: 64 --secret-of "Greeter": expected the name of a service/],
+    ['--held-by postcard', /: 64 --held-by: expected --secret-of SERVICE beside it/],
+  ])('%s is refused', async (flags, message) => {
+    await expect(asked(flags)).rejects.toThrow(message);
   });
 });
