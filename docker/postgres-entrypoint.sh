@@ -10,6 +10,9 @@ fi
 chown -R 1000 /secrets/postgres
 chmod 700 /secrets/postgres
 chmod 600 "$file"
-POSTGRES_PASSWORD=$(cat "$file")
-export POSTGRES_PASSWORD
+# The image asks for it to make the database; a server that has one never gets it.
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+  POSTGRES_PASSWORD=$(cat "$file")
+  export POSTGRES_PASSWORD
+fi
 exec docker-entrypoint.sh postgres "$@"

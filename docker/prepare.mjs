@@ -28,6 +28,8 @@ for (const row of PROCESSES) {
   files.store('database-url', server.url(DATABASE, database.role, password));
   owners.push({ ...database, password });
 }
+const redisPassword = openSecretFiles(join(FOLDER, 'redis')).value('redis-password');
+openSecretFiles(join(FOLDER, 'gateway')).store('redis-url', `redis://:${encodeURIComponent(redisPassword)}@redis:6379`);
 await prepareDatabase(server, DATABASE, owners);
 console.log(
   `prepared ${owners.map(({ schema }) => schema).join(', ')} and the secrets of ${PROCESSES.map(({ name }) => name).join(', ')}`,

@@ -20,6 +20,11 @@ else
 fi
 for name in $(echo "$profile" | tr , ' '); do compose="$compose --profile $name"; done
 
+if [ -n "${MODEL_API_KEY:-}" ]; then
+  echo 'MODEL_API_KEY is set: a container shows its environment to whoever may inspect it. Put the key into a file that user 1000 can read, and set MODEL_API_KEY_FILE to its absolute path.' >&2
+  exit 2
+fi
+
 case $command in
   up)
     $compose up --build --detach
