@@ -1,4 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 
@@ -80,4 +82,23 @@ test('the password of Redis comes by standard input, and its health check reads 
   expect(script).toMatch(/^exec redis-server - <<END\nrequirepass \$password$/m);
   expect(script).not.toMatch(/^\s*export\b/m);
   expect(services.redis.healthcheck.test.join(' ')).toContain('REDISCLI_AUTH=$$(cat /secrets/redis/redis-password)');
+});
+
+test.each([
+  ['a key in the environment', { MODEL_API_KEY: 'sk-in-the-open' }, /^MODEL_API_KEY is set: .*MODEL_API_KEY_FILE/],
+  ['a relative path', { MODEL_API_KEY_FILE: 'key' }, /^MODEL_API_KEY_FILE=key: expected an absolute path/],
+  [
+    'a path where nothing is',
+    { MODEL_API_KEY_FILE: '/nowhere/key' },
+    /^MODEL_API_KEY_FILE=\/nowhere\/key: there is no/,
+  ],
+])('dev.sh starts nothing with %s', (_, environment, fault) => {
+  const script = fileURLToPath(new URL('dev.sh', import.meta.url));
+  const { status, stderr } = spawnSync('sh', [script, 'up'], {
+    env: { PATH: process.env.PATH, ...environment },
+    encoding: 'utf8',
+  });
+  expect(stderr).toMatch(fault);
+  expect(stderr).not.toContain('sk-in-the-open');
+  expect(status).toBe(2);
 });

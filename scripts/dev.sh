@@ -9,8 +9,23 @@ usage() {
   sed -n '2,4s/^# //p' "$0" >&2
   exit 2
 }
+fail() {
+  echo "$1" >&2
+  exit 2
+}
+# Of the key of postcard's model: containers get files.
+check_model_key() {
+  [ -z "${MODEL_API_KEY:-}" ] ||
+    fail 'MODEL_API_KEY is set: whoever may inspect a container sees its environment. Put the key into a file that user 1000 can read, and set MODEL_API_KEY_FILE to its absolute path.'
+  case ${MODEL_API_KEY_FILE:-/} in
+    /*) [ -z "${MODEL_API_KEY_FILE:-}" ] || [ -f "$MODEL_API_KEY_FILE" ] || fail "MODEL_API_KEY_FILE=$MODEL_API_KEY_FILE: there is no such file" ;;
+    *) fail "MODEL_API_KEY_FILE=$MODEL_API_KEY_FILE: expected an absolute path, such as $PWD/$MODEL_API_KEY_FILE" ;;
+  esac
+}
 command=${1:-}
 if [ "$command" = lab ]; then profile=lab; else profile=${2:-core}; fi
+
+case $command in up | lab) check_model_key ;; esac
 
 if docker compose version >/dev/null 2>&1; then compose='docker compose'
 elif command -v docker-compose >/dev/null 2>&1; then compose=docker-compose
@@ -19,11 +34,6 @@ else
   exit 1
 fi
 for name in $(echo "$profile" | tr , ' '); do compose="$compose --profile $name"; done
-
-if [ -n "${MODEL_API_KEY:-}" ]; then
-  echo 'MODEL_API_KEY is set: a container shows its environment to whoever may inspect it. Put the key into a file that user 1000 can read, and set MODEL_API_KEY_FILE to its absolute path.' >&2
-  exit 2
-fi
 
 case $command in
   up)
