@@ -73,7 +73,8 @@ describe('the road', () => {
   });
 
   test('health and the public keys need no token', async () => {
-    expect(await api.call('GET', '/health')).toMatchObject({ status: 200, body: { status: 'ok' } });
+    const health = () => api.call('GET', '/health');
+    await expect.poll(health, { timeout: 20_000 }).toMatchObject({ status: 200, body: { status: 'ok' } });
     const keys = await api.call('GET', '/.well-known/jwks.json');
     expect(keys).toMatchObject({ status: 200, body: { keys: expect.any(Array) } });
     expect((keys.body.keys as unknown[])[0]).toMatchObject({ kty: 'EC', crv: 'P-256', alg: 'ES256' });

@@ -187,7 +187,9 @@ const upstream = z.strictObject({
     .default('adaptive')
     .describe('`adaptive`: as many calls in flight as keep the service busy, and at most `max_concurrent`'),
   max_concurrent: z.number().int().min(1).default(1000).describe('calls in flight at once, at most'),
-  max_wait: duration.default(400).describe('a call waits so long for others to end, while the queue is young'),
+  max_wait: duration
+    .optional()
+    .describe('a call waits so long for others to end, while the queue is young; half of the callers’ patience'),
   streams: z
     .strictObject({
       max: z.number().int().min(1).default(1000).describe('open at once; they take no place of `max_concurrent`'),
@@ -206,7 +208,7 @@ const upstream = z.strictObject({
         .describe('after so long a silence a comment or an empty line is sent; `none`: nothing'),
     })
     .prefault({}),
-  max_queued: z.number().int().min(0).default(1000).describe('calls that wait for one in flight to end'),
+  max_queued: z.number().int().min(0).default(10_000).describe('calls that wait for one in flight to end'),
 });
 
 const HALF_A_YEAR_MS = 180 * 86_400_000;

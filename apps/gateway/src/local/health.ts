@@ -42,10 +42,10 @@ function ask(channel: Channel): Promise<string> {
   });
 }
 
-/** The question found no room among calls that are being answered. */
-function isBusy({ code, unprocessed, overloaded }: Outcome, channel: Channel): boolean {
-  const unasked = overloaded === true || (code === DEADLINE_EXCEEDED && unprocessed);
-  return unasked && Date.now() - channel.stats.heardAt < ANSWERED_LATELY_MS;
+/** The question found no room among calls that are being answered, or its answer comes after theirs. */
+function isBusy({ code, overloaded }: Outcome, channel: Channel): boolean {
+  const unanswered = overloaded === true || code === DEADLINE_EXCEEDED;
+  return unanswered && Date.now() - channel.stats.heardAt < ANSWERED_LATELY_MS;
 }
 
 function verdict(outcome: Outcome, serving: boolean): string {

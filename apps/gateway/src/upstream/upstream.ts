@@ -79,7 +79,7 @@ function channelOptions({ config, pem }: LoadedUpstream): ChannelOptions {
     connectionsPerAddress: config.connections,
     concurrency: config.concurrency,
     maxConcurrent: config.max_concurrent,
-    maxWaitMs: config.max_wait,
+    maxWaitMs: config.max_wait ?? 'patience',
     maxQueued: config.max_queued,
     maxMessageBytes: config.max_message,
     streamWindowBytes: STREAM_WINDOW_OCTETS,

@@ -18,8 +18,11 @@ export interface ChannelOptions {
   concurrency?: 'fixed' | 'adaptive';
   /** Calls waiting to be sent at most, over the whole channel; further ones end with UNAVAILABLE and `overloaded`. */
   maxQueued?: number;
-  /** A call waits so long at most for others to end, in milliseconds; much less once others have waited so long already. */
-  maxWaitMs?: number;
+  /**
+   * A call waits so long at most for others to end, in milliseconds; much less once others have waited so long already. `patience`:
+   * half of the time that callers give an answer.
+   */
+  maxWaitMs?: number | 'patience';
   /** Streams per connection at most; the peer's SETTINGS_MAX_CONCURRENT_STREAMS may lower it. */
   maxStreamsPerConnection?: number;
   /** Largest message accepted from the peer, in bytes. */

@@ -47,7 +47,7 @@ export function simulate(scenario: Scenario): SimulatedCall[] {
   const calls: SimulatedCall[] = [];
   const admission = new Admission<SimulatedCall>(
     limiter,
-    { maxQueued: scenario.maxQueued ?? 1000, maxWaitMs: 400 },
+    { maxQueued: scenario.maxQueued ?? 10_000, maxWaitMs: 'patience' },
     (call) => settle(call, 'refused'),
   );
 

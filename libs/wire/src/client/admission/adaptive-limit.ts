@@ -75,8 +75,7 @@ export class AdaptiveLimit implements Limiter {
   private nextId = 1;
   /** The mean of an unloaded service; 0: not known. */
   private base = 0;
-  /** How long callers wait for an answer, at the lower end. */
-  private patience = Infinity;
+  patience = 0;
   /** How many calls `base` was learned from, and its variance. */
   private baseCount = 0;
   private baseVariance = 0;
@@ -160,7 +159,7 @@ export class AdaptiveLimit implements Limiter {
 
   private notePatience(ms: number): void {
     const { patience } = this;
-    if (patience === Infinity) this.patience = ms;
+    if (patience === 0) this.patience = ms;
     else this.patience += (ms < patience ? LESS_PATIENCE_WEIGHT : MORE_PATIENCE_WEIGHT) * (ms - patience);
     this.slack = Math.min(SLACK_MAX_MS, Math.max(SLACK_MIN_MS, SLACK_SHARE * this.patience));
   }

@@ -13,6 +13,7 @@ function admission(over: Partial<Limiter> = {}, maxQueued = 100) {
     latency: 100,
     unloaded: 40,
     slack: 0,
+    patience: 0,
     unknown: false,
     blocked: () => undefined,
     tick: () => undefined,

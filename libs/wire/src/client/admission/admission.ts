@@ -5,8 +5,11 @@ import { WaitingCalls } from './waiting-calls.js';
 export interface AdmissionOptions {
   /** Calls that wait at most: a bound on memory, since time bounds them first. */
   readonly maxQueued: number;
-  /** A call waits so long at most while the queue is young, in milliseconds. */
-  readonly maxWaitMs: number;
+  /**
+   * A call waits so long at most while the queue is young, or for the time of two calls, in milliseconds; `patience`: half of what
+   * its callers have, and at least 400.
+   */
+  readonly maxWaitMs: number | 'patience';
 }
 
 /**
@@ -14,6 +17,10 @@ export interface AdmissionOptions {
  * left is less than what calls lately took.
  */
 export type Refusal = 'queue_full' | 'queue_wait' | 'deadline';
+
+/** How long a burst may last when nobody has said: who waits for seconds anyway is served later rather than refused. */
+const BURST_MS = 400;
+const BURST_SHARE = 0.5;
 
 /** While a queue stands, the wait is a part of what a call takes, and at least this long, in milliseconds. */
 const STANDING_WAIT_SHARE = 0.25;
@@ -178,7 +185,11 @@ export class Admission<C extends AdmittedCall> {
 
   /** How long a burst may last. */
   private get burst(): number {
-    return this.limiter.unknown ? Infinity : Math.max(this.options.maxWaitMs, 2 * this.limiter.unloaded);
+    const { limiter, options } = this;
+    if (limiter.unknown) return Infinity;
+    const most =
+      options.maxWaitMs === 'patience' ? Math.max(BURST_MS, BURST_SHARE * limiter.patience) : options.maxWaitMs;
+    return Math.max(most, 2 * limiter.unloaded);
   }
 
   private stands(now: number): boolean {

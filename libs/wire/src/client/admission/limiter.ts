@@ -26,6 +26,8 @@ export interface Limiter {
   readonly unloaded: number;
   /** How much longer calls may take by waiting for each other, in milliseconds. */
   readonly slack: number;
+  /** How long callers wait for an answer, at the lower end, in milliseconds; 0: not known. */
+  readonly patience: number;
   /** Calls were sent and nothing has ever been answered. */
   readonly unknown: boolean;
   /** A call found the limit met. */
@@ -44,6 +46,7 @@ export class FixedLimit implements Limiter {
   latency = 0;
   readonly unloaded = 0;
   readonly slack = 0;
+  readonly patience = 0;
   unknown = true;
 
   constructor(readonly limit: number) {}

@@ -75,6 +75,16 @@ describe('the adaptive limit', () => {
     }
   });
 
+  it('serves a burst that takes a third of its callers’ patience', () => {
+    for (const seed of seeds) {
+      const { cost } = services.fast;
+      const bursts = [[2000, 3000]] as const;
+      const patient = { rate: () => 0.1, bursts, deadlineMs: 10_000, durationMs: 10_000 };
+      const calls = simulate({ seed, workers: 20, cost, ...patient, limiter: adaptive() });
+      expect(sharesOf(calls, 0, 10_000), `seed ${seed}`).toMatchObject({ answered: 1, refused: 0 });
+    }
+  });
+
   it('follows a service that loses half of its workers and gets them back', () => {
     for (const seed of seeds) {
       const changes = [
