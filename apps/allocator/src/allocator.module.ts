@@ -10,6 +10,7 @@ import { ForcedFree } from './allocations/forced-free.js';
 import { Scopes } from './allocations/scope.js';
 import { AllocatorController } from './allocator.controller.js';
 import { batchEvents, watchQueue } from './batch/batch-metrics.js';
+import { installFunctions } from './batch/functions.js';
 import { LeaseTicker } from './batch/lease-ticker.js';
 import { GroupCommit } from './batch/group-commit.js';
 import { PostgresExecutor } from './batch/postgres-executor.js';
@@ -83,6 +84,10 @@ async function openSeededDatabase(settings: AllocatorSettings, logger: Logger): 
     waitMs: settings.DB_START_WAIT_SECONDS * 1000,
     onWait: (error) => logger.warn({ err: error }, 'waiting for Postgres'),
   });
+  for (const [name, result] of await installFunctions(dataSource)) {
+    if (result === 'newer is there')
+      logger.warn({ function: name }, 'a newer release has installed this function; it stays');
+  }
   await new StrategySettings(dataSource).seed(settings.ALLOC_STRATEGY, settings.LARGE_REQUEST_TOKENS);
   await new NodeSeed(dataSource, logger).seed(settings.NODES, settings.NODE_BUDGET);
   await new CallerBounds(dataSource).seed(settings.ALLOC_CALLER_TOKENS_MAX, settings.ALLOC_CALLER_REQUESTS_MAX);

@@ -7,6 +7,7 @@ import type { DataSource } from 'typeorm';
 import { migrations } from '../migrations/index.js';
 import { NodeSeed } from '../nodes/node-seed.js';
 import { StrategySettings } from '../strategy/strategy-setting.js';
+import { installFunctions } from './functions.js';
 import type { Operation, Strategy } from './operation.js';
 import { PostgresExecutor } from './postgres-executor.js';
 
@@ -41,6 +42,7 @@ export async function startBudgetDatabase(content: BudgetContent): Promise<Budge
     poolTimeoutMs: 5000,
     migrations,
   });
+  await installFunctions(dataSource);
   await new StrategySettings(dataSource).seed(content.strategy ?? 'best', content.largeRequestTokens ?? 1_000_000n);
   await new NodeSeed(dataSource, createLogger('test', 'fatal')).seed(
     Object.entries(content.nodes).map(([nodeId, capacity]) => ({ nodeId, capacity: BigInt(capacity) })),

@@ -1,4 +1,4 @@
-/** What can be done to an allocation, by the numbers that Postgres knows (apply-batch.sql.ts, and `kind` of the ledger). */
+/** What can be done to an allocation, by the numbers that Postgres knows (sql/apply-batch.sql, and `kind` of the ledger). */
 export const kinds = { allocate: 1, settle: 2, extend: 3, free: 4 } as const;
 export type OperationKind = keyof typeof kinds;
 

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { openDatabase } from '@sluice/storage';
 import { createLogger } from '@sluice/telemetry';
 import { DataSource } from 'typeorm';
+import { installFunctions } from '../../dist/batch/functions.js';
 import { GroupCommit } from '../../dist/batch/group-commit.js';
 import type { Operation, Strategy } from '../../dist/batch/operation.js';
 import { PostgresExecutor } from '../../dist/batch/postgres-executor.js';
@@ -93,6 +94,7 @@ export async function naive(url: string): Promise<Contestant> {
 export async function prepare(url: string, nodes: number, strategy: Strategy = 'best', hot = false): Promise<void> {
   const options = { url, schema: 'budget', applicationName: 'bench', poolSize: 2, poolTimeoutMs: 5000, migrations };
   const dataSource = await openDatabase(options);
+  await installFunctions(dataSource);
   await dataSource.query('truncate nodes, allocations, leases, ledger, settings');
   await new StrategySettings(dataSource).seed(strategy, CAPACITY);
   const named = Array.from({ length: nodes }, (_, index) => ({

@@ -1,5 +1,4 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
-import { applyBatchSql } from '../batch/apply-batch.sql.js';
 
 /**
  * The schema `budget`. The numbers of states, kinds and strategies are those of batch/operation.ts.
@@ -81,11 +80,10 @@ export class Budget1732300000000 implements MigrationInterface {
     await runner.query(
       `create index ledger_at on ledger using brin (at) with (pages_per_range = 32, autosummarize = on)`,
     );
-    await runner.query(applyBatchSql);
   }
 
   async down(runner: QueryRunner): Promise<void> {
-    await runner.query(`drop function apply_batch`);
+    await runner.query(`drop function if exists apply_batch`);
     await runner.query(`drop table ledger, ledger_opening, leases, allocations, settings, nodes`);
     await runner.query(`drop sequence batch_seq`);
   }

@@ -1,11 +1,9 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
-import { applyBatchSql } from '../batch/apply-batch.sql.js';
 
-/** `apply_batch` answers with null for what is usual, and with `place_of_all`: results cannot be changed by replacing it. */
+/** Results of `apply_batch` cannot be changed by replacing it: it goes, and is installed anew after the migrations. */
 export class UsualResults1732400000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
-    await runner.query(`drop function apply_batch`);
-    await runner.query(applyBatchSql);
+    await runner.query(`drop function if exists apply_batch`);
   }
 
   async down(): Promise<void> {

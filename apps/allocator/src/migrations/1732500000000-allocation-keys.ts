@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
-import { applyBatchSql } from '../batch/apply-batch.sql.js';
 
 /**
  * Allocations are found by a hash index instead of a B-tree of their ids. It has 4 octets of every id, so it is half as large, and
@@ -25,7 +24,6 @@ export class AllocationKeys1732500000000 implements MigrationInterface {
         exclude using hash (allocation_key(tenant, request_id) with =)`);
     // Without statistics of the keys each would be taken for the key of many.
     await runner.query(`analyze allocations`);
-    await runner.query(applyBatchSql);
   }
 
   async down(runner: QueryRunner): Promise<void> {

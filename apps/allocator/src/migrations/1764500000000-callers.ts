@@ -1,5 +1,4 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
-import { applyBatchSql } from '../batch/apply-batch.sql.js';
 
 /**
  * What a caller may hold at most, lists of allocations, and nodes that are removed and renamed.
@@ -57,7 +56,6 @@ export class Callers1764500000000 implements MigrationInterface {
       `delete from allocations a using settings s
          where a.state in (3, 4) and a.update_time < s.pruned_until - interval '1 day'`,
     );
-    await runner.query(applyBatchSql);
   }
 
   async down(runner: QueryRunner): Promise<void> {

@@ -2,6 +2,7 @@ import { openDatabase } from '@sluice/storage';
 import { startPostgres, type TestPostgres } from '@sluice/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { operation } from '../batch/budget-database.fixture.js';
+import { installFunctions } from '../batch/functions.js';
 import type { Operation } from '../batch/operation.js';
 import { PostgresExecutor } from '../batch/postgres-executor.js';
 import { verify } from '../ledger/verify.js';
@@ -47,6 +48,7 @@ describe('the migration to a hash index', () => {
     await old.destroy();
 
     const dataSource = await open();
+    await installFunctions(dataSource);
     const executor = new PostgresExecutor({
       url: postgres.url,
       lockTimeoutMs: 5000,
