@@ -5,7 +5,7 @@ import type { Problem } from '@sluice/problem';
 import type { TraceContext } from '@sluice/telemetry';
 import type { ConnectionPeer, Field, Fields, FieldSection, FixedFields, MemoryAccount } from '@sluice/wire';
 import type { RequestHead } from './preflight/preflight.js';
-import type { Route } from './route/route.js';
+import type { Route, Routes } from './route/route.js';
 import type { Runtime } from './runtime.js';
 import type { OpenStream } from './streams/open-stream.js';
 
@@ -154,6 +154,11 @@ export class Exchange implements TransportEvents {
     this.status ||= 499;
     this.finish();
     this.work?.cancel();
+  }
+
+  /** What is served to the host that was asked for. */
+  get routes(): Routes {
+    return this.head.routes ?? this.runtime.routes;
   }
 
   get requestId(): string {

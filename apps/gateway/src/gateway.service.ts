@@ -18,6 +18,7 @@ import { Observer } from './observe.js';
 import { handle } from './pipeline.js';
 import { boundMethods } from './limit/policies.js';
 import { matchRest } from './route/route.js';
+import { hostnameOf } from './preflight/hosts.js';
 import { RetiredRuntimes } from './retired.js';
 import { hstsField } from './respond/common-fields.js';
 import { buildRuntime, isAsBefore, type Runtime, type RuntimeParts } from './runtime.js';
@@ -163,10 +164,22 @@ export class GatewayService implements OnApplicationShutdown {
   }
 
   /** Which limits a call would meet and what they would say; spends nothing. */
-  async explainLimits(asked: { method: string; path: string; caller: Caller | undefined; address: string }) {
+  async explainLimits(asked: {
+    method: string;
+    path: string;
+    caller: Caller | undefined;
+    address: string;
+    host: string;
+  }) {
     const runtime = this.runtime!;
-    const match = matchRest(runtime.routes, asked.method, asked.path);
-    const grpc = runtime.grpcRoutes.get(asked.path)?.grpc;
+    const hostname = hostnameOf(asked.host);
+    const { hosts } = runtime.preflight;
+    if (hosts && !hosts.served(hostname)) {
+      return { rpc: null, note: 'This host is not served: the answer is 421. --host says another.', policies: [] };
+    }
+    const routes = hosts?.routesOf(hostname) ?? runtime.routes;
+    const match = matchRest(routes.rest, asked.method, asked.path);
+    const grpc = routes.grpc.get(asked.path)?.grpc;
     const byGrpc = grpc && boundMethods(grpc).includes(asked.method) ? grpc : undefined;
     const route = match.kind === 'found' ? match.payload : byGrpc;
     if (!route) return { rpc: null, note: 'No route: the answer is 404 or 405.', policies: [] };
@@ -175,7 +188,7 @@ export class GatewayService implements OnApplicationShutdown {
       transport: { method: asked.method },
       path: asked.path,
       caller: asked.caller,
-      head: { clientAddress: asked.address },
+      head: { clientAddress: asked.address, hostname },
       route,
     });
     const notes = [];

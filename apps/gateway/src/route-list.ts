@@ -5,7 +5,8 @@ import { clientBounds } from './listener/client-bounds.js';
 import { Clients } from './listener/clients.js';
 import { Observer } from './observe.js';
 import type { Access } from './route/access.js';
-import { buildRuntime } from './runtime.js';
+import { buildRuntime, type Runtime } from './runtime.js';
+import type { Upstream } from './upstream/upstream.js';
 
 /**
  * What a configuration would serve: a line for each HTTP rule, with the method behind it, its upstream and who may call it.
@@ -32,12 +33,12 @@ export function routeList(configFile: string): string {
   });
   const rows = runtime.upstreams.flatMap((upstream) => {
     return upstream.methods.flatMap((method) => {
-      const access = runtime.grpcRoutes.get(method.path)?.grpc.target.access;
+      const access = accessOfMethod(runtime, upstream, method.path);
       if (!access) return [];
       const rules = upstream.bindings.filter((binding) => binding.method === method);
       const routes = rules.map(({ httpMethod, template }) => [httpMethod, template.source]);
       const shown = routes.length > 0 ? routes : [['-', 'gRPC and gRPC-Web only']];
-      return shown.map((route) => [...route, method.path, upstream.name, whoMay(access)]);
+      return shown.map((route) => [...route, method.path, nameOf(upstream), whoMay(access)]);
     });
   });
   const widths = [0, 1, 2, 3].map((column) => Math.max(0, ...rows.map((row) => row[column]!.length)));
@@ -48,6 +49,19 @@ export function routeList(configFile: string): string {
       .trimEnd(),
   );
   return [...lines, ...runtime.leftOut.map(({ upstream, reason }) => `left out of ${upstream}: ${reason}`)].join('\n');
+}
+
+/** At some host that the upstream is for. */
+function accessOfMethod(runtime: Runtime, upstream: Upstream, path: string): Access | undefined {
+  for (const { grpc } of [runtime.routes, ...runtime.routesByHost.values()]) {
+    const target = grpc.get(path)?.grpc.target;
+    if (target?.place.kind === 'upstream' && target.place.upstream === upstream) return target.access;
+  }
+  return undefined;
+}
+
+function nameOf({ name, config: { hosts } }: Upstream): string {
+  return hosts === undefined ? name : `${name} (${hosts.join(', ')})`;
 }
 
 function whoMay({ public: open, roles, noGuests }: Access): string {

@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { createVerifier, discoveredKeySet, httpKeySet, type JsonWebKeySet, type TokenVerifier } from '@sluice/identity';
 import type { LimitStore } from '@sluice/limit';
-import type { RouteTable } from '@sluice/transcode';
 import { keysFromUpstream } from './authenticate/key-source.js';
 import { RevocationWatch } from './authenticate/revocations.js';
 import { examine } from './config/examine.js';
@@ -15,18 +14,21 @@ import { ownGrpcMethods } from './local/own-grpc.js';
 import { myLimits } from './local/my-limits.js';
 import type { CallLog, Observer } from './observe.js';
 import { trustedProxies } from './preflight/address.js';
-import type { PreflightRules } from './preflight/preflight.js';
+import type { HostRules, PreflightRules } from './preflight/preflight.js';
 import { CommonFields, type CommonFieldsOfSchemes, hstsField } from './respond/common-fields.js';
 import { buildRoutes } from './route/build-routes.js';
-import type { GrpcRoutes, Route } from './route/route.js';
+import { ByHost, hostSet } from './preflight/hosts.js';
+import type { Routes } from './route/route.js';
 import { SessionStreams } from './streams/session-streams.js';
 import { createUpstream, type Upstream } from './upstream/upstream.js';
 
 /** Everything that a configuration file determines. A reload makes a new one; calls in flight keep theirs. */
 export interface Runtime {
   readonly config: GatewayConfig;
-  readonly routes: RouteTable<Route>;
-  readonly grpcRoutes: GrpcRoutes;
+  /** What a host gets that no upstream names. */
+  readonly routes: Routes;
+  /** What the hosts of each pattern get that an upstream names. */
+  readonly routesByHost: ReadonlyMap<string, Routes>;
   readonly upstreams: readonly Upstream[];
   /** What the descriptor sets have and is not served. */
   readonly leftOut: readonly LeftOut[];
@@ -79,16 +81,23 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
   const sessionStreams =
     parts.current()?.sessionStreams ?? new SessionStreams(() => parts.current()?.verifier?.revocations);
   const health = healthChecks(() => upstreams.map((upstream) => [upstream.name, upstream.channel] as const));
-  const local = { GetHealth: healthMethod(health), GetMyLimits: myLimits };
-  const ownGrpc = ownGrpcMethods(config.grpc, upstreams, {
+  const serving = {
     upstreams: () => (parts.current()?.health ?? health)(),
     takesCalls: parts.takesCalls ?? (() => true),
+  };
+  const [routes, ...ofHosts] = loaded.sites.map(({ served }) => {
+    const site = served.map(({ upstream: name, ...rest }) => ({
+      upstream: upstreams.find((upstream) => upstream.name === name)!,
+      ...rest,
+    }));
+    const local = { GetHealth: healthMethod(() => healthOf(site, health)), GetMyLimits: myLimits };
+    return buildRoutes(site, local, authenticates, config.sizes.body, ownGrpcMethods(config.grpc, site, serving));
   });
-  const routes = buildRoutes(upstreams, local, authenticates, config.sizes.body, ownGrpc);
+  const routesByHost = new Map(ofHosts.map((each, index) => [loaded.sites[index + 1]!.pattern!, each]));
   return {
     config,
-    routes: routes.rest,
-    grpcRoutes: routes.grpc,
+    routes: routes!,
+    routesByHost,
     upstreams,
     ...authentication(config.auth, upstreams, sessionStreams, parts),
     sessionStreams,
@@ -100,12 +109,37 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
       trusted: trustedProxies(config.trusted_proxies),
       announced: trustedProxies(config.proxy_protocol),
       fieldsMax: config.sizes.header_count,
+      hosts: hostRules(config, routes!, routesByHost),
     },
     common: CommonFields.ofSchemes(hstsField(config.tls.hsts)),
     log: parts.observer,
     clients: parts.clients,
     inFlight: { calls: 0 },
     health,
+  };
+}
+
+/** Of what is known of all upstreams, what concerns those that a host gets. */
+async function healthOf(
+  site: readonly { readonly upstream: Upstream }[],
+  health: () => Promise<Record<string, string>>,
+): Promise<Record<string, string>> {
+  const all = await health();
+  return Object.fromEntries(site.map(({ upstream: { name } }) => [name, all[name]!]));
+}
+
+/** Undefined when nothing in the configuration depends on hosts, so that nobody looks at them. */
+function hostRules(
+  config: GatewayConfig,
+  others: Routes,
+  routesByHost: ReadonlyMap<string, Routes>,
+): HostRules | undefined {
+  const ofPolicies = config.limits.policies.some(({ match }) => match.hosts !== undefined);
+  if (config.hosts === undefined && routesByHost.size === 0 && !ofPolicies) return undefined;
+  const routes = new ByHost(routesByHost);
+  return {
+    served: config.hosts === undefined ? () => true : hostSet(config.hosts),
+    routesOf: (hostname) => routes.get(hostname) ?? others,
   };
 }
 

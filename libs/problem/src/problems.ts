@@ -24,6 +24,7 @@ export const problems = {
   URI_TOO_LONG: { status: 414, grpc: 'INVALID_ARGUMENT', title: 'The request target is too long' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, grpc: 'INVALID_ARGUMENT', title: 'Unsupported media type' },
   EXPECTATION_FAILED: { status: 417, grpc: 'INVALID_ARGUMENT', title: 'The expectation cannot be met' },
+  MISDIRECTED_REQUEST: { status: 421, grpc: 'UNIMPLEMENTED', title: 'The host is not served here' },
   HEADERS_TOO_LARGE: { status: 431, grpc: 'INVALID_ARGUMENT', title: 'The header fields are too large' },
 
   // Routing.

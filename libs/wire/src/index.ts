@@ -20,7 +20,7 @@ export { ErrorCode } from './http2/errors.js';
 export { MemoryAccount, unbounded } from './memory/account.js';
 export { Holding } from './memory/holding.js';
 export { SharedMemory } from './memory/shared-memory.js';
-export type { ConnectionPeer } from './sockets/peer.js';
+export type { ConnectionPeer, Handshake } from './sockets/peer.js';
 export { messageMemory } from './sockets/page-pool.js';
 export { Timer } from './timers/wheel.js';
 export { PREFACE } from './http2/frames.js';

@@ -484,8 +484,66 @@ cors: { origins: [a.example] }
       `  - name: other\n    address: 127.0.0.1:2\n    descriptor_set: ${echoDescriptorSet}\nauth:`,
     );
     expect(faultsOf(yaml)).toEqual([
-      `8: upstreams.other.descriptor_set: ${service} is served by the upstreams echo and other: expected one of them; \`services\` says what each serves`,
+      `8: upstreams.other.descriptor_set: ${service} is served by the upstreams echo and other: expected one of them; \`services\` says what each serves, \`hosts\` to whom`,
     ]);
+  });
+
+  describe('hosts', () => {
+    const second = (first: string, other: string, rest = '') =>
+      fileWith({ upstream: first, rest }).replace(
+        'auth:',
+        `  - name: other\n    address: 127.0.0.1:2\n    descriptor_set: ${echoDescriptorSet}\n    ${other}\nauth:`,
+      );
+
+    test.each([
+      ['of its own for each', 'hosts: [a.example]', 'hosts: [b.example]'],
+      ['for one, all others for the other', '', 'hosts: [b.example]'],
+      ['for one below those of the other', "hosts: ['*.example']", 'hosts: [b.example]'],
+    ])('two upstreams may serve one service: %s', (_, first, other) => {
+      expect(faultsOf(second(first, other))).toEqual([]);
+    });
+
+    test('two upstreams with one service at one host: both names, the host and the remedy', () => {
+      const faults = faultsOf(second('hosts: [a.example, b.example]', 'hosts: [b.example]'));
+      expect(faults).toHaveLength(1);
+      expect(faults[0]).toContain(
+        `${service} is served by the upstreams echo and other, at the host b.example: expected one of them`,
+      );
+    });
+
+    test.each<[string, Parts, string]>([
+      ['a port', { rest: 'hosts: [a.example:443]' }, '7: hosts.0: "a.example:443": expected a host such as'],
+      ['a URL', { rest: "hosts: ['https://A.example/x']" }, 'did you mean "a.example"?'],
+      ['upper case', { rest: 'hosts: [API.example]' }, 'did you mean "api.example"?'],
+      ['letters that are not ASCII', { rest: 'hosts: [bücher.example]' }, 'did you mean "xn--bcher-kva.example"?'],
+      ['an IPv6 address without brackets', { rest: "hosts: ['::1']" }, 'did you mean "[::1]"?'],
+      ['an asterisk in the middle', { rest: 'hosts: [a.*.example]' }, 'expected a host such as'],
+      ['an asterisk alone', { rest: "hosts: ['*']" }, 'without any every host is meant'],
+      ['none', { rest: 'hosts: []' }, '7: hosts: '],
+      ['a host twice', { rest: 'hosts: [a.example, a.example]' }, 'hosts.1: "a.example": expected each host once'],
+      [
+        'a host that another entry covers',
+        { rest: "hosts: [a.example, '*.example']" },
+        'hosts.0: "a.example": expected a host that *.example is not for already',
+      ],
+      [
+        'a host of an upstream that is not served',
+        { upstream: 'hosts: [api.exmple]', rest: 'hosts: [api.example, b.example]' },
+        '5: upstreams.echo.hosts.0: "api.exmple": expected a host that `hosts` has; did you mean "api.example"?',
+      ],
+      [
+        'a host of a policy that is not served',
+        { rest: `${match('hosts: [c.test]').rest}\nhosts: [b.example]` },
+        'limits.policies.0.match.hosts.0: "c.test": expected a host that `hosts` has',
+      ],
+      [
+        'a host of a policy at which its methods are not',
+        { upstream: 'hosts: [b.example]', ...{ rest: match(`hosts: [c.example], rpcs: [${service}.*]`).rest! } },
+        'limits.policies.0.match: expected a match that some call can meet',
+      ],
+    ])('%s is refused', (_, parts, expected) => {
+      expect(faultsOf(fileWith(parts)).join('\n')).toContain(expected);
+    });
   });
 
   test('names that stand twice', () => {

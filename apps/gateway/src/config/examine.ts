@@ -1,13 +1,13 @@
 import type { FileFault } from '@sluice/config';
 import { methodOption } from '@sluice/transcode';
 import { ownSchema } from '../local/own-services.js';
-import type { LimitedRoute } from '../limit/policies.js';
 import { ACCESS_OPTION, accessOf, everyone } from '../route/access.js';
 import { ownBindings } from '../route/own-bindings.js';
 import { access } from './checks/access.js';
 import { auth } from './checks/auth.js';
-import type { Check, Subject } from './checks/check.js';
+import type { Check, HostedRoute, Subject } from './checks/check.js';
 import { cors } from './checks/cors.js';
+import { hosts } from './checks/hosts.js';
 import { limits } from './checks/limits.js';
 import { memory } from './checks/memory.js';
 import { proxies } from './checks/proxies.js';
@@ -19,7 +19,7 @@ import type { LoadedConfig } from './loaded.js';
 import type { GatewayConfig } from './schema.js';
 
 /** Everything that is asked of a configuration besides its shape. */
-const checks: readonly Check[] = [upstreams, selectors, access, auth, cors, proxies, memory, streams, limits];
+const checks: readonly Check[] = [upstreams, hosts, selectors, access, auth, cors, proxies, memory, streams, limits];
 
 /**
  * Reads what the configuration names, and finds everything in it that cannot work or can never have an effect.
@@ -47,22 +47,24 @@ export function examine(
   return { loaded, faults };
 }
 
-function routesOf({ config, upstreams: served }: LoadedConfig, authenticates: boolean): LimitedRoute[] {
+function routesOf({ config, upstreams: served }: LoadedConfig, authenticates: boolean): HostedRoute[] {
   const own = ownBindings(authenticates).map(({ binding, access: rule }) => ({
     binding,
     target: { method: binding.method, access: rule },
+    hosts: undefined,
   }));
   const behind = served.flatMap(({ config: upstream, schema, methods, bindings }) =>
-    methods.flatMap((method): LimitedRoute[] => {
+    methods.flatMap((method): HostedRoute[] => {
       const option = methodOption(schema, method, ACCESS_OPTION);
       const target = { method, access: accessOf(method, upstream.access, option, authenticates) };
       const rules = bindings.filter((binding) => binding.method === method);
-      return [{ target, binding: undefined }, ...rules.map((binding) => ({ target, binding }))];
+      const { hosts: own } = upstream;
+      return [undefined, ...rules].map((binding) => ({ target, binding, hosts: own }));
     }),
   );
   const { health, reflection } = config.grpc;
   const overGrpc = [...ownSchema.methods.values()]
     .filter(({ service }) => (service.startsWith('grpc.health.') ? health : reflection))
-    .map((method) => ({ target: { method, access: everyone }, binding: undefined }));
+    .map((method) => ({ target: { method, access: everyone }, binding: undefined, hosts: undefined }));
   return [...own, ...overGrpc, ...behind];
 }

@@ -25,7 +25,7 @@ export function loadConfig(config: GatewayConfig, configFile: string, faults: Fi
       return [];
     }
   });
-  return { config, upstreams: resolveConflicts(loaded, faults, leftOut), leftOut };
+  return { config, ...resolveConflicts(loaded, faults, leftOut), leftOut };
 }
 
 /** @throws FileFaults when a file cannot be used at all */

@@ -22,11 +22,24 @@ export interface LeftOut {
   readonly reason: string;
 }
 
+/** What the hosts of a pattern get; undefined: every host that no pattern is for. */
+export interface LoadedSite {
+  readonly pattern: string | undefined;
+  readonly served: readonly {
+    /** The name of the upstream. */
+    readonly upstream: string;
+    readonly methods: readonly MethodInfo[];
+    readonly bindings: readonly Binding[];
+  }[];
+}
+
 /** A configuration whose files were read. */
 export interface LoadedConfig {
   readonly config: GatewayConfig;
   /** Those whose files can be used. */
   readonly upstreams: readonly LoadedUpstream[];
+  /** The first one is for the hosts that no upstream names. */
+  readonly sites: readonly LoadedSite[];
   readonly leftOut: readonly LeftOut[];
 }
 

@@ -1,5 +1,6 @@
 import { algorithms } from '@sluice/identity';
 import { z } from 'zod';
+import { hostFault } from '../preflight/hosts.js';
 import { gatewaysOwn } from '../upstream/answer-fields.js';
 
 /**
@@ -61,6 +62,14 @@ const name = z.string().regex(serviceName, 'expected lower-case letters, digits 
 /** What YAML 1.1 and people write for true and false, which here would be the name of a service. */
 const looksBoolean = /^(true|false|yes|no|on|off)$/;
 const trustExpected = 'expected true, false or the name of a service';
+/** A host, or all below one. */
+const hostPattern = z.string().superRefine((value, context) => {
+  const fault = hostFault(value);
+  if (fault === undefined) return;
+  const meant = fault.meant === undefined ? '' : `; did you mean ${JSON.stringify(fault.meant)}?`;
+  context.addIssue({ code: 'custom', message: `expected ${fault.expected}${meant}` });
+});
+const hostPatterns = z.array(hostPattern).min(1);
 const fieldName = z
   .string()
   .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/, 'expected a header field name')
@@ -106,6 +115,9 @@ const upstream = z.strictObject({
   address: z.string().min(1).describe('`host:port`; several separated by commas'),
   descriptor_set: z.string().describe('FileDescriptorSet with imports, relative to this file'),
   services: z.array(z.string()).optional().describe('full names; all services of the set when absent'),
+  hosts: hostPatterns
+    .optional()
+    .describe('for calls to these hosts alone; where another upstream serves the same, the more specific one does'),
   path_prefix: z
     .string()
     .regex(/^(\/[^/{}*?#]+)*$/, 'expected a path such as /billing, without a slash at its end')
@@ -329,6 +341,7 @@ const limitPolicy = z
         methods: z.array(z.string()).optional().describe('HTTP methods'),
         rpcs: z.array(z.string()).optional().describe('selectors: methods by whatever path and protocol'),
         except_rpcs: z.array(z.string()).optional().describe('selectors of methods that the policy leaves out'),
+        hosts: hostPatterns.optional().describe('hosts that were asked for'),
         callers: z.array(z.enum(['anonymous', 'guest', 'user'])).optional(),
       })
       .prefault({}),
@@ -360,6 +373,9 @@ export const gatewayConfigSchema = z.strictObject({
     })
     .prefault({}),
   cors: cors.optional(),
+  hosts: hostPatterns
+    .optional()
+    .describe('served hosts, such as api.example.com and *.example.com: 421 for every other; default: every host'),
   tls: listenerTls.prefault({}).describe('of the port for TLS'),
   trusted_proxies: z.array(z.string()).default([]).describe('addresses or CIDR blocks whose forwarding headers count'),
   proxy_protocol: z

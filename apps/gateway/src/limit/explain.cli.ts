@@ -4,7 +4,7 @@ import { settings } from '../settings.js';
 
 const usage = `Which limits a call would meet at the running gateway, and their state; spends nothing.
 
-  npm run limits -- explain METHOD PATH [--user ID] [--tenant NAME] [--guest] [--ip ADDRESS] [--json]
+  npm run limits -- explain METHOD PATH [--user ID] [--tenant NAME] [--guest] [--ip ADDRESS] [--host NAME] [--json]
 
 METHOD and PATH are those of a request, or POST and /package.Service/Method of a gRPC call. Without --user the caller is not signed in.
 
@@ -34,6 +34,7 @@ function readArguments() {
         tenant: { type: 'string' },
         guest: { type: 'boolean' },
         ip: { type: 'string' },
+        host: { type: 'string' },
         json: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
@@ -56,7 +57,8 @@ const { GATEWAY_ADMIN_PORT: port, ADMIN_HOST } = readSettings(settings);
 // As npm start moves it.
 const GATEWAY_ADMIN_PORT = process.env['GATEWAY_ADMIN_PORT'] ? port : port + (Number(PORT_OFFSET) || 0);
 const query = new URLSearchParams({ method: method!, path: path! });
-for (const name of ['user', 'tenant', 'ip'] as const) if (values[name] !== undefined) query.set(name, values[name]);
+for (const name of ['user', 'tenant', 'ip', 'host'] as const)
+  if (values[name] !== undefined) query.set(name, values[name]);
 if (values.guest) query.set('guest', 'true');
 const url = `http://${ADMIN_HOST}:${GATEWAY_ADMIN_PORT}/limits/explain?${query}`;
 const response = await fetch(url).catch((error: Error) =>

@@ -164,14 +164,14 @@ describe('a policy by path and HTTP method', () => {
         ]),
       ).toEqual([200, 200, 429]);
       const { routes, limiter } = gate.runtime;
-      const match = matchRest(routes, 'HEAD', '/v1/m%65tadata');
+      const match = matchRest(routes.rest, 'HEAD', '/v1/m%65tadata');
       expect(match.kind).toBe('found');
       const { payload } = match as { payload: Route };
       const told = await limiter.explain({
         transport: { method: 'HEAD' },
         path: '/v1/m%65tadata',
         caller: undefined,
-        head: { clientAddress: '127.0.0.1' },
+        head: { clientAddress: '127.0.0.1', hostname: '' },
         route: payload,
       });
       expect(told.map(({ policy: { name }, refused }) => [name, refused])).toEqual([['by-path', true]]);

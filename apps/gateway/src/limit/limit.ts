@@ -28,7 +28,7 @@ export interface LimitedCall {
   readonly transport: { readonly method: string };
   readonly path: string;
   readonly caller: Caller | undefined;
-  readonly head: { readonly clientAddress: string };
+  readonly head: { readonly clientAddress: string; readonly hostname: string };
   readonly route: LimitedRoute;
 }
 

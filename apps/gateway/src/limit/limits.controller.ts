@@ -15,6 +15,7 @@ export class LimitsController {
     @Query('tenant') tenant?: string,
     @Query('guest') guest?: string,
     @Query('ip') ip?: string,
+    @Query('host') host?: string,
   ) {
     if (!method || !path?.startsWith('/')) {
       throw new BadRequestException('method and path: expected an HTTP method and a path that begins with a slash');
@@ -41,6 +42,7 @@ export class LimitsController {
       path: withoutQuery,
       caller,
       address: ip ?? '127.0.0.1',
+      host: host ?? '',
     });
   }
 }

@@ -4,6 +4,7 @@ import type { LimitPolicyConfig } from '../config/schema.js';
 import { selectorRank } from '../route/access.js';
 import type { Target } from '../route/route.js';
 import type { LimitedCall } from './limit.js';
+import { hostSet } from '../preflight/hosts.js';
 import { canMatch, matchesPath, onlyPath, type PathPattern, segmentsOf } from './path-pattern.js';
 
 /** Of a method, what policies look at. */
@@ -45,6 +46,8 @@ export function matcherOf({ match, dimensions }: LimitPolicyConfig): Omit<Matche
   const exceptions = match.except_paths?.map(segmentsOf);
   const methods = match.methods && new Set(match.methods.map((method) => method.toUpperCase()));
   const { rpcs, except_rpcs: exceptRpcs, callers } = match;
+  const isOfHosts = match.hosts && hostSet(match.hosts);
+  const ofHosts: Condition | undefined = isOfHosts && (({ head }) => isOfHosts(head.hostname));
   const needsCaller = dimensions.includes('user') || dimensions.includes('tenant');
   const concerns = ({ method, access }: LimitedTarget) => {
     const selects = (selectors: readonly string[]) => selectors.some((one) => selectorRank(one, method) !== undefined);
@@ -62,6 +65,7 @@ export function matcherOf({ match, dimensions }: LimitPolicyConfig): Omit<Matche
         patterns && pathCondition(patterns, route),
         exceptions && negated(pathCondition(exceptions, route)),
         callers && callerCondition(callers, route),
+        ofHosts,
       ];
       if (parts.includes('never')) return undefined;
       return parts.filter((part) => typeof part === 'function');

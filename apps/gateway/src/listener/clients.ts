@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { networkOf } from '@sluice/identity';
-import { type ConnectionPeer, MemoryAccount, SharedMemory } from '@sluice/wire';
+import { type ConnectionPeer, type Handshake, MemoryAccount, SharedMemory } from '@sluice/wire';
 
 export interface ClientBounds {
   /** Connections of all clients together, and of one address: an IPv4 address, or the /64 network of an IPv6 one. */
@@ -17,6 +17,7 @@ export interface ClientBounds {
 /** One connection of a client. What it is doing is known once its protocol is. */
 export interface ClientConnection extends ConnectionPeer {
   certificateSubject: string | undefined;
+  handshake: Handshake | undefined;
   /** It is counted no longer: what it was taken for turned out otherwise, or it is closed. */
   leave(): void;
   /** Nothing of a request is under way. */
@@ -70,6 +71,7 @@ export class Clients {
       account,
       shared: isProxy,
       certificateSubject: undefined,
+      handshake: undefined,
       idle: () => true,
       closeIdle: () => socket.destroy(),
       shed: () => socket.destroy(),

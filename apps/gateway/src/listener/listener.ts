@@ -3,6 +3,7 @@ import { createServer as createTcpServer, type AddressInfo, type Socket } from '
 import { createServer as createTlsServer, type TlsOptions, type TLSSocket } from 'node:tls';
 import { ConfigurationError, holderOf } from '@sluice/config';
 import { plainAddress } from '@sluice/identity';
+import type { Handshake } from '@sluice/wire';
 import type { Transport } from '../exchange.js';
 import { Certificates, subjectOf, type TlsFiles } from './certificates.js';
 import type { ClientConnection } from './clients.js';
@@ -133,6 +134,7 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
     socket.setNoDelay(true);
     const client = shaking.get(otherEnd(socket));
     if (client === undefined || !identify(socket, client)) return void socket.destroy();
+    client.handshake = handshakeOf(socket);
     (socket.alpnProtocol === 'h2' ? http2 : http1).accept(socket, NOTHING, client);
   };
 
@@ -208,6 +210,14 @@ function identify(socket: TLSSocket, client: ClientConnection): boolean {
   if (!socket.authorized) return false;
   client.certificateSubject = subjectOf(certificate.raw);
   return true;
+}
+
+function handshakeOf(socket: TLSSocket): Handshake {
+  const { servername } = socket as TLSSocket & { readonly servername?: string | false };
+  return {
+    serverName: servername ? servername : undefined,
+    certificateIsFor: (hostname) => socket.getX509Certificate()?.checkHost(hostname) !== undefined,
+  };
 }
 
 function otherEnd(socket: Socket): string {

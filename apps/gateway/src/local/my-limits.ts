@@ -2,8 +2,8 @@ import type { LocalMethod } from './local.js';
 
 /** `GET /me/limits`: what is left to the caller in each bucket that is its own. */
 export const myLimits: LocalMethod = async (exchange) => {
-  const { limiter, grpcRoutes } = exchange.runtime;
-  const targets = [...grpcRoutes.values()].map((forms) => forms.grpc.target);
+  const { limiter } = exchange.runtime;
+  const targets = [...exchange.routes.grpc.values()].map((forms) => forms.grpc.target);
   const states = await limiter.left(exchange, targets);
   const limits = states.map(({ verdict, rpc }) => ({
     policy: verdict.policy.name,

@@ -1,5 +1,6 @@
 import type { GatewayConfig } from '../config/schema.js';
-import type { Upstream } from '../upstream/upstream.js';
+import type { MethodInfo } from '@sluice/transcode';
+import type { ServedUpstream } from '../route/build-routes.js';
 import { healthService, type Serving } from './grpc-health.js';
 import { type OwnGrpcMethod, ownSchema } from './own-services.js';
 import { type ReflectedServices, reflectionService } from './reflection.js';
@@ -7,10 +8,10 @@ import { type ReflectedServices, reflectionService } from './reflection.js';
 /** The gRPC methods that the gateway itself serves, as the configuration says. */
 export function ownGrpcMethods(
   config: GatewayConfig['grpc'],
-  upstreams: readonly Upstream[],
+  site: readonly ServedUpstream[],
   serving: Omit<Serving, 'upstreamOf'>,
 ): OwnGrpcMethod[] {
-  const served = upstreams.map((upstream) => ({ upstream, services: servicesOf(upstream) }));
+  const served = site.map(({ upstream, methods }) => ({ upstream, services: servicesOf(methods) }));
   const upstreamOf = new Map(
     served.flatMap(({ upstream, services }) => services.map((service) => [service, upstream.name] as const)),
   );
@@ -24,6 +25,6 @@ export function ownGrpcMethods(
   return methods;
 }
 
-function servicesOf(upstream: Upstream): string[] {
-  return [...new Set(upstream.methods.map((method) => method.service))];
+function servicesOf(methods: readonly MethodInfo[]): string[] {
+  return [...new Set(methods.map((method) => method.service))];
 }

@@ -4,7 +4,12 @@ import { readForwarding } from './forwarding.js';
 import { preflight, type RawRequest } from './preflight.js';
 import { parseGrpcTimeout, parseRequestTimeout } from './request-timeout.js';
 
-const rules = { trusted: trustedProxies(['10.0.0.0/8', '::1']), announced: () => false, fieldsMax: 20 };
+const rules = {
+  trusted: trustedProxies(['10.0.0.0/8', '::1']),
+  announced: () => false,
+  fieldsMax: 20,
+  hosts: undefined,
+};
 const pairs = (flat: string[]) =>
   flat.flatMap((name, index) => (index % 2 === 0 ? [[name, flat[index + 1]!] as const] : []));
 const request = (rawFields: string[], over: Partial<RawRequest> = {}): RawRequest => ({

@@ -1,10 +1,11 @@
 import { Problem } from '@sluice/problem';
-import type { Field, FieldSection } from '@sluice/wire';
+import type { Field, FieldSection, Handshake } from '@sluice/wire';
 import { parseTraceparent, type TraceContext } from '@sluice/telemetry';
 import type { TrustedProxies } from './address.js';
 import { absent, type Authorization, duplicate, parseAuthorization } from './authorization.js';
 import { readForwarding } from './forwarding.js';
-import type { Routed } from '../route/route.js';
+import { contradicts, hostnameOf } from './hosts.js';
+import type { Routed, Routes } from '../route/route.js';
 import type { PreparedCall } from '../upstream/metadata.js';
 import { parseGrpcTimeout, parseRequestTimeout } from './request-timeout.js';
 
@@ -16,6 +17,15 @@ export interface RawRequest {
   readonly authority: string | undefined;
   readonly section: FieldSection;
   readonly peerAddress: string;
+  readonly peer?: { readonly handshake?: Handshake | undefined } | undefined;
+}
+
+/** What the configuration says of hosts. */
+export interface HostRules {
+  /** Whether requests for a host are taken at all; of names as `hostnameOf` gives them. */
+  served(hostname: string): boolean;
+  /** What is served to a host. */
+  routesOf(hostname: string): Routes;
 }
 
 export interface PreflightRules {
@@ -24,6 +34,8 @@ export interface PreflightRules {
   readonly announced: TrustedProxies;
   /** Most fields that a request may have. */
   readonly fieldsMax: number;
+  /** Undefined: whatever host is asked for, it gets the same. */
+  readonly hosts: HostRules | undefined;
 }
 
 /** The header fields of a request, understood once. */
@@ -33,6 +45,10 @@ export interface RequestHead {
   readonly authorizationText: string | undefined;
   /** Host and port that the client asked for; empty on HTTP/1.0. */
   readonly host: string;
+  /** The host as names are compared, where the configuration says anything of hosts; else empty. */
+  readonly hostname: string;
+  /** What is served to the host; undefined: what every host gets. */
+  readonly routes: Routes | undefined;
   /** `http` or `https` as the client sees it. */
   readonly scheme: string;
   readonly clientAddress: string;
@@ -149,7 +165,7 @@ export function isKept(name: string): boolean {
 /**
  * Reads the header fields as they arrived and decides what they mean.
  *
- * @throws Problem MALFORMED_REQUEST, HEADERS_TOO_LARGE, AUTHORITY_MISMATCH or EXPECTATION_FAILED; a fault of `Authorization` is only noted
+ * @throws Problem MALFORMED_REQUEST, HEADERS_TOO_LARGE, AUTHORITY_MISMATCH, MISDIRECTED_REQUEST or EXPECTATION_FAILED; a fault of `Authorization` is only noted
  */
 export function preflight(request: RawRequest, rules: PreflightRules): RequestHead {
   const { section, authority } = request;
@@ -259,10 +275,14 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
   const said = { for: forwardedFor, proto: forwardedProto, host: forwardedHost, forwarded: forwardedList };
   const forwarding = readForwarding(request.peerAddress, said, rules.trusted);
   const ownHost = agreedHost(request, host);
+  const askedHost = forwarding.host !== undefined && isHost(forwarding.host) ? forwarding.host : ownHost;
+  const hostname = rules.hosts === undefined ? '' : servedHost(request, askedHost, ownHost, rules);
   return {
     authorization,
     authorizationText,
-    host: forwarding.host !== undefined && isHost(forwarding.host) ? forwarding.host : ownHost,
+    host: askedHost,
+    hostname,
+    routes: rules.hosts?.routesOf(hostname),
     scheme: forwarding.scheme ?? request.scheme,
     clientAddress: forwarding.clientAddress,
     contentType: once?.['content-type'] === JSON_TYPE ? JSON_TYPE : once?.['content-type'],
@@ -310,6 +330,30 @@ function agreedHost(request: RawRequest, host: string | undefined): string {
     throw new Problem('AUTHORITY_MISMATCH', 'The Host header and :authority name different hosts. Send one of them.');
   }
   return authority;
+}
+
+/**
+ * The host as names are compared. What a trusted proxy named in its handshake says nothing of its client's request.
+ *
+ * @throws Problem MISDIRECTED_REQUEST (RFC 9110 section 15.5.20): sent over a connection of its own it may be answered
+ */
+function servedHost(request: RawRequest, asked: string, own: string, rules: PreflightRules): string {
+  const hostname = hostnameOf(asked);
+  if (!rules.hosts!.served(hostname)) {
+    throw new Problem('MISDIRECTED_REQUEST', `The host ${quote(asked)} is not served here.`);
+  }
+  const handshake = request.peer?.handshake;
+  if (
+    handshake !== undefined &&
+    contradicts(hostnameOf(own), handshake, request.protocol) &&
+    !rules.trusted(request.peerAddress)
+  ) {
+    throw new Problem(
+      'MISDIRECTED_REQUEST',
+      `The connection was opened for another host than ${quote(own)}. Send the request over one of its own.`,
+    );
+  }
+  return hostname;
 }
 
 function connectOf(once: Record<string, string>): ConnectHead | undefined {

@@ -1,33 +1,33 @@
 import { Problem } from '@sluice/problem';
-import { methodOption, RouteTable, SchemaError } from '@sluice/transcode';
+import { type Binding, type MethodInfo, methodOption, RouteTable, SchemaError } from '@sluice/transcode';
 import type { LocalMethod } from '../local/local.js';
 import type { OwnGrpcMethod } from '../local/own-services.js';
 import { timeoutOf, type Upstream } from '../upstream/upstream.js';
 import { ACCESS_OPTION, accessOf, bySelector, everyone, isOAuth } from './access.js';
 import { ownBindings } from './own-bindings.js';
-import type { Form, GrpcRoutes, Route, Target } from './route.js';
+import type { Form, Route, Routes, Target } from './route.js';
 
 const LOCAL_TIMEOUT_MS = 5000;
 const LOCAL_STREAM_TIMEOUT_MS = 600_000;
 const LOCAL_BODY_OCTETS = 65_536;
 
-export interface Routes {
-  /** By HTTP method and path. */
-  readonly rest: RouteTable<Route>;
-  /** By gRPC path. */
-  readonly grpc: GrpcRoutes;
+/** An upstream, and what of it some hosts get. */
+export interface ServedUpstream {
+  readonly upstream: Upstream;
+  readonly methods: readonly MethodInfo[];
+  readonly bindings: readonly Binding[];
 }
 
 /**
- * The routes of every upstream, and the gateway's own.
+ * The routes to upstreams, and the gateway's own.
  *
- * @param upstreams no two of them serve one method or one path
+ * @param site no two of them serve one method or one path
  * @param local the gateway's own methods by name
  * @param ownGrpc the gateway's own gRPC methods; those that an upstream has are the upstream's
  * @param bodyMax octets of a body, for methods of which the configuration says nothing else
  */
 export function buildRoutes(
-  upstreams: readonly Upstream[],
+  site: readonly ServedUpstream[],
   local: Readonly<Record<string, LocalMethod>>,
   authenticates: boolean,
   bodyMax: number,
@@ -35,12 +35,12 @@ export function buildRoutes(
 ): Routes {
   const rest = new RouteTable<Route>();
   const grpc = new Map<string, Record<Exclude<Form, 'rest'>, Route>>();
-  for (const upstream of upstreams) {
-    const targets = targetsOf(upstream, authenticates, bodyMax);
+  for (const { upstream, methods, bindings } of site) {
+    const targets = targetsOf(upstream, methods, authenticates, bodyMax);
     for (const [path, target] of targets) {
       grpc.set(path, grpcForms(target));
     }
-    for (const binding of upstream.bindings) {
+    for (const binding of bindings) {
       const target = targets.get(binding.method.path);
       const oauthErrors = isOAuth(upstream.config, binding.method);
       if (target) rest.add(binding, { form: 'rest', target, binding, oauthErrors });
@@ -70,10 +70,15 @@ const overGrpcOnly: LocalMethod = () => {
   throw new Problem('UNIMPLEMENTED', 'The gateway serves this method over gRPC only.');
 };
 
-function targetsOf(upstream: Upstream, authenticates: boolean, bodyMax: number): Map<string, Target> {
+function targetsOf(
+  upstream: Upstream,
+  methods: readonly MethodInfo[],
+  authenticates: boolean,
+  bodyMax: number,
+): Map<string, Target> {
   const { config, schema, channel } = upstream;
   return new Map(
-    upstream.methods.map((method) => {
+    methods.map((method) => {
       const option = methodOption(schema, method, ACCESS_OPTION);
       const access = accessOf(method, config.access, option, authenticates);
       const idempotent = method.idempotency !== 'unknown';

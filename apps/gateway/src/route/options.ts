@@ -9,10 +9,10 @@ const ANY = 'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT';
  * A path that has a rule for OPTIONS, and one that nobody has, go on to routing.
  */
 export function options(exchange: Exchange): void {
-  const { transport, runtime, path } = exchange;
+  const { transport, routes, path } = exchange;
   if (transport.method !== 'OPTIONS') return;
   if (path === '*') return respond(exchange, 204, [['allow', ANY]], undefined);
-  const match = runtime.routes.match('OPTIONS', path);
+  const match = routes.rest.match('OPTIONS', path);
   if (match.kind === 'method_not_allowed') respond(exchange, 204, [['allow', allowed(match.allow)]], undefined);
 }
 

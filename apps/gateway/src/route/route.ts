@@ -54,9 +54,17 @@ export interface Route {
 /** The routes of every method under the forms that are found by gRPC path. */
 export type GrpcRoutes = ReadonlyMap<string, Readonly<Record<Exclude<Form, 'rest'>, Route>>>;
 
+/** Everything that can be called. */
+export interface Routes {
+  /** By HTTP method and path. */
+  readonly rest: RouteTable<Route>;
+  /** By gRPC path. */
+  readonly grpc: GrpcRoutes;
+}
+
 /** A request that was routed, and what its path led to. */
 export interface Routed {
-  readonly routes: RouteTable<Route>;
+  readonly routes: Routes;
   readonly method: string;
   readonly target: string;
   readonly route: Route;
@@ -80,23 +88,23 @@ function allowedTime({ route: { target }, runtime }: Exchange, askedMs: number):
 }
 
 /** What the last request with this head led to, if it had the same path: a client that repeats one mostly repeats the other. */
-function routeAgain({ head, runtime, transport }: Exchange): Routed | undefined {
+function routeAgain({ head, routes, transport }: Exchange): Routed | undefined {
   const { routed } = head;
   return routed !== undefined &&
     routed.target === transport.target &&
     routed.method === transport.method &&
-    routed.routes === runtime.routes
+    routed.routes === routes
     ? routed
     : undefined;
 }
 
 function newRoute(exchange: Exchange): Routed {
-  const { head, runtime, transport } = exchange;
+  const { head, routes, transport } = exchange;
   const { method, target } = transport;
   const form = formOf(head.contentType);
   const { payload: route, variables } =
     form === 'rest' ? connectOrRest(exchange) : { payload: grpcRoute(exchange, form), variables: [] };
-  return (head.routed = { routes: runtime.routes, method, target, route, variables });
+  return (head.routed = { routes, method, target, route, variables });
 }
 
 /** What a path leads to; HEAD leads where GET does, unless a rule of its own says otherwise. */
@@ -111,13 +119,13 @@ function connectOrRest(exchange: Exchange): Pick<RouteMatch<Route> & { kind: 'fo
 }
 
 /** The method that a Connect client means, which has its gRPC path. */
-function connectRoute({ runtime, path }: Exchange): Route | undefined {
-  return runtime.grpcRoutes.get(path)?.connect;
+function connectRoute({ routes, path }: Exchange): Route | undefined {
+  return routes.grpc.get(path)?.connect;
 }
 
 function restRoute(exchange: Exchange): Pick<RouteMatch<Route> & { kind: 'found' }, 'payload' | 'variables'> {
-  const { runtime, transport } = exchange;
-  const match = matchRest(runtime.routes, transport.method, exchange.path);
+  const { routes, transport } = exchange;
+  const match = matchRest(routes.rest, transport.method, exchange.path);
   if (match.kind !== 'found' && isBareConnect(exchange)) {
     const payload = connectRoute(exchange);
     if (payload) return { payload, variables: [] };
@@ -143,7 +151,7 @@ function grpcRoute(exchange: Exchange, form: GrpcForm): Route {
   if (form === 'grpc' && exchange.transport.protocol === 'HTTP/1.1') {
     throw new Problem('UNSUPPORTED_MEDIA_TYPE', 'gRPC needs HTTP/2; over HTTP/1.1 use gRPC-Web or JSON.');
   }
-  const forms = exchange.runtime.grpcRoutes.get(exchange.path);
+  const forms = exchange.routes.grpc.get(exchange.path);
   if (forms) return forms[form];
   throwFaultFirst(exchange);
   throw new Problem('UNIMPLEMENTED', `There is no method ${exchange.path.slice(0, 200)}.`);

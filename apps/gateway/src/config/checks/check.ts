@@ -3,11 +3,16 @@ import type { MethodInfo } from '@sluice/transcode';
 import type { LimitedRoute } from '../../limit/policies.js';
 import type { LoadedConfig } from '../loaded.js';
 
+/** Something that can be called, and at which hosts alone. */
+export interface HostedRoute extends LimitedRoute {
+  readonly hosts: readonly string[] | undefined;
+}
+
 /** What checks look at. */
 export interface Subject extends LoadedConfig {
   readonly authenticates: boolean;
   /** Everything that can be called, the gateway's own methods too: each HTTP rule, and each method by gRPC. */
-  readonly routes: readonly LimitedRoute[];
+  readonly routes: readonly HostedRoute[];
   /** Every method that can be called. */
   readonly methods: readonly MethodInfo[];
   /** The configuration is a part of what the file says. */

@@ -1,6 +1,7 @@
 import { faultAt, type FileFault } from '@sluice/config';
 import { compilePolicies, type Policy, PolicyError } from '@sluice/limit';
 import { segmentsOf, canMatch, matchesPath, onlyPath, patternFault } from '../../limit/path-pattern.js';
+import { meets } from '../../preflight/hosts.js';
 import { boundMethods, type LimitedRoute, matcherOf, policyOf } from '../../limit/policies.js';
 import { selectorRank } from '../../route/access.js';
 import type { LimitPolicyConfig } from '../schema.js';
@@ -87,8 +88,11 @@ function* callers({ dimensions, match }: LimitPolicyConfig, at: Path, authentica
 }
 
 /** What no route can meet: first each part by itself, then all together. */
-function* unmet(policy: LimitPolicyConfig, at: Path, { routes }: Subject): Iterable<FileFault> {
+function* unmet(policy: LimitPolicyConfig, at: Path, { routes: all }: Subject): Iterable<FileFault> {
   const { match } = policy;
+  const routes = all.filter(
+    ({ hosts }) => !hosts || !match.hosts || hosts.some((own) => match.hosts!.some((host) => meets(own, host))),
+  );
   let isMet = true;
   for (const key of ['paths', 'except_paths'] as const) {
     for (const [index, value] of (match[key] ?? []).entries()) {
@@ -108,7 +112,7 @@ function* unmet(policy: LimitPolicyConfig, at: Path, { routes }: Subject): Itera
       among,
     });
   }
-  if (!isMet || !selected(policy, routes)) return;
+  if (!isMet || !selected(policy, all)) return;
   const matcher = matcherOf(policy);
   if (!routes.some((route) => matcher.conditions(route) !== undefined)) {
     yield faultAt([...at, 'match'], {
