@@ -55,7 +55,7 @@ export class AccessLog {
         duration_ms: Math.round(ms * 1000) / 1000,
         client: exchange.head?.clientAddress ?? exchange.transport.peerAddress,
         subject: exchange.caller?.subject,
-        tenant: exchange.caller?.tenant,
+        tenant: exchange.caller?.tenant ?? exchange.saidTenant?.slice(0, 63),
         problem: problem?.code,
         blocked_by: problem?.details['blocked_by'],
         shadow_refusal: exchange.shadowRefusal,

@@ -94,6 +94,10 @@ export class Exchange implements TransportEvents {
   deadline = 0;
   /** Added by `authenticate`; undefined on public routes. */
   caller: Caller | undefined;
+  /** Whose shares of limits and queues the call takes: a tenant, or what stands for all that nobody has vouched for. Added by `tenant`. */
+  tenant = '';
+  /** What a call that is not signed in says of its tenant; undefined: nothing. */
+  saidTenant: string | undefined;
   /** Header fields of the answer that stages decided on, such as those of limits. */
   readonly responseFields: [string, string][] = [];
   /** What limits debited for the call. */

@@ -168,6 +168,8 @@ export class GatewayService implements OnApplicationShutdown {
     method: string;
     path: string;
     caller: Caller | undefined;
+    /** Of a call that is not signed in; undefined: it names none. */
+    tenant: string | undefined;
     address: string;
     host: string;
   }) {
@@ -188,13 +190,14 @@ export class GatewayService implements OnApplicationShutdown {
       transport: { method: asked.method },
       path: asked.path,
       caller: asked.caller,
+      tenant: asked.caller?.tenant ?? runtime.tenants.shareOf(asked.tenant ?? runtime.config.tenants.default),
       head: { clientAddress: asked.address, hostname },
       route,
     });
     const notes = [];
     if (!this.values.RATE_LIMIT_ENABLED) notes.push('RATE_LIMIT_ENABLED=false: nothing is enforced.');
     if (!asked.caller && !target.access.public) {
-      notes.push('Only signed-in callers come this far: limits that count users or tenants need --user.');
+      notes.push('Only signed-in callers come this far: limits that count users need --user.');
     }
     return {
       rpc: target.method.path,

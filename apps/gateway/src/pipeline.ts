@@ -10,6 +10,7 @@ import { respondProblem } from './respond/respond.js';
 import { options } from './route/options.js';
 import { type Form, route } from './route/route.js';
 import type { Runtime } from './runtime.js';
+import { tenant } from './tenant/tenant.js';
 import { admitStream } from './streams/admit-stream.js';
 import { noMemory } from './transcode/problem.js';
 import { forwardRelay } from './transcode/relay.js';
@@ -29,6 +30,7 @@ const stages: readonly Stage[] = [
   options, //       what a path takes                   204
   route, //         which method is meant               404, 405, 415
   authenticate, //  who is calling                      401, 403
+  tenant, //        whose call it is                    400
   limit, //         may they call now                   429
   admitStream, //   is there room for a stream          429, 503
   forward, //       transcode, call, transcode, answer  400, gRPC status → HTTP

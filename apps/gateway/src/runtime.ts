@@ -19,6 +19,8 @@ import { CommonFields, type CommonFieldsOfSchemes, hstsField } from './respond/c
 import { buildRoutes } from './route/build-routes.js';
 import { ByHost, hostSet } from './preflight/hosts.js';
 import type { Routes } from './route/route.js';
+import { KnownTenants } from './tenant/known-tenants.js';
+import { tenantRules } from './tenant/said-tenant.js';
 import { SessionStreams } from './streams/session-streams.js';
 import { createUpstream, type Upstream } from './upstream/upstream.js';
 
@@ -39,6 +41,8 @@ export interface Runtime {
   /** Open streams of callers, by their sessions. */
   readonly sessionStreams: SessionStreams;
   readonly limiter: Limiter;
+  /** Outlives the configuration: what was learned stays known. */
+  readonly tenants: KnownTenants;
   readonly preflight: PreflightRules;
   /** What answers have in common. */
   readonly common: CommonFieldsOfSchemes;
@@ -80,6 +84,8 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
   );
   const sessionStreams =
     parts.current()?.sessionStreams ?? new SessionStreams(() => parts.current()?.verifier?.revocations);
+  const tenants = parts.current()?.tenants ?? new KnownTenants();
+  tenants.configure([config.tenants.default, ...Object.values(config.tenants.hosts)]);
   const health = healthChecks(() => upstreams.map((upstream) => [upstream.name, upstream.channel] as const));
   const serving = {
     upstreams: () => (parts.current()?.health ?? health)(),
@@ -104,10 +110,12 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
     limiter: new Limiter(config.limits, parts.store, parts.limitsEnabled, (exchange, decision) =>
       parts.observer.decided(exchange, decision),
     ),
+    tenants,
     leftOut: loaded.leftOut,
     preflight: {
       trusted: trustedProxies(config.trusted_proxies),
       announced: trustedProxies(config.proxy_protocol),
+      tenants: tenantRules(config.tenants),
       fieldsMax: config.sizes.header_count,
       hosts: hostRules(config, routes!, routesByHost),
     },
@@ -135,7 +143,8 @@ function hostRules(
   routesByHost: ReadonlyMap<string, Routes>,
 ): HostRules | undefined {
   const ofPolicies = config.limits.policies.some(({ match }) => match.hosts !== undefined);
-  if (config.hosts === undefined && routesByHost.size === 0 && !ofPolicies) return undefined;
+  const ofTenants = Object.keys(config.tenants.hosts).length > 0;
+  if (config.hosts === undefined && routesByHost.size === 0 && !ofPolicies && !ofTenants) return undefined;
   const routes = new ByHost(routesByHost);
   return {
     served: config.hosts === undefined ? () => true : hostSet(config.hosts),

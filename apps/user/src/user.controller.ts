@@ -42,7 +42,8 @@ export class UserController implements userV1.UserServiceController {
   async refresh(request: userV1.RefreshRequest, metadata?: Metadata, grpc?: TokenCall): Promise<userV1.TokenResponse> {
     const byCookie = request.refresh_token === '';
     const token = byCookie ? this.cookie.read(metadata) : request.refresh_token;
-    const rotating = this.sessions.rotate(currentCall(), token);
+    const call = currentCall();
+    const rotating = this.sessions.rotate(call, token, call.tenant);
     if (byCookie) {
       try {
         return this.cookie.move(grpc, await rotating);

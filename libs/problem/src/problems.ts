@@ -15,6 +15,7 @@ export const problems = {
   AUTHORIZATION_DUPLICATE: { status: 400, grpc: 'INVALID_ARGUMENT', title: 'More than one Authorization header' },
   AUTHORIZATION_MALFORMED: { status: 400, grpc: 'INVALID_ARGUMENT', title: 'Malformed Authorization header' },
   AUTHORITY_MISMATCH: { status: 400, grpc: 'INVALID_ARGUMENT', title: 'Host and :authority differ' },
+  TENANT_MISMATCH: { status: 400, grpc: 'INVALID_ARGUMENT', title: 'More than one tenant' },
   INVALID_JSON: { status: 400, grpc: 'INVALID_ARGUMENT', title: 'The body is not valid JSON' },
   INVALID_ARGUMENT: { status: 400, grpc: 'INVALID_ARGUMENT', title: 'Invalid argument' },
   FAILED_PRECONDITION: { status: 400, grpc: 'FAILED_PRECONDITION', title: 'Failed precondition' },

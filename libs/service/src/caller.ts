@@ -17,13 +17,15 @@ export interface Caller {
 /** What a service knows about the origin of a call. */
 export interface Origin {
   readonly caller: Caller | undefined;
+  /** The tenant that the call is for: the caller's or, when nobody is signed in, what the gateway was told by header or host; empty: nothing. */
+  readonly tenant: string;
   /** The address of the client as the gateway saw it, or of who calls without a gateway. */
   readonly clientAddress: string;
   /** The service that calls on behalf of the caller, as its secret has proved; empty when the gateway calls. */
   readonly service: string;
 }
 
-const nobody: Origin = { caller: undefined, clientAddress: '', service: '' };
+const nobody: Origin = { caller: undefined, tenant: '', clientAddress: '', service: '' };
 const digest = (text: string) => createHash('sha256').update(text).digest();
 
 /**
@@ -55,16 +57,17 @@ export function originReader(
 function read(metadata: Metadata, service: string): Origin {
   const subject = first(metadata, 'x-sluice-subject');
   const clientAddress = first(metadata, 'x-sluice-client-ip');
-  if (subject === '') return { caller: undefined, clientAddress, service };
+  const tenant = first(metadata, 'x-sluice-tenant');
+  if (subject === '') return { caller: undefined, tenant, clientAddress, service };
   const caller: Caller = {
     subject,
-    tenant: first(metadata, 'x-sluice-tenant'),
+    tenant,
     session: first(metadata, 'x-sluice-session'),
     roles: service === '' ? first(metadata, 'x-sluice-roles').split(',').filter(Boolean) : [],
     scope: first(metadata, 'x-sluice-scope'),
     guest: first(metadata, 'x-sluice-guest') === 'true',
   };
-  return { caller, clientAddress, service };
+  return { caller, tenant, clientAddress, service };
 }
 
 /** Of `address:port`, as servers name their peers; an IPv4 address in IPv6 is the IPv4 address. */

@@ -10,6 +10,7 @@ const ofAllocator = 'a secret of some length';
 const ofPostcard = callerSecretFor('postcard', ofAllocator);
 const call: Call = {
   caller,
+  tenant: 't1',
   clientAddress: '192.0.2.7',
   service: '',
   path: '/a.B/C',
@@ -22,6 +23,7 @@ it('says the same caller to the next service as the gateway said to this one', (
   const metadata = outgoingMetadata(call, 'postcard', ofPostcard);
   expect(originReader(ofAllocator, false)(metadata, '')).toEqual({
     caller: { ...caller, roles: [] },
+    tenant: 't1',
     clientAddress: '192.0.2.7',
     service: 'postcard',
   });
@@ -30,7 +32,7 @@ it('says the same caller to the next service as the gateway said to this one', (
 
 it('says no caller where there is none, and is not believed without the secret', () => {
   const nobody = outgoingMetadata({ ...call, caller: undefined }, 'postcard', ofPostcard);
-  expect(originReader(ofAllocator, false)(nobody, '').caller).toBeUndefined();
+  expect(originReader(ofAllocator, false)(nobody, '')).toMatchObject({ caller: undefined, tenant: 't1' });
   expect(
     originReader('another secret', false)(outgoingMetadata(call, 'postcard', undefined), '').caller,
   ).toBeUndefined();
@@ -53,14 +55,15 @@ it.each([
   if (name === '') metadata.remove('x-sluice-service');
   metadata.set('x-sluice-roles', 'admin');
   const origin = originReader(ofAllocator, false)(metadata, '192.0.2.9:41');
-  expect(origin).toEqual({ caller: undefined, clientAddress: '192.0.2.9', service: '' });
+  expect(origin).toEqual({ caller: undefined, tenant: '', clientAddress: '192.0.2.9', service: '' });
 });
 
 it('believes the gateway all that it says', () => {
   const metadata = outgoingMetadata(call, '', ofAllocator);
   metadata.remove('x-sluice-service');
   metadata.set('x-sluice-roles', 'a,b');
-  expect(originReader(ofAllocator, false)(metadata, '')).toEqual({ caller, clientAddress: '192.0.2.7', service: '' });
+  const origin = originReader(ofAllocator, false)(metadata, '');
+  expect(origin).toEqual({ caller, tenant: 't1', clientAddress: '192.0.2.7', service: '' });
 });
 
 it('does not believe what the gateway says to another service', () => {
@@ -78,5 +81,5 @@ it.each([
 ])('counts who calls without the gateway by the address %s', (peer, address) => {
   const metadata = outgoingMetadata(call, 'postcard', undefined);
   const origin = originReader(ofAllocator, false)(metadata, peer);
-  expect(origin).toEqual({ caller: undefined, clientAddress: address, service: '' });
+  expect(origin).toEqual({ caller: undefined, tenant: '', clientAddress: address, service: '' });
 });

@@ -14,10 +14,10 @@ export function outgoingMetadata(call: Call, service: string, secret: string | u
   metadata.set('traceparent', formatTraceparent(call.trace));
   if (secret !== undefined) metadata.set('x-sluice-gateway-secret', secret);
   if (call.clientAddress !== '') metadata.set('x-sluice-client-ip', call.clientAddress);
+  if (call.tenant !== '') metadata.set('x-sluice-tenant', call.tenant);
   const { caller } = call;
   if (!caller) return metadata;
   metadata.set('x-sluice-subject', caller.subject);
-  metadata.set('x-sluice-tenant', caller.tenant);
   metadata.set('x-sluice-session', caller.session);
   // No roles: a service speaks for callers, and never as an operator.
   metadata.set('x-sluice-scope', caller.scope);

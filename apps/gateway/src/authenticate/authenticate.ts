@@ -27,7 +27,10 @@ export function authenticate(exchange: Exchange): Outcome {
   // A token that nothing is known of counts as a guess until it proves to be none.
   const verdict = verifier.judge(token, Date.now(), access.endedSessions, () => limiter.countGuess(exchange));
   return verdict instanceof Promise
-    ? verdict.then((settled) => settle(exchange, settled, token))
+    ? verdict.then((settled) => {
+        if (!(settled instanceof Problem)) exchange.runtime.tenants.learn(settled.tenant);
+        return settle(exchange, settled, token);
+      })
     : settle(exchange, verdict, token);
 }
 

@@ -251,7 +251,31 @@ describe('refused, since it can have no effect or names nothing', () => {
     ['a selector of a limit', match('rpcs: [echo.v1.EchoService.Ecko]'), `did you mean "${service}.Echo"?`],
     ['no caller at all', match('callers: []'), 'limits.policies.0.match.callers: []: expected at least one'],
     ['a user without auth', match('', '[ip, user]'), '7: limits.policies.0.dimensions.1: "user": expected `auth`'],
-    ['a tenant without auth', match('', '[tenant]'), 'limits.policies.0.dimensions.0: "tenant": expected `auth`'],
+    [
+      'a tenant that nothing says',
+      { rest: `${policy('dimensions: [tenant]').rest}\ntenants: { header: none }` },
+      'limits.policies.0.dimensions.0: "tenant": expected `auth`, tenants.header or tenants.hosts',
+    ],
+    [
+      'a host with a port among tenants',
+      { rest: "tenants: { hosts: { 'https://Acme.example.com:443/': acme } }" },
+      'tenants.hosts."https://Acme.example.com:443/": "https://Acme.example.com:443/": expected a host such as api.example.com, or *.example.com for all below it; did you mean "acme.example.com"?',
+    ],
+    [
+      'a host of a tenant that is not served',
+      { rest: 'hosts: [api.example.com]\ntenants: { hosts: { ape.example.com: acme } }' },
+      'tenants.hosts."ape.example.com": "ape.example.com": expected a host that `hosts` has; did you mean "api.example.com"?',
+    ],
+    [
+      'a tenant that no header can name',
+      { rest: 'tenants: { hosts: { acme.example.com: a b } }' },
+      'tenants.hosts."acme.example.com": "a b": expected 1 to 63 letters, digits, dots, dashes and underscores',
+    ],
+    [
+      'a header for tenants that is the gateway’s own',
+      { rest: 'tenants: { header: x-request-id }' },
+      'tenants.header: "x-request-id": expected a field that means nothing else to the gateway',
+    ],
     ['guests without auth', match('callers: [guest]'), 'limits.policies.0.match.callers.0: "guest": expected `auth`'],
     [
       'a user among the anonymous',

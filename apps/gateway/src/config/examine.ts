@@ -13,13 +13,26 @@ import { memory } from './checks/memory.js';
 import { proxies } from './checks/proxies.js';
 import { selectors } from './checks/selectors.js';
 import { streams } from './checks/streams.js';
+import { tenants } from './checks/tenants.js';
 import { upstreams } from './checks/upstreams.js';
 import { loadConfig } from './load.js';
 import type { LoadedConfig } from './loaded.js';
 import type { GatewayConfig } from './schema.js';
 
 /** Everything that is asked of a configuration besides its shape. */
-const checks: readonly Check[] = [upstreams, hosts, selectors, access, auth, cors, proxies, memory, streams, limits];
+const checks: readonly Check[] = [
+  upstreams,
+  hosts,
+  selectors,
+  access,
+  auth,
+  cors,
+  proxies,
+  memory,
+  streams,
+  tenants,
+  limits,
+];
 
 /**
  * Reads what the configuration names, and finds everything in it that cannot work or can never have an effect.

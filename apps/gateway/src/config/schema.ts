@@ -1,6 +1,7 @@
 import { algorithms } from '@sluice/identity';
 import { z } from 'zod';
 import { hostFault } from '../preflight/hosts.js';
+import { TENANT, TENANT_EXPECTED } from '../tenant/said-tenant.js';
 import { gatewaysOwn } from '../upstream/answer-fields.js';
 
 /**
@@ -305,6 +306,7 @@ const auth = z.discriminatedUnion('mode', [
 /** What clients in browsers send: ours, those of gRPC-Web (connect-web, grpc-web) and of Connect, and tracing. */
 const corsRequestHeaders = [
   ...['authorization', 'content-type', 'idempotency-key', 'if-match', 'if-none-match', 'last-event-id'],
+  'x-tenant-id',
   ...['x-request-id', 'x-request-timeout', 'traceparent', 'tracestate', 'baggage'],
   ...['x-grpc-web', 'x-user-agent', 'grpc-timeout', 'grpc-encoding', 'grpc-accept-encoding'],
   ...['connect-protocol-version', 'connect-timeout-ms', 'connect-content-encoding', 'connect-accept-encoding'],
@@ -330,6 +332,20 @@ const cors = z
   .refine(({ credentials, origins }) => !credentials || !origins.includes('*'), {
     message: 'credentials are for origins that are named; any page could act for a user otherwise',
   });
+
+const tenantName = z.string().regex(TENANT, `expected ${TENANT_EXPECTED}`);
+
+const tenants = z.strictObject({
+  header: z
+    .union([z.literal('none'), fieldName])
+    .default('x-tenant-id')
+    .describe('names the tenant of a call that is not signed in; `none`: no field does'),
+  hosts: z.record(z.string(), tenantName).default({}).describe('the tenant of calls to a host, which has no port'),
+  default: z
+    .union([z.literal(''), tenantName])
+    .default('default')
+    .describe('the tenant of calls that name none'),
+});
 
 const limitPolicy = z
   .strictObject({
@@ -372,6 +388,7 @@ export const gatewayConfigSchema = z.strictObject({
       legacy_headers: z.boolean().default(false),
     })
     .prefault({}),
+  tenants: tenants.prefault({}).describe('of calls that are not signed in'),
   cors: cors.optional(),
   hosts: hostPatterns
     .optional()

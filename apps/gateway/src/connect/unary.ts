@@ -6,6 +6,7 @@ import type { UpstreamPlace } from '../route/route.js';
 import { readBody } from '../transcode/body.js';
 import { transcodeProblem } from '../transcode/problem.js';
 import { UNCOUNTED_OCTETS } from '../transcode/unary.js';
+import { afterTenant, tenantTaken } from '../tenant/tenant.js';
 import { startUnary } from '../upstream/metadata.js';
 import { type ConnectCodec, connectCodec } from './codecs.js';
 import { gunzip } from './envelope.js';
@@ -76,16 +77,32 @@ class ConnectUnaryCall implements CallEvents {
 
   /** @param bytes of the message as the client wrote it */
   call(bytes: Buffer): void {
-    const { exchange, place } = this;
+    const { exchange } = this;
     let message: Uint8Array;
     try {
       message = this.codec.decode(bytes);
     } catch (error) {
       return respondProblem(exchange, transcodeProblem(error));
     }
+    if (message.byteLength > UNCOUNTED_OCTETS) exchange.account.hold((this.held = message.byteLength));
+    if (exchange.route.target.tenantField === undefined) return this.send(message);
+    afterTenant(
+      exchange,
+      message,
+      () => this.send(message),
+      () => this.release(),
+    );
+  }
+
+  private send(message: Uint8Array): void {
+    const { exchange, place } = this;
     const { deadline, account } = exchange;
-    if (message.byteLength > UNCOUNTED_OCTETS) account.hold((this.held = message.byteLength));
-    exchange.work = startUnary(exchange, place, message, { deadline, idempotent: place.idempotent, account }, this);
+    const options = { deadline, idempotent: place.idempotent, account };
+    exchange.work = startUnary(exchange, place, message, options, this);
+  }
+
+  private release(): void {
+    if (this.held > 0) this.exchange.account.release(this.held);
   }
 
   onHeaders(fields: Fields): void {
@@ -98,7 +115,7 @@ class ConnectUnaryCall implements CallEvents {
 
   onEnd(outcome: Outcome): void {
     const { exchange, message, place, type } = this;
-    if (this.held > 0) exchange.account.release(this.held);
+    this.release();
     if (exchange.finished) return;
     if (outcome.code !== 0) {
       const failure = failureOf(outcome, exchange, place.upstream);
@@ -110,6 +127,7 @@ class ConnectUnaryCall implements CallEvents {
       return respond(exchange, status, [['content-type', 'application/json'], ...metadata], body);
     }
     if (!message) return respondProblem(exchange, new Problem('INTERNAL', '', { cause: 'OK without a message' }));
+    tenantTaken(exchange);
     let body: Uint8Array;
     try {
       body = this.codec.encode(message);

@@ -6,7 +6,8 @@ const usage = `Which limits a call would meet at the running gateway, and their 
 
   npm run limits -- explain METHOD PATH [--user ID] [--tenant NAME] [--guest] [--ip ADDRESS] [--host NAME] [--json]
 
-METHOD and PATH are those of a request, or POST and /package.Service/Method of a gRPC call. Without --user the caller is not signed in.
+METHOD and PATH are those of a request, or POST and /package.Service/Method of a gRPC call. Without --user the caller is not signed in,
+and --tenant is what its X-Tenant-ID or message says.
 
 Asks the admin port (GATEWAY_ADMIN_PORT, or what PORT_OFFSET makes of it; ADMIN_HOST).`;
 

@@ -171,6 +171,7 @@ describe('a policy by path and HTTP method', () => {
         transport: { method: 'HEAD' },
         path: '/v1/m%65tadata',
         caller: undefined,
+        tenant: '',
         head: { clientAddress: '127.0.0.1', hostname: '' },
         route: payload,
       });

@@ -14,6 +14,7 @@ import type { Problem } from '@sluice/problem';
 import type { GatewayConfig } from '../config/schema.js';
 import type { Exchange } from '../exchange.js';
 import type { Target } from '../route/route.js';
+import { awaitsTenant } from '../tenant/tenant.js';
 import { GuessGuard } from './guess-guard.js';
 import {
   type Condition,
@@ -28,6 +29,8 @@ export interface LimitedCall {
   readonly transport: { readonly method: string };
   readonly path: string;
   readonly caller: Caller | undefined;
+  /** Whose shares it takes, whether somebody is signed in or not. */
+  readonly tenant: string;
   readonly head: { readonly clientAddress: string; readonly hostname: string };
   readonly route: LimitedRoute;
 }
@@ -44,6 +47,12 @@ interface RoutePolicy {
   readonly conditions: readonly Condition[];
 }
 
+/** The policies of a route, and whether one of them counts tenants. */
+interface RoutePlan {
+  readonly policies: readonly RoutePolicy[];
+  readonly byTenant: boolean;
+}
+
 /** Told of every decision, for metrics. */
 export type DecisionObserver = (exchange: Exchange, decision: Decision) => void;
 
@@ -53,7 +62,7 @@ const SHOWN_MAX = 20;
 /** The limits of a configuration over a store that outlives it. */
 export class Limiter {
   private readonly policies: readonly MatchedPolicy[];
-  private readonly byRoute = new WeakMap<LimitedRoute, readonly RoutePolicy[]>();
+  private readonly byRoute = new WeakMap<LimitedRoute, RoutePlan>();
   private readonly guessGuard: GuessGuard | undefined;
 
   /**
@@ -73,9 +82,23 @@ export class Limiter {
     }
   }
 
-  /** Decides all policies of a call together; throws Problem RATE_LIMIT_EXCEEDED when one refuses. At once with a store in memory. */
+  /**
+   * Decides all policies of a call together; throws Problem RATE_LIMIT_EXCEEDED when one refuses. At once with a store in memory. Where
+   * one counts tenants and the message alone can say which it is, all of them wait for {@link checkByMessage}.
+   */
   check(exchange: Exchange): void | Promise<void> {
     if (!this.enforced) return undefined;
+    if (exchange.caller === undefined && awaitsTenant(exchange) && this.planOf(exchange.route).byTenant)
+      return undefined;
+    return this.decide(exchange);
+  }
+
+  /** Decides what waited for the message of a call, when anything did. @throws Problem RATE_LIMIT_EXCEEDED */
+  checkByMessage(exchange: Exchange): void | Promise<void> {
+    return this.enforced && this.planOf(exchange.route).byTenant ? this.decide(exchange) : undefined;
+  }
+
+  private decide(exchange: Exchange): void | Promise<void> {
     const asks = this.asksOf(exchange);
     if (asks.length === 0) return undefined;
     return this.settle(exchange, this.store.decide(asks));
@@ -133,22 +156,23 @@ export class Limiter {
 
   private asksOf(call: LimitedCall): Ask[] {
     const asks: Ask[] = [];
-    for (const { policy, conditions } of this.policiesOf(call.route)) {
+    for (const { policy, conditions } of this.planOf(call.route).policies) {
       if (conditions.every((holds) => holds(call))) asks.push(askOf(policy, call, call.route.target));
     }
     return asks;
   }
 
-  private policiesOf(route: LimitedRoute): readonly RoutePolicy[] {
-    let policies = this.byRoute.get(route);
-    if (!policies) {
-      policies = this.policies.flatMap(({ policy, conditions }) => {
+  private planOf(route: LimitedRoute): RoutePlan {
+    let plan = this.byRoute.get(route);
+    if (!plan) {
+      const policies = this.policies.flatMap(({ policy, conditions }) => {
         const left = conditions(route);
         return left ? [{ policy, conditions: left }] : [];
       });
-      this.byRoute.set(route, policies);
+      plan = { policies, byTenant: policies.some(({ policy }) => policy.dimensions.includes('tenant')) };
+      this.byRoute.set(route, plan);
     }
-    return policies;
+    return plan;
   }
 
   private settle(exchange: Exchange, decision: Decision | Promise<Decision>): void | Promise<void> {
@@ -173,12 +197,12 @@ export function limit(exchange: Exchange): void | Promise<void> {
 }
 
 const values: Readonly<
-  Record<Dimension, (call: Pick<LimitedCall, 'caller' | 'head'>, target: LimitedTarget) => string>
+  Record<Dimension, (call: Pick<LimitedCall, 'caller' | 'tenant' | 'head'>, target: LimitedTarget) => string>
 > = {
   user: ({ caller }) => `${caller?.tenant ?? ''}/${caller?.subject ?? ''}`,
   ip: ({ head }) => networkOf(head.clientAddress),
   endpoint: (_, target) => target.method.path,
-  tenant: ({ caller }) => caller?.tenant ?? '',
+  tenant: ({ tenant }) => tenant,
   global: () => '',
 };
 

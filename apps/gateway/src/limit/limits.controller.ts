@@ -22,8 +22,8 @@ export class LimitsController {
     }
     const withoutQuery = path.split('?', 1)[0]!;
     if (ip !== undefined && isIP(ip) === 0) throw new BadRequestException(`ip ${ip}: expected an IPv4 or IPv6 address`);
-    if (user === undefined && (tenant !== undefined || guest !== undefined)) {
-      throw new BadRequestException('tenant and guest describe the caller that user names: expected a user');
+    if (user === undefined && guest !== undefined) {
+      throw new BadRequestException('guest describes the caller that user names: expected a user');
     }
     const caller =
       user === undefined
@@ -41,6 +41,7 @@ export class LimitsController {
       method: method.toUpperCase(),
       path: withoutQuery,
       caller,
+      tenant,
       address: ip ?? '127.0.0.1',
       host: host ?? '',
     });

@@ -48,7 +48,7 @@ export function matcherOf({ match, dimensions }: LimitPolicyConfig): Omit<Matche
   const { rpcs, except_rpcs: exceptRpcs, callers } = match;
   const isOfHosts = match.hosts && hostSet(match.hosts);
   const ofHosts: Condition | undefined = isOfHosts && (({ head }) => isOfHosts(head.hostname));
-  const needsCaller = dimensions.includes('user') || dimensions.includes('tenant');
+  const needsCaller = dimensions.includes('user');
   const concerns = ({ method, access }: LimitedTarget) => {
     const selects = (selectors: readonly string[]) => selectors.some((one) => selectorRank(one, method) !== undefined);
     if (rpcs && !selects(rpcs)) return false;

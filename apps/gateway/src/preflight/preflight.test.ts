@@ -7,6 +7,7 @@ import { parseGrpcTimeout, parseRequestTimeout } from './request-timeout.js';
 const rules = {
   trusted: trustedProxies(['10.0.0.0/8', '::1']),
   announced: () => false,
+  tenants: { header: 'x-tenant-id', hosts: undefined },
   fieldsMax: 20,
   hosts: undefined,
 };

@@ -1,6 +1,7 @@
 import { Problem } from '@sluice/problem';
 import type { Field, FieldSection, Handshake } from '@sluice/wire';
 import { parseTraceparent, type TraceContext } from '@sluice/telemetry';
+import { type SaidTenant, saidTenant, type TenantRules } from '../tenant/said-tenant.js';
 import type { TrustedProxies } from './address.js';
 import { absent, type Authorization, duplicate, parseAuthorization } from './authorization.js';
 import { readForwarding } from './forwarding.js';
@@ -32,6 +33,7 @@ export interface PreflightRules {
   readonly trusted: TrustedProxies;
   /** Whose connections begin with a header of the PROXY protocol. */
   readonly announced: TrustedProxies;
+  readonly tenants: TenantRules;
   /** Most fields that a request may have. */
   readonly fieldsMax: number;
   /** Undefined: whatever host is asked for, it gets the same. */
@@ -65,6 +67,8 @@ export interface RequestHead {
   /** What the fields say of the Connect protocol; undefined when they say nothing. */
   readonly connect: ConnectHead | undefined;
   readonly trace: TraceContext | undefined;
+  /** The tenant that the header field or the host names. */
+  readonly tenant: SaidTenant | undefined;
   /** `x-request-id`, when it is one that can be given back: up to 128 letters, digits and `._~:/+=@|-`. */
   readonly requestId: string | undefined;
   readonly userAgent: string | undefined;
@@ -165,7 +169,8 @@ export function isKept(name: string): boolean {
 /**
  * Reads the header fields as they arrived and decides what they mean.
  *
- * @throws Problem MALFORMED_REQUEST, HEADERS_TOO_LARGE, AUTHORITY_MISMATCH, MISDIRECTED_REQUEST or EXPECTATION_FAILED; a fault of `Authorization` is only noted
+ * @throws Problem MALFORMED_REQUEST, HEADERS_TOO_LARGE, AUTHORITY_MISMATCH, MISDIRECTED_REQUEST, TENANT_MISMATCH or EXPECTATION_FAILED;
+ *   a fault of `Authorization` is only noted
  */
 export function preflight(request: RawRequest, rules: PreflightRules): RequestHead {
   const { section, authority } = request;
@@ -206,6 +211,7 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
   let contentLength: number | undefined;
   let once: Record<string, string> | undefined;
   let listed: ReadonlySet<string> | undefined;
+  let tenant: string | undefined;
   const passable: Field[] = [];
 
   for (const [written, value] of fields) {
@@ -269,6 +275,11 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
       default:
         if (!LOWER_CASE_NAME.test(name)) throw new Problem('MALFORMED_REQUEST', `${quote(name)} is not a header name.`);
         if (!name.startsWith('x-sluice-')) passable.push([name, value]);
+        if (name !== rules.tenants.header) break;
+        if (tenant !== undefined) {
+          throw new Problem('MALFORMED_REQUEST', `The request has more than one ${name} header.`);
+        }
+        tenant = value;
     }
   }
 
@@ -295,6 +306,7 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
     timeoutMs: timeoutOf(once),
     connect: once && connectOf(once),
     trace: parseTraceparent(traceparent),
+    tenant: saidTenant(rules.tenants, tenant, hostname),
     requestId: requestId !== undefined && REQUEST_ID.test(requestId) ? requestId : undefined,
     userAgent: userAgent !== undefined && VISIBLE.test(userAgent) ? userAgent : undefined,
     passable: listed ? passable.filter(([name]) => !listed.has(name)) : passable,

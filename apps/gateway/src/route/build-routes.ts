@@ -3,7 +3,8 @@ import { type Binding, type MethodInfo, methodOption, RouteTable, SchemaError } 
 import type { LocalMethod } from '../local/local.js';
 import type { OwnGrpcMethod } from '../local/own-services.js';
 import { timeoutOf, type Upstream } from '../upstream/upstream.js';
-import { ACCESS_OPTION, accessOf, bySelector, everyone, isOAuth } from './access.js';
+import { type Access, ACCESS_OPTION, accessOf, bySelector, everyone, isOAuth } from './access.js';
+import { textField } from '../tenant/message-field.js';
 import { ownBindings } from './own-bindings.js';
 import type { Form, Route, Routes, Target } from './route.js';
 
@@ -50,7 +51,10 @@ export function buildRoutes(
     if (grpc.has(method.path)) continue;
     const timeoutMs = method.kind === 'unary' ? LOCAL_TIMEOUT_MS : LOCAL_STREAM_TIMEOUT_MS;
     const place = { kind: 'local' as const, serve: overGrpcOnly, open };
-    grpc.set(method.path, grpcForms({ method, access: everyone, timeoutMs, bodyMax: LOCAL_BODY_OCTETS, place }));
+    grpc.set(
+      method.path,
+      grpcForms({ method, access: everyone, timeoutMs, bodyMax: LOCAL_BODY_OCTETS, tenantField: undefined, place }),
+    );
   }
   addLocalRoutes(rest, local, authenticates, bodyMax);
   return { rest, grpc };
@@ -84,9 +88,16 @@ function targetsOf(
       const idempotent = method.idempotency !== 'unknown';
       const place = { kind: 'upstream' as const, upstream, handle: channel.method(method.path), idempotent };
       const most = bySelector(Object.entries(config.max_body), method) ?? bodyMax;
-      return [method.path, { method, access, timeoutMs: timeoutOf(config, method), bodyMax: most, place }];
+      const tenantField = tenantFieldOf(method, access);
+      const timeoutMs = timeoutOf(config, method);
+      return [method.path, { method, access, timeoutMs, bodyMax: most, tenantField, place }];
     }),
   );
+}
+
+/** A caller that is signed in has the token's tenant, whatever a method's message means by the word. */
+function tenantFieldOf(method: MethodInfo, access: Access): number | undefined {
+  return access.public && method.kind === 'unary' ? textField(method.desc.input, 'tenant') : undefined;
 }
 
 /** The gateway's own methods. Where an upstream has a rule for the same path, the upstream's counts. */
@@ -104,6 +115,7 @@ function addLocalRoutes(
       access,
       timeoutMs: LOCAL_TIMEOUT_MS,
       bodyMax: Math.min(bodyMax, LOCAL_BODY_OCTETS),
+      tenantField: undefined,
       place,
     };
     try {

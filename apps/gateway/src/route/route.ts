@@ -21,6 +21,8 @@ export interface Target {
   readonly timeoutMs: number;
   /** Octets of a request's body, before and after decoding. */
   readonly bodyMax: number;
+  /** The number of the field in which the message of a unary method that anyone may call names a tenant; undefined: it has none. */
+  readonly tenantField: number | undefined;
   /** Where it is: behind an upstream, or in the gateway itself. */
   readonly place: UpstreamPlace | LocalPlace;
 }

@@ -1,7 +1,9 @@
-import { Problem } from '@sluice/problem';
+import { Problem, toProblem } from '@sluice/problem';
 import { Holding, type Relay } from '@sluice/wire';
+import { gunzip } from '../connect/envelope.js';
 import type { BodySink, Exchange } from '../exchange.js';
 import { Base64Decoder } from './base64.js';
+import { afterTenant } from '../tenant/tenant.js';
 import { BodyTime } from './body.js';
 import { MessageLengths, PREFIX_OCTETS } from './message-lengths.js';
 import { noMemory } from './problem.js';
@@ -48,7 +50,7 @@ export class RelayRequest implements BodySink {
     const { transport, head, deadline } = exchange;
     const { kind } = exchange.route.target.method;
     const oneMessage = kind === 'unary' || kind === 'server_stream';
-    if (!transport.hasBody) return this.opener.open(deadline).end();
+    if (!transport.hasBody) return this.openWhole();
     if (oneMessage) this.bodyTime = new BodyTime(exchange, this);
     exchange.bodyTime = this;
     if (!oneMessage || (head.timeoutMs !== undefined && !this.whole)) this.relay = this.opener.open(deadline);
@@ -86,10 +88,28 @@ export class RelayRequest implements BodySink {
       return this.opener.refuse(new Problem('MALFORMED_REQUEST', 'The base64 text of the body is cut short.'));
     }
     bodyTime?.arrived();
-    if (this.relay === undefined) this.relay = this.opener.open(exchange.deadline);
-    else if (bodyTime !== undefined) this.relay.setDeadline(exchange.deadline);
+    if (this.relay === undefined) return this.openWhole();
+    if (bodyTime !== undefined) this.relay.setDeadline(exchange.deadline);
     this.writePieces();
     this.relay.end();
+  }
+
+  /** All of the request is there, and nothing of it has been sent. */
+  private openWhole(): void {
+    const { exchange } = this;
+    const send = () => {
+      this.relay = this.opener.open(exchange.deadline);
+      this.writePieces();
+      this.relay.end();
+    };
+    if (exchange.route.target.tenantField === undefined) return send();
+    let message: Uint8Array;
+    try {
+      message = firstMessage(Buffer.concat(this.pieces), encodingOf(exchange), exchange.route.target.bodyMax);
+    } catch (error) {
+      return this.opener.refuse(toProblem(error));
+    }
+    afterTenant(exchange, message, send, () => this.takePieces());
   }
 
   /** The exchange is over, or the body is. */
@@ -130,6 +150,26 @@ export class RelayRequest implements BodySink {
   private write(bytes: Buffer): void {
     if (!this.relay!.write(bytes)) this.exchange.transport.pauseBody();
   }
+}
+
+/** `grpc-encoding` of the request; undefined when there is none. */
+function encodingOf({ head }: Exchange): string | undefined {
+  return head.passable.find(([name]) => name === 'grpc-encoding')?.[1];
+}
+
+/**
+ * The first of the message frames; empty when none is whole.
+ * @throws Problem UNIMPLEMENTED when it is compressed by something else than gzip, MALFORMED_REQUEST or PAYLOAD_TOO_LARGE
+ */
+function firstMessage(frames: Buffer, encoding: string | undefined, most: number): Buffer {
+  if (frames.length < PREFIX_OCTETS) return frames.subarray(0, 0);
+  const message = frames.subarray(PREFIX_OCTETS, PREFIX_OCTETS + frames.readUInt32BE(1));
+  if (frames[0] === 0) return message;
+  if (encoding === 'gzip') return gunzip(message, most);
+  throw new Problem(
+    'UNIMPLEMENTED',
+    `A message is compressed by ${encoding ?? 'nothing that is named'}: expected gzip.`,
+  );
 }
 
 /** What a piece takes up besides its octets. */

@@ -5,6 +5,7 @@ import { serveOwnGrpc } from '../local/grpc-call.js';
 import { begin, respondProblem } from '../respond/respond.js';
 import { grpcTrailers, trailerFrame } from '../respond/grpc-trailers.js';
 import type { GrpcForm } from '../route/route.js';
+import { tenantTaken } from '../tenant/tenant.js';
 import { askedWait } from '../upstream/patience.js';
 import { requestMetadata } from '../upstream/metadata.js';
 import type { MethodHandle, Upstream } from '../upstream/upstream.js';
@@ -76,7 +77,8 @@ class RelayCall implements RelayEvents, RelayOpener {
   open(deadline: number): Relay {
     const { exchange, upstream, handle, fields } = this;
     const unlimited = exchange.route.target.method.kind !== 'unary';
-    const options = { deadline, account: exchange.account, unlimited, waitMs: askedWait(exchange) };
+    const { account } = exchange;
+    const options = { deadline, account, unlimited, waitMs: askedWait(exchange) };
     this.relay = upstream.channel.openStream(handle, fields, options, this);
     exchange.work = this.relay;
     return this.relay;
@@ -122,6 +124,7 @@ class RelayCall implements RelayEvents, RelayOpener {
     const late = timeIsOver(status, exchange.deadline, 'the upstream ended the call at its deadline');
     if (late) return this.refuse(late);
     if (isOfInside(status)) return this.endByInside(trailers!);
+    if (status === 0) tenantTaken(exchange);
     this.beginOnce([]);
     this.finish(trailers!.filter(([name]) => !dropped.has(name)));
   }

@@ -4,6 +4,7 @@ import type { Exchange } from '../exchange.js';
 import { encodeAnswer, type LocalMethod } from '../local/local.js';
 import { respond, respondProblem } from '../respond/respond.js';
 import type { Target, UpstreamPlace } from '../route/route.js';
+import { afterTenant, tenantTaken } from '../tenant/tenant.js';
 import type { Upstream } from '../upstream/upstream.js';
 import { answerStatus, isBodiless, responseHeaders } from '../upstream/answer-fields.js';
 import { startUnary } from '../upstream/metadata.js';
@@ -85,7 +86,7 @@ class UnaryCall implements BodyTaker, CallEvents {
   }
 
   onBody(body: Buffer | undefined): void {
-    const { exchange, binding, place } = this;
+    const { exchange, binding } = this;
     let message: Uint8Array;
     try {
       message = encodeRequest(exchange, binding, body);
@@ -93,11 +94,26 @@ class UnaryCall implements BodyTaker, CallEvents {
       return respondProblem(exchange, transcodeProblem(error));
     }
     this.request = message;
-    const { account } = exchange;
-    if (message.byteLength > UNCOUNTED_OCTETS) (this.account = account).hold(message.byteLength);
-    const { idempotent } = place;
-    const options = { deadline: exchange.deadline, idempotent, account, waitMs: askedWait(exchange) };
-    exchange.work = startUnary(exchange, place, message, options, this);
+    if (message.byteLength > UNCOUNTED_OCTETS) (this.account = exchange.account).hold(message.byteLength);
+    if (exchange.route.target.tenantField === undefined) return this.send();
+    afterTenant(
+      exchange,
+      message,
+      () => this.send(),
+      () => this.release(),
+    );
+  }
+
+  private send(): void {
+    const { exchange, place, request } = this;
+    const { deadline, account } = exchange;
+    const options = { deadline, idempotent: place.idempotent, account, waitMs: askedWait(exchange) };
+    exchange.work = startUnary(exchange, place, request, options, this);
+  }
+
+  private release(): void {
+    messageMemory.give(this.request);
+    this.account?.release(this.request.byteLength);
   }
 
   onBodyFault(problem: Problem): void {
@@ -114,13 +130,13 @@ class UnaryCall implements BodyTaker, CallEvents {
 
   onEnd(outcome: Outcome): void {
     const { exchange } = this;
-    messageMemory.give(this.request);
-    this.account?.release(this.request.byteLength);
+    this.release();
     if (exchange.finished) return;
     const { metadata, message, binding } = this;
     const { upstream } = this.place;
     if (outcome.code !== 0) return respondProblem(exchange, outcomeProblem(outcome, metadata, exchange, upstream));
     if (!message) return respondProblem(exchange, new Problem('INTERNAL', '', { cause: 'OK without a message' }));
+    tenantTaken(exchange);
     answerOnce(exchange, binding, upstream, message, metadata, outcome.trailers);
   }
 }

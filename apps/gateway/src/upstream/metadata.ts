@@ -35,7 +35,8 @@ export function unlistable(name: string): string | undefined {
  * - `x-request-id` and `user-agent` of the client; a request without an id has that of its trace;
  * - `traceparent`, `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host`, set by the gateway;
  * - `x-sluice-certificate-subject`, whose certificate the client has shown (RFC 4514), when it has shown one;
- * - `x-sluice-*`, who is calling; with the secret of the service when the upstream is trusted;
+ * - `x-sluice-*`, who is calling; with the secret of the service when the upstream is trusted. When nobody is signed in,
+ *   `x-sluice-tenant` is the tenant that the header field or the host names;
  * - over REST `Grpc-Metadata-Name: value` as `name`, over gRPC and gRPC-Web all custom metadata;
  * - header fields that the upstream's configuration lists under `request_headers`;
  * - `authorization` as the client wrote it, when the upstream is configured to get it. On a route that is not public it is the token
@@ -98,6 +99,7 @@ function repeatedMetadata(exchange: Exchange, upstream: Upstream): Field[] {
   const { certificateSubject } = exchange.transport.peer;
   if (certificateSubject !== undefined) fields.push(['x-sluice-certificate-subject', certificateSubject]);
   if (caller) for (const field of identityOf(caller)) fields.push(field);
+  else if (head.tenant !== undefined) fields.push(['x-sluice-tenant', head.tenant.name]);
   if (upstream.forwardsAuthorization && head.authorizationText !== undefined) {
     fields.push(['authorization', head.authorizationText]);
   }

@@ -11,6 +11,7 @@ import { SETTINGS, type UserSettings } from '../settings.js';
 import { accountStore, type UserRow } from './account-store.js';
 import { invalid, readPassword, readShownPassword, readText } from './credentials.js';
 import { type Email, readEmail } from './email.js';
+import { meantTenant } from './meant-tenant.js';
 import { Nobody } from './nobody.js';
 import { PasswordHasher } from './password-hasher.js';
 import { PasswordStrength } from './password-strength.js';
@@ -68,7 +69,7 @@ export class Accounts {
   async authenticate(call: Call, credentials: Credentials): Promise<UserRow> {
     const email = readEmail(credentials.email);
     const password = readShownPassword(credentials.password);
-    const tenant = this.tenantOf(credentials.tenant);
+    const tenant = this.tenantOf(call, credentials.tenant);
     const keys = this.throttles.keysOf(tenant, email.key, call.clientAddress);
     try {
       return await this.attempt(call, tenant, email, password, keys);
@@ -117,14 +118,14 @@ export class Accounts {
 
   /** @throws Problem INVALID_ARGUMENT when nobody may become a member of the tenant by himself */
   async openTenant(call: Call, name: string): Promise<string> {
-    const tenant = this.tenantOf(name);
+    const tenant = this.tenantOf(call, name);
     if (await accountStore.takesRegistrations(this.dataSource, call, tenant)) return tenant;
     throw invalid('tenant', 'must be a tenant that takes registrations');
   }
 
-  /** The tenant that a request means. */
-  tenantOf(tenant: string): string {
-    return tenant === '' ? this.settings.DEFAULT_TENANT : tenant;
+  /** The tenant that a request means. @throws Problem TENANT_MISMATCH */
+  tenantOf(call: Call, inMessage: string): string {
+    return meantTenant(call, inMessage) || this.settings.DEFAULT_TENANT;
   }
 
   private async checkThrottle(call: Call, tenant: string, keys: AttemptKeys): Promise<void> {

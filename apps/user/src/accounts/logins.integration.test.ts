@@ -151,6 +151,14 @@ describe('accounts', () => {
     await register({ ...credentials, tenant: 'acme' });
     expect((await failure(system.first.call('UserService/Login', credentials))).code).toBe('INVALID_CREDENTIALS');
     await expect(system.first.call('UserService/Login', { ...credentials, tenant: 'acme' })).resolves.toBeDefined();
+    // As the gateway says it, which was told by a header or host.
+    await expect(system.first.call('UserService/Login', credentials, { tenant: 'acme' })).resolves.toBeDefined();
+    const contradicting = system.first.call(
+      'UserService/Login',
+      { ...credentials, tenant: 'acme' },
+      { tenant: 'other' },
+    );
+    expect((await failure(contradicting)).code).toBe('TENANT_MISMATCH');
     await expect(register({ ...credentials, password: 'password elsewhere' })).resolves.toBeDefined();
   });
 

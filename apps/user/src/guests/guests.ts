@@ -79,7 +79,7 @@ export class Guests {
     const device = createHash('sha256')
       .update(deviceId === '' ? `network ${network}` : `id ${deviceId}`)
       .digest('base64url');
-    const key: GuestKey = { tenant: this.accounts.tenantOf(request.tenant), device, network };
+    const key: GuestKey = { tenant: this.accounts.tenantOf(call, request.tenant), device, network };
     try {
       await this.accounts.openTenant(call, request.tenant);
       return await this.attempt(call, key, cause);

@@ -4,6 +4,7 @@ import { Problem } from '@sluice/problem';
 import type { Call } from '@sluice/service';
 import { Accounts } from '../accounts/accounts.js';
 import { readText } from '../accounts/credentials.js';
+import { meantTenant } from '../accounts/meant-tenant.js';
 import { Guests } from '../guests/guests.js';
 import { Sessions } from '../sessions/sessions.js';
 
@@ -30,7 +31,7 @@ export class Grants {
         return this.password(call, request);
       case 'refresh_token':
         if (request.refresh_token === '') throw missing('refresh_token');
-        return this.sessions.rotate(call, request.refresh_token);
+        return this.sessions.rotate(call, request.refresh_token, meantTenant(call, request.tenant));
       case 'guest':
         return this.guests.create(call, request);
       case '':

@@ -65,7 +65,7 @@ const rotateSession = statement<SessionOwner>(
    from users u
    where s.id = $1 and s.generation = $2 and s.revoked_at is null and s.idle_until > clock_timestamp()
      and s.refresh_due <= clock_timestamp() + ${burst('$4::int')}
-     and u.id = s.user_id and u.locked_at is null
+     and u.id = s.user_id and u.locked_at is null and $6 in ('', s.tenant)
    returning ${owner}`,
 );
 
@@ -201,9 +201,19 @@ export const sessionStore = {
     return (await execute(dataSource, call, revokeOldest, values)).map(({ id }) => id);
   },
 
-  /** @returns undefined when the session is not alive, or not in this generation, or rotates too often */
-  async rotate(dataSource: DataSource, call: Caller, id: string, generation: number, bounds: RotationBounds) {
-    const values = [id, generation, bounds.idleSeconds, bounds.perMinute, bounds.tokenSeconds];
+  /**
+   * @param tenant whose session it must be; empty: anybody's
+   * @returns undefined when the session is not alive, or not in this generation, or of another tenant, or rotates too often
+   */
+  async rotate(
+    dataSource: DataSource,
+    call: Caller,
+    id: string,
+    generation: number,
+    bounds: RotationBounds,
+    tenant: string,
+  ) {
+    const values = [id, generation, bounds.idleSeconds, bounds.perMinute, bounds.tokenSeconds, tenant];
     const [row] = await execute(dataSource, call, rotateSession, values);
     return row;
   },

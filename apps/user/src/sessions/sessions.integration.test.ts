@@ -42,6 +42,20 @@ describe('refresh', () => {
     expect(await refusal(successor)).toBe('INVALID_GRANT');
   });
 
+  test('of a session of another tenant than the call is for is refused, and costs the session nothing', async () => {
+    const { tokens } = await signIn(system.first);
+    const { refresh_token } = tokens;
+    const at = (tenant: string) =>
+      system.first.call<userV1.TokenResponse>('UserService/Refresh', { refresh_token }, { tenant });
+    expect(await failure(at('acme'))).toMatchObject({
+      code: 'TENANT_MISMATCH',
+      details: { tenants: ['default', 'acme'] },
+    });
+    const grant = { grant_type: 'refresh_token', refresh_token, tenant: 'acme' };
+    expect((await failure(system.first.call('OAuthService/Token', grant))).code).toBe('TENANT_MISMATCH');
+    await expect(at('default')).resolves.toBeDefined();
+  });
+
   test('a token two generations old ends the session', async () => {
     const { tokens } = await signIn(system.first);
     const second = await refresh(tokens.refresh_token);

@@ -4,6 +4,7 @@ import type { userV1 } from '@sluice/contract';
 import { Problem } from '@sluice/problem';
 import type { Call, Caller } from '@sluice/service';
 import { DataSource, type EntityManager } from 'typeorm';
+import { tenantMismatch } from '../accounts/meant-tenant.js';
 import type { UserRow } from '../accounts/account-store.js';
 import { AuditLog } from '../audit/audit-log.js';
 import { Keys } from '../keys/keys.js';
@@ -64,20 +65,25 @@ export class Sessions {
    * counted from the rotation by the database's clock, so it does not slide. Anything older, or later, is a stolen or
    * copied token: the session ends.
    *
-   * @throws Problem INVALID_GRANT, RATE_LIMIT_EXCEEDED when the session rotates too often
+   * @param tenant that the call says it is for, which must be the session's; empty: none
+   * @throws Problem INVALID_GRANT, RATE_LIMIT_EXCEEDED when the session rotates too often, TENANT_MISMATCH
    */
-  async rotate(call: Call, text: string): Promise<userV1.TokenResponse> {
+  async rotate(call: Call, text: string, tenant: string): Promise<userV1.TokenResponse> {
     const token = parseRefreshToken(this.keys.current.refreshSecret, text);
     if (!token) throw this.refused('refused', 'The refresh token is not one of this service.');
     const { sessionId, generation } = token;
     const { SESSION_IDLE_SECONDS: idleSeconds, REFRESH_PER_MINUTE: perMinute } = this.settings;
     const bounds = { idleSeconds, perMinute, tokenSeconds: tokenReachSeconds(this.settings) };
-    const rotated = await sessionStore.rotate(this.dataSource, call, sessionId, generation, bounds);
+    const rotated = await sessionStore.rotate(this.dataSource, call, sessionId, generation, bounds, tenant);
     if (rotated) {
       this.metrics.refreshes.inc({ outcome: 'rotated' });
       return this.issuer.tokensOf(rotated);
     }
     const standing = await this.find(call, sessionId);
+    if (standing && tenant !== '' && standing.tenant !== tenant) {
+      this.metrics.refreshes.inc({ outcome: 'refused' });
+      throw tenantMismatch('The refresh token', standing.tenant, tenant);
+    }
     if (standing?.alive && standing.generation === generation && standing.rotation_wait_ms > 0) {
       await this.recordRefresh(call, standing, 'too-often');
       throw this.tooOften(standing.rotation_wait_ms);
@@ -91,8 +97,8 @@ export class Sessions {
       return this.issuer.tokensOf(standing);
     }
     if (await sessionStore.revoke(this.dataSource, call, sessionId, 'refresh-reuse')) {
-      const { tenant, user_id: subject } = standing;
-      await this.audit.record(call, { tenant, action: 'session.reuse', outcome: 'revoked', subject, sessionId });
+      const { tenant: own, user_id: subject } = standing;
+      await this.audit.record(call, { tenant: own, action: 'session.reuse', outcome: 'revoked', subject, sessionId });
     }
     throw this.refused('reuse', 'The refresh token was used before; the session has ended.');
   }

@@ -1,5 +1,5 @@
 import { faultAt, type FileFault } from '@sluice/config';
-import { coveredBy, meets } from '../../preflight/hosts.js';
+import { coveredBy, hostFault, meets } from '../../preflight/hosts.js';
 import type { Subject } from './check.js';
 
 type Path = (string | number)[];
@@ -8,6 +8,7 @@ type Path = (string | number)[];
 export function* hosts({ config, routes, complete }: Subject): Iterable<FileFault> {
   const { hosts: served } = config;
   if (served) yield* covered(served, ['hosts']);
+  yield* ofTenants(config.tenants.hosts, served);
   for (const { name, hosts: own } of config.upstreams) {
     if (!own) continue;
     const at: Path = ['upstreams', name, 'hosts'];
@@ -25,6 +26,19 @@ export function* hosts({ config, routes, complete }: Subject): Iterable<FileFaul
       const among = routes.flatMap((route) => route.hosts ?? []);
       yield faultAt([...at, place], { value: host, expected: 'a host that some upstream is for', among });
     }
+  }
+}
+
+/** Of tenants a host names the key. */
+function* ofTenants(
+  named: Readonly<Record<string, string>>,
+  served: readonly string[] | undefined,
+): Iterable<FileFault> {
+  for (const host of Object.keys(named)) {
+    const unservedHere = served && !served.some((one) => meets(one, host));
+    const fault =
+      hostFault(host) ?? (unservedHere ? { expected: 'a host that `hosts` has', among: served } : undefined);
+    if (fault) yield { ...faultAt(['tenants', 'hosts', host], { value: host, ...fault }), atKey: true };
   }
 }
 

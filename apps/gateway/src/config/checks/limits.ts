@@ -3,6 +3,7 @@ import { compilePolicies, type Policy, PolicyError } from '@sluice/limit';
 import { segmentsOf, canMatch, matchesPath, onlyPath, patternFault } from '../../limit/path-pattern.js';
 import { meets } from '../../preflight/hosts.js';
 import { boundMethods, type LimitedRoute, matcherOf, policyOf } from '../../limit/policies.js';
+import { textField } from '../../tenant/message-field.js';
 import { selectorRank } from '../../route/access.js';
 import type { LimitPolicyConfig } from '../schema.js';
 import type { Subject } from './check.js';
@@ -21,7 +22,7 @@ export function* limits(subject: Subject): Iterable<FileFault> {
   }
   for (const [index, policy] of config.limits.policies.entries()) {
     const at: Path = ['limits', 'policies', index];
-    const found = [...patterns(policy, at), ...callers(policy, at, authenticates)];
+    const found = [...patterns(policy, at), ...callers(policy, at, authenticates), ...tenants(policy, at, subject)];
     if (policy.name === GUARD) {
       found.push(
         faultAt([...at, 'name'], { value: policy.name, expected: 'another name: limits.guess_guard has this one' }),
@@ -67,11 +68,11 @@ function* patterns({ match }: LimitPolicyConfig, at: Path): Iterable<FileFault> 
 }
 
 function* callers({ dimensions, match }: LimitPolicyConfig, at: Path, authenticates: boolean): Iterable<FileFault> {
-  const counted = dimensions.filter((dimension) => dimension === 'user' || dimension === 'tenant');
+  const countsUsers = dimensions.includes('user');
   if (!authenticates) {
-    for (const value of counted) {
+    if (countsUsers) {
       const expected = '`auth`: without it nobody is known, and nothing would be counted';
-      yield faultAt([...at, 'dimensions', dimensions.indexOf(value)], { value, expected });
+      yield faultAt([...at, 'dimensions', dimensions.indexOf('user')], { value: 'user', expected });
     }
     for (const [index, value] of (match.callers ?? []).entries()) {
       if (value === 'anonymous') continue;
@@ -80,11 +81,23 @@ function* callers({ dimensions, match }: LimitPolicyConfig, at: Path, authentica
         expected: '`auth`: without it every caller is anonymous',
       });
     }
-  } else if (counted.length > 0 && match.callers?.includes('anonymous')) {
+  } else if (countsUsers && match.callers?.includes('anonymous')) {
     const index = match.callers.indexOf('anonymous');
-    const expected = `callers that are known: the dimension ${counted[0]} counts no other`;
+    const expected = 'callers that are known: the dimension user counts no other';
     yield faultAt([...at, 'match', 'callers', index], { value: 'anonymous', expected });
   }
+}
+
+/** Without tokens a tenant is what calls say: by the header, the host, or their message. */
+function* tenants({ dimensions }: LimitPolicyConfig, at: Path, subject: Subject): Iterable<FileFault> {
+  const { authenticates, complete, methods, config } = subject;
+  const { header, hosts } = config.tenants;
+  if (!dimensions.includes('tenant') || authenticates || header !== 'none' || Object.keys(hosts).length > 0) return;
+  if (!complete || methods.some(({ kind, desc }) => kind === 'unary' && textField(desc.input, 'tenant'))) return;
+  yield faultAt([...at, 'dimensions', dimensions.indexOf('tenant')], {
+    value: 'tenant',
+    expected: '`auth`, tenants.header or tenants.hosts: without any all calls are of one tenant',
+  });
 }
 
 /** What no route can meet: first each part by itself, then all together. */
