@@ -91,6 +91,7 @@ export class GatewayService implements OnApplicationShutdown {
         clients,
         isProxy: (address) => this.runtime!.preflight.trusted(address),
         isAnnounced: (address) => this.runtime!.preflight.announced(address),
+        onSettingsAck: (ms) => observer.settingsAcknowledged(ms),
         limits: config,
       },
       (transport) => handle(transport, this.runtime!),

@@ -5,6 +5,7 @@ import type { Decision, RedisStore, Verdict } from '@sluice/limit';
 import type { AccessLog } from './access-log.js';
 import { CallMetrics } from './call-metrics.js';
 import type { Clients } from './listener/clients.js';
+import { Http2Metrics } from './listener/http2-metrics.js';
 import type { Listener } from './listener/listener.js';
 import { LineBudget } from './line-budget.js';
 import { limitHits } from './listener/options.js';
@@ -30,6 +31,7 @@ const FAILURES_PER_SECOND = 100;
 export class Observer implements CallLog {
   private readonly calls: CallMetrics;
   private readonly reloads: Counter<'outcome'>;
+  private readonly http2: Http2Metrics;
   private readonly failures = new LineBudget<ProblemCode>(FAILURES_PER_SECOND);
   /** Decisions by policy; with the refusals they give the share that a policy in shadow mode would refuse. */
   private readonly decisions = new Map<string, number>();
@@ -80,6 +82,12 @@ export class Observer implements CallLog {
     authenticationMetrics(registers, runtime);
     keyFetchMetrics(registers, runtime);
     listenerMetrics(registers, listener);
+    this.http2 = new Http2Metrics(registers, runtime, listener);
+  }
+
+  /** @param ms for how long a client's SETTINGS waited for us */
+  settingsAcknowledged(ms: number): void {
+    this.http2.acknowledged(ms);
   }
 
   decided(exchange: Exchange, decision: Decision): void {
@@ -258,15 +266,6 @@ function listenerMetrics(registers: Registry[], listener: () => Listener | undef
     collect() {
       this.reset();
       for (const limit of limitHits) this.inc({ limit }, listener()?.hits(limit) ?? 0);
-    },
-  });
-  new Counter({
-    name: 'http2_server_settings_timeout_total',
-    help: 'HTTP/2 connections closed because the client did not acknowledge SETTINGS',
-    registers,
-    collect() {
-      this.reset();
-      this.inc(listener()?.hits('settings_timeout') ?? 0);
     },
   });
 }

@@ -65,6 +65,7 @@ export async function startTestGateway(address: string, over: Record<string, unk
       clients,
       isProxy: (address) => built.preflight.trusted(address),
       isAnnounced: (address) => built.preflight.announced(address),
+      onSettingsAck: (ms) => observer.settingsAcknowledged(ms),
       limits: config,
       ...(options as Partial<ListenerOptions> | undefined),
     },

@@ -103,7 +103,11 @@ export async function startService(definition: ServiceDefinition, logger: Logger
       return ready ? ready.check() : { [definition.name]: 'starting' };
     },
   };
-  const health = new HealthImplementation({ '': 'NOT_SERVING' });
+  const health = new HealthImplementation();
+  const healthNames = ['', definition.name];
+  const tellHealth = (status: 'SERVING' | 'NOT_SERVING') => {
+    for (const name of healthNames) health.setStatus(name, status);
+  };
   const app = await NestFactory.create(rootModule(definition, logger, readiness), new FastifyAdapter(), {
     logger: nestLogger(logger),
     abortOnError: false,
@@ -116,6 +120,8 @@ export async function startService(definition: ServiceDefinition, logger: Logger
       loader,
       gracefulShutdown: true,
       onLoadPackageDefinition: (served: PackageDefinition, server: Server) => {
+        healthNames.push(...servicesOf(served, definition));
+        tellHealth('NOT_SERVING');
         health.addToServer(server);
         if (settings.GRPC_REFLECTION) new ReflectionService(served).addToServer(server);
       },
@@ -126,15 +132,23 @@ export async function startService(definition: ServiceDefinition, logger: Logger
   await app.listen(definition.adminPort, settings.ADMIN_HOST);
   await app.startAllMicroservices();
   ready = definition.readiness(app);
-  health.setStatus('', 'SERVING');
+  tellHealth('SERVING');
   logger.info({ grpc_port: definition.grpcPort, admin_port: definition.adminPort }, 'ready');
   return {
     drain() {
       draining = true;
-      health.setStatus('', 'NOT_SERVING');
+      tellHealth('NOT_SERVING');
     },
     stop: () => app.close(),
   };
+}
+
+/** The full names of the services in the packages that are served: the files have messages, too, and what they import. */
+function servicesOf(loaded: PackageDefinition, { packages }: ServiceDefinition): string[] {
+  return Object.entries(loaded).flatMap(([name, declared]) => {
+    const isService = !('format' in declared);
+    return isService && packages.some((served) => name.startsWith(`${served.name}.`)) ? [name] : [];
+  });
 }
 
 function rootModule(definition: ServiceDefinition, logger: Logger, readiness: Readiness): DynamicModule {

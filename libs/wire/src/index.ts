@@ -16,6 +16,7 @@ export { Channel } from './client/channel.js';
 export type { MethodHandle } from './client/method.js';
 export { encodeMessage as encodeGrpcMessage, outcomeOfTrailers } from './grpc/outcome.js';
 export { Status } from './grpc/status.js';
+export { endingCodes, type Endings } from './http2/endings.js';
 export { ErrorCode } from './http2/errors.js';
 export { MemoryAccount, unbounded } from './memory/account.js';
 export { Holding } from './memory/holding.js';

@@ -1,10 +1,13 @@
-import { Http2Server, type Http2ServerCounters } from '@sluice/wire';
+import { type Endings, Http2Server, type Http2ServerCounters } from '@sluice/wire';
 import type { Transport } from '../exchange.js';
 import { Http2Transport } from './http2.js';
 import type { LimitHit, ListenerOptions, ProtocolServer } from './options.js';
 
 /** HTTP/2 (RFC 9113) by our own server. */
-export function http2Server(options: ListenerOptions, handle: (transport: Transport) => void): ProtocolServer {
+export function http2Server(
+  options: ListenerOptions,
+  handle: (transport: Transport) => void,
+): ProtocolServer & { readonly endings: Endings } {
   const { timeouts, sizes, http2 } = options.limits;
   const inPeriod = (burst: number) => ({ burst, perSecond: (burst * 1000) / http2.period });
   const server = new Http2Server((stream) => handle(new Http2Transport(stream)), {
@@ -23,7 +26,9 @@ export function http2Server(options: ListenerOptions, handle: (transport: Transp
     pings: inPeriod(http2.max_pings),
     settings: inPeriod(http2.max_settings),
   });
+  if (options.onSettingsAck) server.onSettingsAck = options.onSettingsAck;
   return {
+    endings: server.endings,
     accept(socket, seen, client) {
       const connection = server.accept(socket, seen, client);
       client.idle = () => connection.idle;

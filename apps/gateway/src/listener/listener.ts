@@ -3,7 +3,7 @@ import { createServer as createTcpServer, type AddressInfo, type Socket } from '
 import { createServer as createTlsServer, type TlsOptions, type TLSSocket } from 'node:tls';
 import { ConfigurationError, holderOf } from '@sluice/config';
 import { plainAddress } from '@sluice/identity';
-import type { Handshake } from '@sluice/wire';
+import type { Endings, Handshake } from '@sluice/wire';
 import type { Transport } from '../exchange.js';
 import { Certificates, subjectOf, type TlsFiles } from './certificates.js';
 import type { ClientConnection } from './clients.js';
@@ -20,6 +20,8 @@ export interface Listener {
   connections(): number;
   /** How often clients hit a limit so far. */
   hits(limit: LimitHit): number;
+  /** How streams and connections of HTTP/2 ended so far. */
+  readonly endings: Endings;
   /** When the first of the certificates expires; undefined without TLS. */
   certificatesExpireAt(): Date | undefined;
   /** New handshakes get what the files contain now. @throws ConfigurationError when they cannot be used; the old ones stay */
@@ -167,6 +169,7 @@ export async function listen(options: ListenerOptions, handle: (transport: Trans
     port: (tcp.address() as AddressInfo).port,
     tlsPort: tcpOfTls && (tcpOfTls.address() as AddressInfo).port,
     connections: () => sockets.size,
+    endings: http2.endings,
     certificatesExpireAt: () => certificates?.expiresAt,
     renewCertificates(files) {
       certificates = Certificates.read(files);

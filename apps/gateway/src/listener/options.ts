@@ -33,6 +33,8 @@ export interface ListenerOptions {
   readonly isProxy: (address: string) => boolean;
   /** Whether connections of an address begin with a header of the PROXY protocol. */
   readonly isAnnounced: (address: string) => boolean;
+  /** Told how late SETTINGS of a client of HTTP/2 were acknowledged, in milliseconds. */
+  readonly onSettingsAck?: (ms: number) => void;
   readonly limits: Pick<GatewayConfig, 'timeouts' | 'sizes' | 'http2'>;
 }
 

@@ -7,6 +7,9 @@ import { decode, encode, type OwnGrpcMethod, ownMethod } from './own-services.js
 const ServingStatus = { UNKNOWN: 0, SERVING: 1, NOT_SERVING: 2, SERVICE_UNKNOWN: 3 } as const;
 type ServingStatus = (typeof ServingStatus)[keyof typeof ServingStatus];
 
+/** Names of the gateway itself, where no upstream has them. */
+const OWN: ReadonlySet<string> = new Set(['', 'gateway', 'sluice.gateway.v1.GatewayService']);
+
 /** What is watched is looked at so often, in milliseconds; the services are asked once a second at most, however many watch. */
 const LOOK_MS = 2000;
 /** So many may watch at once, of all clients together. */
@@ -16,6 +19,8 @@ const WATCHERS_MAX = 200;
 export interface Serving {
   /** The upstream of each service that is served, by its full name. */
   readonly upstreamOf: ReadonlyMap<string, string>;
+  /** Of the upstreams, each of which is known by its own name as well. */
+  readonly names: ReadonlySet<string>;
   /** `SERVING`, or why not, by upstream. */
   readonly upstreams: () => Promise<Readonly<Record<string, string>>>;
   /** The gateway takes calls; false while it shuts down. */
@@ -24,7 +29,7 @@ export interface Serving {
 
 /**
  * `grpc.health.v1.Health` (https://github.com/grpc/grpc/blob/master/doc/health-checking.md): of the empty name, the gateway takes
- * calls; of a service, so does what is behind it.
+ * calls; of a service, or of an upstream by its name in the configuration, so does what is behind it.
  */
 export function healthService(serving: Serving): OwnGrpcMethod[] {
   const watchers = { count: 0 };
@@ -52,11 +57,12 @@ async function list(serving: Serving, method: MethodInfo): Promise<Uint8Array> {
 
 async function statusOf(serving: Serving, service: string): Promise<ServingStatus> {
   const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = ServingStatus;
-  if (service !== '' && !serving.upstreamOf.has(service)) return SERVICE_UNKNOWN;
+  const upstream = serving.upstreamOf.get(service) ?? (serving.names.has(service) ? service : undefined);
+  if (upstream === undefined && !OWN.has(service)) return SERVICE_UNKNOWN;
   if (!serving.takesCalls()) return NOT_SERVING;
-  if (service === '') return SERVING;
+  if (upstream === undefined) return SERVING;
   const states = await serving.upstreams();
-  return states[serving.upstreamOf.get(service)!] === 'SERVING' ? SERVING : NOT_SERVING;
+  return states[upstream] === 'SERVING' ? SERVING : NOT_SERVING;
 }
 
 /** @param work with the name that the request has */

@@ -161,6 +161,8 @@ describe('grpc.health.v1', () => {
   it('checks the gateway, a service, and one that is not there', async () => {
     expect(await health('Check', {})).toEqual({ status: 'SERVING' });
     expect(await health('Check', { service: 'echo.v1.EchoService' })).toEqual({ status: 'SERVING' });
+    for (const service of ['echo', 'gateway', 'sluice.gateway.v1.GatewayService'])
+      expect(await health('Check', { service }), service).toEqual({ status: 'SERVING' });
     await expect(health('Check', { service: 'echo.v1.Nothing' })).rejects.toMatchObject({ code: 5 });
     expect(await health('List', {})).toEqual({
       statuses: { '': { status: 'SERVING' }, 'echo.v1.EchoService': { status: 'SERVING' } },

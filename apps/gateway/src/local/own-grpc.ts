@@ -9,13 +9,14 @@ import { type ReflectedServices, reflectionService } from './reflection.js';
 export function ownGrpcMethods(
   config: GatewayConfig['grpc'],
   site: readonly ServedUpstream[],
-  serving: Omit<Serving, 'upstreamOf'>,
+  serving: Omit<Serving, 'upstreamOf' | 'names'>,
 ): OwnGrpcMethod[] {
   const served = site.map(({ upstream, methods }) => ({ upstream, services: servicesOf(methods) }));
   const upstreamOf = new Map(
     served.flatMap(({ upstream, services }) => services.map((service) => [service, upstream.name] as const)),
   );
-  const methods = config.health ? healthService({ ...serving, upstreamOf }) : [];
+  const names = new Set(served.map(({ upstream }) => upstream.name));
+  const methods = config.health ? healthService({ ...serving, upstreamOf, names }) : [];
   if (config.reflection) {
     const own = [...ownSchema.registry.files].flatMap((file) => file.services.map(({ typeName }) => typeName));
     const shown = own.filter((name) => !upstreamOf.has(name) && (config.health || !name.startsWith('grpc.health.')));

@@ -4,6 +4,7 @@ import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import type { Fields } from '../fields.js';
 import { failure } from '../grpc/outcome.js';
 import { Status } from '../grpc/status.js';
+import { Endings } from '../http2/endings.js';
 import { parseTarget, type Address } from './address.js';
 import { AdaptiveLimit } from './admission/adaptive-limit.js';
 import { Admission, type Refusal } from './admission/admission.js';
@@ -33,6 +34,7 @@ const RETRY_FIRST_MS = 20;
 const RETRY_GROWTH = 4;
 
 export class Channel implements CallOwner, EndpointOwner {
+  readonly endings = new Endings();
   private readonly options: ReturnType<typeof withDefaults>;
   private readonly authority: string;
   private readonly secure: boolean;

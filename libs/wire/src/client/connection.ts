@@ -4,6 +4,7 @@ import { connect as connectTls, type ConnectionOptions as TlsOptions, type TLSSo
 import type { Field, Fields } from '../fields.js';
 import { Decoder } from '../hpack/decoder.js';
 import type { SessionLimits } from '../http2/bounds.js';
+import type { Endings } from '../http2/endings.js';
 import { ConnectionError, ErrorCode, StreamError } from '../http2/errors.js';
 import { FrameReceiver } from '../http2/frame-receiver.js';
 import { PREFACE } from '../http2/frames.js';
@@ -31,6 +32,8 @@ export interface ConnectionOptions {
 
 /** Who keeps a connection; told of everything that changes what it can take. */
 export interface ConnectionOwner {
+  /** Counts how streams and connections end. */
+  readonly endings: Endings;
   onReady(connection: ClientConnection): void;
   /** RST_STREAM was sent. */
   onResetSent(): void;
@@ -129,6 +132,10 @@ export class ClientConnection extends FrameReceiver {
       this.owner.onSocketClosed();
     });
     this.openAlarm.setTimer(options.connectTimeoutMs);
+  }
+
+  protected override get endings(): Endings {
+    return this.owner.endings;
   }
 
   /** Streams that can be opened now. */

@@ -5,6 +5,7 @@
  *                └── refused ──▶ down ── back-off ──▶ connecting …
  */
 import { Allowance } from '../http2/allowance.js';
+import type { Endings } from '../http2/endings.js';
 import { Alarm } from '../timers/wheel.js';
 import type { Address } from './address.js';
 import { ClientConnection, type Complaint, type ConnectionOptions, type ConnectionOwner } from './connection.js';
@@ -30,6 +31,8 @@ export interface EndpointOwner {
   /** Only an address among several may be ejected. */
   mayEject(endpoint: Endpoint): boolean;
   readonly closing: boolean;
+  /** Counts how streams and connections end. */
+  readonly endings: Endings;
 }
 
 const BACKOFF_FIRST_MS = 100;
@@ -98,6 +101,10 @@ export class Endpoint implements ConnectionOwner {
     private readonly owner: EndpointOwner,
   ) {
     this.keepaliveMs = options.connection.keepaliveMs;
+  }
+
+  get endings(): Endings {
+    return this.owner.endings;
   }
 
   /** Streams in flight. */

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import { CompressionError } from '../hpack/compression-error.js';
 import type { MemoryAccount } from '../memory/account.js';
 import type { SessionLimits } from './bounds.js';
+import { countCode } from './endings.js';
 import { ConnectionError, ErrorCode, StreamError } from './errors.js';
 import {
   Flag,
@@ -49,6 +50,8 @@ export abstract class FrameReceiver extends Session implements FrameSink {
   /** The peer's settings have changed. */
   protected abstract onSettings(): void;
   protected abstract onPingAck(): void;
+  /** The peer's SETTINGS are acknowledged as soon as the turn ends. */
+  protected onSettingsAcknowledged(): void {}
   /** The peer resets a stream. */
   protected abstract onPeerReset(stream: Stream): void;
 
@@ -107,6 +110,7 @@ export abstract class FrameReceiver extends Session implements FrameSink {
         return this.onPing(flags, bytes, start, end);
       case FrameType.GOAWAY:
         this.bounds.count('idleFrames');
+        countCode(this.endings.goawaysReceived, readUint32(bytes, start + 4));
         return this.onGoaway(readUint31(bytes, start), readUint32(bytes, start + 4), bytes.subarray(start + 8, end));
       case FrameType.WINDOW_UPDATE:
         return this.onWindowUpdate(streamId, readUint31(bytes, start));
@@ -193,6 +197,7 @@ export abstract class FrameReceiver extends Session implements FrameSink {
 
   private onReset(streamId: number, code: number): void {
     if (this.isIdle(streamId)) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'RST_STREAM on an idle stream');
+    countCode(this.endings.resetsReceived, code);
     this.recent.addEnded(streamId);
     const stream = this.streams.get(streamId);
     if (stream === undefined) return this.bounds.count('idleFrames');
@@ -217,6 +222,7 @@ export abstract class FrameReceiver extends Session implements FrameSink {
     const before = this.peer.initialWindowSize;
     applySettings(this.peer, bytes, start, end);
     this.writeFrame(0, FrameType.SETTINGS, Flag.ACK, 0);
+    this.onSettingsAcknowledged();
     const difference = this.peer.initialWindowSize - before;
     if (difference !== 0) {
       for (const stream of this.streams.all()) {

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import type { Field, Fields } from '../fields.js';
 import { type MemoryAccount, unbounded } from '../memory/account.js';
 import { FIELD_OCTETS_EXTRA, TABLE_SIZE_ZERO, writeField } from '../hpack/encoder.js';
+import { countCode, type Endings } from './endings.js';
 import { INITIAL_WINDOW, SendWindow } from './flow-control.js';
 import { Flag, FRAME_HEADER_OCTETS, FrameType, writeFrameHeader, writeUint32 } from './frames.js';
 import { Outbox } from './outbox.js';
@@ -45,6 +46,8 @@ export abstract class FrameSender {
   /** The turn ends, and what was written leaves. */
   protected beforeFlush(): void {}
 
+  /** Counts how streams and connections end. */
+  protected abstract readonly endings: Endings;
   /** A DATA frame has been written. */
   protected abstract onDataSent(): void;
 
@@ -155,6 +158,7 @@ export abstract class FrameSender {
   }
 
   protected sendGoaway(code: number, message: string, lastStreamId: number): void {
+    countCode(this.endings.goawaysSent, code);
     const debug = Buffer.from(message, 'latin1');
     this.writeFrame(8 + debug.length, FrameType.GOAWAY, 0, 0);
     const page = this.outbox.reserve(8);

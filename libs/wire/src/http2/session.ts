@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import type { MemoryAccount } from '../memory/account.js';
 import { Bounds, type Flood, type SessionLimits } from './bounds.js';
+import { countCode } from './endings.js';
 import { ErrorCode } from './errors.js';
 import { INITIAL_WINDOW, ReceiveWindow } from './flow-control.js';
 import { FrameSender } from './frame-sender.js';
@@ -88,6 +89,7 @@ export abstract class Session extends FrameSender {
   }
 
   sendReset(streamId: number, code: number): void {
+    countCode(this.endings.resetsSent, code);
     this.recent.addReset(streamId);
     this.writeFrameWithNumber(FrameType.RST_STREAM, streamId, code);
   }

@@ -1,7 +1,9 @@
 /** The server's end of one HTTP/2 connection: it accepts requests, and sheds clients that misbehave (RFC 9113 §§3–8). */
 import type { Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
 import { FixedFields } from '../fixed-fields.js';
 import type { Flood } from '../http2/bounds.js';
+import type { Endings } from '../http2/endings.js';
 import { ConnectionError, ErrorCode, StreamError } from '../http2/errors.js';
 import { FrameReceiver } from '../http2/frame-receiver.js';
 import { PREFACE } from '../http2/frames.js';
@@ -10,6 +12,7 @@ import { Stream } from '../http2/stream.js';
 import { mayReceive, maySend } from '../http2/stream-state.js';
 import type { ConnectionPeer } from '../sockets/peer.js';
 import { readFrom } from '../sockets/read.js';
+import type { LoopLag } from '../timers/loop-lag.js';
 import { Alarm } from '../timers/wheel.js';
 import { requestLine, type RequestLine } from './request-rules.js';
 import { serverLimits, type Http2ServerCounters, type Http2ServerSettings } from './server-options.js';
@@ -19,6 +22,9 @@ import { ServerStream } from './server-stream.js';
 export interface ServerConnectionOwner {
   readonly counters: Http2ServerCounters;
   readonly settings: Http2ServerSettings;
+  readonly endings: Endings;
+  readonly lag: LoopLag;
+  readonly onSettingsAck: (ms: number) => void;
   readonly onRequest: (stream: ServerStream) => void;
   onSocketClosed(connection: ServerConnection): void;
 }
@@ -49,6 +55,8 @@ const FLOOD_COUNTERS: Readonly<Record<Flood, keyof Http2ServerCounters>> = {
 
 export class ServerConnection extends FrameReceiver {
   private prefaceAt = 0;
+  /** When SETTINGS of the client came whose acknowledgement has not left, as `performance.now()` counts; 0: there are none. */
+  private settingsCameAt = 0;
   private lastId = 0;
   /** The last request that came too late, after the GOAWAY that named `lastId`. */
   private lateId = 0;
@@ -107,6 +115,21 @@ export class ServerConnection extends FrameReceiver {
     }
     this.prefaceAt += octets;
     if (octets < chunk.length) this.receive(chunk.subarray(octets));
+  }
+
+  protected override get endings(): Endings {
+    return this.owner.endings;
+  }
+
+  /** They were read now, and may have waited since the loop became late. */
+  protected override onSettingsAcknowledged(): void {
+    this.settingsCameAt ||= performance.now() - this.owner.lag.now;
+  }
+
+  protected override beforeFlush(): void {
+    if (this.settingsCameAt === 0) return;
+    this.owner.onSettingsAck(performance.now() - this.settingsCameAt);
+    this.settingsCameAt = 0;
   }
 
   /** No request is being answered. */

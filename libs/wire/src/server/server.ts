@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net';
+import { Endings } from '../http2/endings.js';
 import { type ConnectionPeer, peerOf } from '../sockets/peer.js';
+import { LoopLag } from '../timers/loop-lag.js';
 import { ServerConnection, type ServerConnectionOwner } from './server-connection.js';
 import {
   noCounts,
@@ -17,6 +19,10 @@ import type { ServerStream } from './server-stream.js';
 export class Http2Server implements ServerConnectionOwner {
   readonly settings: Http2ServerSettings;
   readonly counters: Http2ServerCounters = noCounts();
+  readonly endings = new Endings();
+  readonly lag = new LoopLag();
+  /** Told how late we acknowledged a client's SETTINGS, in milliseconds; the time in which they may have waited to be read counts. */
+  onSettingsAck: (ms: number) => void = () => undefined;
   private readonly connections = new Set<ServerConnection>();
   private graceTimer: NodeJS.Timeout | undefined;
   private closing: { promise: Promise<void>; resolve: () => void } | undefined;
@@ -31,6 +37,7 @@ export class Http2Server implements ServerConnectionOwner {
 
   /** Takes over a socket. `read` is what was read of it already, the preface included. */
   accept(socket: Socket, read?: Buffer, peer: ConnectionPeer = peerOf(socket)): ServerConnection {
+    this.lag.start();
     const connection = new ServerConnection(socket, this, peer);
     this.connections.add(connection);
     if (read !== undefined && read.length > 0) connection.read(read);
@@ -61,6 +68,8 @@ export class Http2Server implements ServerConnectionOwner {
   onSocketClosed(connection: ServerConnection): void {
     if (!this.connections.delete(connection)) return;
     this.counters.open--;
-    if (this.connections.size === 0) this.closing?.resolve();
+    if (this.connections.size > 0) return;
+    this.lag.stop();
+    this.closing?.resolve();
   }
 }
