@@ -8,7 +8,15 @@ import { AllocationReader } from './allocations/allocation-reader.js';
 import { Allocations } from './allocations/allocations.js';
 import { allocateAll } from './allocations/batch-allocation.js';
 import { ForcedFree } from './allocations/forced-free.js';
-import { readNodeId, readOneOf, readTokens } from './allocations/reading.js';
+import {
+  readNodeId,
+  readOneOf,
+  readPool,
+  readReason,
+  readRest,
+  readTokens,
+  readWindow,
+} from './allocations/reading.js';
 import { strategies } from './batch/operation.js';
 import { toAllocation, toAllocationPage, toNode, toStrategy, toUsage } from './messages.js';
 import { Nodes } from './nodes/nodes.js';
@@ -45,8 +53,8 @@ export class AllocatorController implements allocatorV1.AllocatorServiceControll
   }
 
   async settle(request: allocatorV1.SettleRequest): Promise<allocatorV1.Allocation> {
-    const { request_id: id, token_count: count } = request;
-    return toAllocation(await this.allocations.settle(currentCall(), currentCaller(), id, count));
+    const { request_id: id, token_count: count, cost_micros: cost } = request;
+    return toAllocation(await this.allocations.settle(currentCall(), currentCaller(), id, count, cost));
   }
 
   async extend(request: allocatorV1.ExtendRequest): Promise<allocatorV1.Allocation> {
@@ -86,7 +94,9 @@ export class AllocatorController implements allocatorV1.AllocatorServiceControll
   async addNode(request: allocatorV1.AddNodeRequest): Promise<allocatorV1.Node> {
     this.requireDefaultTenant();
     const capacity = readTokens('capacity', request.capacity);
-    return toNode(await this.nodes.add(currentCall(), readNodeId(request.node_id), capacity));
+    const pool = readPool(request.pool) ?? 'default';
+    const window = readWindow(request.window_limit, request.window_seconds);
+    return toNode(await this.nodes.add(currentCall(), readNodeId(request.node_id), capacity, pool, window));
   }
 
   async resizeNode(request: allocatorV1.ResizeNodeRequest): Promise<allocatorV1.Node> {
@@ -103,6 +113,19 @@ export class AllocatorController implements allocatorV1.AllocatorServiceControll
   async undrainNode(request: allocatorV1.UndrainNodeRequest): Promise<allocatorV1.Node> {
     this.requireDefaultTenant();
     return toNode(await this.nodes.setState(currentCall(), readNodeId(request.node_id), 'active'));
+  }
+
+  async setNodeWindow(request: allocatorV1.SetNodeWindowRequest): Promise<allocatorV1.Node> {
+    this.requireDefaultTenant();
+    const window = readWindow(request.window_limit, request.window_seconds);
+    return toNode(await this.nodes.setWindow(currentCall(), readNodeId(request.node_id), window));
+  }
+
+  async restNode(request: allocatorV1.RestNodeRequest): Promise<allocatorV1.Node> {
+    this.requireDefaultTenant();
+    const seconds = readRest(request.seconds);
+    const reason = seconds === 0 && request.reason === '' ? '' : readReason(request.reason);
+    return toNode(await this.nodes.rest(currentCall(), readNodeId(request.node_id), seconds, reason));
   }
 
   async removeNode(request: allocatorV1.RemoveNodeRequest): Promise<allocatorV1.Node> {

@@ -8,12 +8,17 @@ import { AllocationReader } from './allocations/allocation-reader.js';
 import { Allocations } from './allocations/allocations.js';
 import { ForcedFree } from './allocations/forced-free.js';
 import { Scopes } from './allocations/scope.js';
+import { Accounts } from './accounts/accounts.js';
+import { Budgets } from './accounts/budgets.js';
+import { Limits } from './accounts/limits.js';
 import { AllocatorController } from './allocator.controller.js';
-import { batchEvents, watchQueue } from './batch/batch-metrics.js';
+import { BudgetController } from './budget.controller.js';
+import { batchEvents, overrunCounter, watchQueue } from './batch/batch-metrics.js';
 import { installFunctions } from './batch/functions.js';
 import { LeaseTicker } from './batch/lease-ticker.js';
 import { GroupCommit } from './batch/group-commit.js';
 import { PostgresExecutor } from './batch/postgres-executor.js';
+import { RecentRefusals } from './batch/recent-refusals.js';
 import { CallerBounds } from './callers/caller-bounds.js';
 import { Invariant } from './ledger/invariant.js';
 import { Retention } from './ledger/retention.js';
@@ -37,7 +42,7 @@ export class AllocatorModule implements OnApplicationShutdown {
   static with(settings: AllocatorSettings): DynamicModule {
     return {
       module: AllocatorModule,
-      controllers: [AllocatorController],
+      controllers: [AllocatorController, BudgetController],
       providers: [
         { provide: SETTINGS, useValue: settings },
         {
@@ -51,6 +56,10 @@ export class AllocatorModule implements OnApplicationShutdown {
           inject: [DataSource, METRICS, LOGGER],
           useFactory: (_: DataSource, metrics: Registry, logger: Logger) => makeGroupCommit(settings, metrics, logger),
         },
+        { provide: RecentRefusals, useFactory: () => new RecentRefusals() },
+        Accounts,
+        Limits,
+        Budgets,
         Allocations,
         AllocationReader,
         AllocationList,
@@ -95,6 +104,7 @@ async function openSeededDatabase(settings: AllocatorSettings, logger: Logger): 
 }
 
 function makeGroupCommit(settings: AllocatorSettings, metrics: Registry, logger: Logger): GroupCommit {
+  const onOverrun = overrunCounter(metrics);
   const executor = () =>
     new PostgresExecutor({
       url: settings.ALLOCATOR_DATABASE_URL,
@@ -102,6 +112,8 @@ function makeGroupCommit(settings: AllocatorSettings, metrics: Registry, logger:
       // A batch may wait behind another, and each of them for a lock.
       answerTimeoutMs: 2 * settings.ALLOC_LOCK_TIMEOUT_MS + 5000,
       sweepMax: SWEEP_MAX,
+      overrun: settings.ALLOC_OVERRUN === 'charge',
+      onOverrun,
     });
   const limits = {
     batchMax: settings.ALLOC_BATCH_MAX,

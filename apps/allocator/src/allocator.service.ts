@@ -10,7 +10,10 @@ export function allocatorService(environment: NodeJS.ProcessEnv = process.env): 
   checkLeases(settings);
   return {
     name: 'allocator',
-    packages: [{ name: 'sluice.allocator.v1', file: 'sluice/allocator/v1/allocator.proto' }],
+    packages: [
+      { name: 'sluice.allocator.v1', file: 'sluice/allocator/v1/allocator.proto' },
+      { name: 'sluice.allocator.v1', file: 'sluice/allocator/v1/budget.proto' },
+    ],
     grpcPort: settings.ALLOCATOR_PORT,
     adminPort: settings.ALLOCATOR_ADMIN_PORT,
     settings,

@@ -1,7 +1,7 @@
 import type { allocatorV1 } from '@sluice/contract';
 import { INT64_MAX } from './allocations/limits.js';
 import type { AllocationPage } from './allocations/allocation-list.js';
-import type { AllocationRecord } from './batch/operation.js';
+import type { AllocationRecord, LimitState } from './batch/operation.js';
 import type { NodeRecord, UsageRecord } from './nodes/nodes.js';
 import type { StrategySetting } from './strategy/strategy-setting.js';
 
@@ -18,6 +18,22 @@ export function toAllocation(record: AllocationRecord): allocatorV1.Allocation {
     settled: record.settled,
     create_time: toTimestamp(record.createdUs),
     force_free_reason: record.forceFreeReason,
+    account: record.accountId ?? '',
+    cost_micros: record.cost ?? '0',
+    settled_cost_micros: record.settledCost ?? '0',
+    warnings: (record.warnings ?? []).map(toWarning),
+  };
+}
+
+function toWarning(limit: LimitState): allocatorV1.LimitWarning {
+  return {
+    account: limit.account,
+    limit_id: limit.limitId,
+    unit: limit.unit,
+    period: limit.period,
+    used: limit.used,
+    ceiling: limit.ceiling,
+    resets_at: limit.endsUs === undefined ? undefined : toTimestamp(limit.endsUs),
   };
 }
 
@@ -39,6 +55,12 @@ export function toNode(record: NodeRecord): allocatorV1.Node {
     used: record.used,
     remaining: record.remaining,
     state: record.state,
+    pool: record.pool,
+    window_limit: record.windowLimit,
+    window_seconds: record.windowSeconds,
+    window_remaining: record.windowRemaining,
+    rest_until: record.restUntilUs === null ? undefined : toTimestamp(BigInt(record.restUntilUs)),
+    rest_reason: record.restReason,
   };
 }
 

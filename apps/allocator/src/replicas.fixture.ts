@@ -22,6 +22,8 @@ export interface Identity {
   readonly guest?: string;
   /** The service that calls for them. */
   readonly service?: string;
+  /** The account of their key or token. */
+  readonly account?: string;
 }
 
 export const alice: Identity = { subject: 'alice', tenant: 'acme' };
@@ -50,13 +52,17 @@ export interface AllocationMessage {
   readonly tenant?: string;
   readonly subject?: string;
   readonly force_free_reason?: string;
+  readonly account: string;
+  readonly cost_micros: string;
+  readonly settled_cost_micros: string;
+  readonly warnings: readonly { readonly account: string; readonly limit_id: string; readonly used: string }[];
 }
 
 type Method = (...parameters: unknown[]) => unknown;
 type GrpcClient = Record<string, Method> & { close(): void };
 
 const definition = loadPackageDefinition(
-  loadSync('sluice/allocator/v1/allocator.proto', {
+  loadSync(['sluice/allocator/v1/allocator.proto', 'sluice/allocator/v1/budget.proto'], {
     keepCase: true,
     longs: String,
     enums: String,
@@ -64,22 +70,30 @@ const definition = loadPackageDefinition(
     includeDirs: [protoRoot],
   }),
 ) as unknown as {
-  sluice: { allocator: { v1: { AllocatorService: new (address: string, channel: unknown) => GrpcClient } } };
+  sluice: {
+    allocator: {
+      v1: Record<'AllocatorService' | 'BudgetService', new (address: string, channel: unknown) => GrpcClient>;
+    };
+  };
 };
 
 /** A client of an allocator, as the gateway is one. */
 export class AllocatorClient {
   private readonly client: GrpcClient;
+  private readonly budget: GrpcClient;
 
   constructor(address: string) {
-    this.client = new definition.sluice.allocator.v1.AllocatorService(address, credentials.createInsecure());
+    const { AllocatorService, BudgetService } = definition.sluice.allocator.v1;
+    this.client = new AllocatorService(address, credentials.createInsecure());
+    this.budget = new BudgetService(address, credentials.createInsecure());
   }
 
   /** Calls a method such as `allocate`. @throws CallError */
   call<T = AllocationMessage>(method: string, request: object, identity = alice, deadlineMs?: number): Promise<T> {
     const options = deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs };
     return new Promise<T>((resolve, reject) => {
-      this.client[method]?.(request, metadataOf(identity), options, (error: ServiceError | null, answer: T) => {
+      const client = method in this.budget ? this.budget : this.client;
+      client[method]?.(request, metadataOf(identity), options, (error: ServiceError | null, answer: T) => {
         if (error) reject(callError(error));
         else resolve(answer);
       });
@@ -92,6 +106,7 @@ export class AllocatorClient {
 
   close(): void {
     this.client.close();
+    this.budget.close();
   }
 }
 

@@ -1,7 +1,11 @@
 import { choice, ConfigurationError, flag, integer, port, type Setting, type SettingsOf } from '@sluice/config';
 import { databaseUrl, serviceSettings } from '@sluice/service';
+import { weekdays } from './accounts/units.js';
 import { strategies } from './batch/operation.js';
 import { INT64_MAX, NODE_ID, TTL_SECONDS_MAX } from './allocations/limits.js';
+
+/** What becomes of a settlement above its reservation. */
+export const overruns = ['charge', 'reject'] as const;
 
 /** A node as the settings name it. */
 export interface ConfiguredNode {
@@ -92,6 +96,17 @@ export function allocatorSettings(environment: NodeJS.ProcessEnv = process.env) 
       0,
       { min: 0, max: 1_000_000_000 },
     ),
+    ALLOC_OVERRUN: choice(
+      'What becomes of a settlement above its reservation that is charged to accounts: charged in full, or refused with 400.',
+      overruns,
+      'charge',
+    ),
+    ALLOC_GUEST_TOKENS_PER_DAY: tokens(
+      'Tokens a day (UTC) for all guests of a tenant together, where it has accounts: the limit of its account `guests` when that is made; 0: none.',
+      '1000000',
+      0n,
+    ),
+    ALLOC_WEEK_START: choice('The first day of a week for limits that are made from now on.', weekdays, 'monday'),
     ALLOC_BATCH_MAX: integer('Operations that are committed together at most.', 256, { min: 1, max: 4096 }),
     ALLOC_WAITING_MAX: integer('Calls that wait for a commit at most; more are refused with 503.', 10_000, {
       min: 1,

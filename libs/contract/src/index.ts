@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 
 export * as accessV1 from './generated/sluice/access/v1/access.js';
 export * as allocatorV1 from './generated/sluice/allocator/v1/allocator.js';
+export * as budgetV1 from './generated/sluice/allocator/v1/budget.js';
 export * as gatewayV1 from './generated/sluice/gateway/v1/gateway.js';
 export * as postcardV1 from './generated/sluice/postcard/v1/postcard.js';
 export * as userV1 from './generated/sluice/user/v1/user.js';

@@ -10,6 +10,8 @@ export interface Caller {
   /** Space-separated, as in RFC 6749 section 3.3. */
   readonly scope: string;
   readonly guest: boolean;
+  /** The account that the caller's budget is charged to; empty: the tenant's root. */
+  readonly account: string;
   /** `exp` in milliseconds since the epoch. */
   readonly expiresAtMs: number;
 }
@@ -21,6 +23,7 @@ export interface ClaimNames {
   readonly roles: string;
   readonly scope: string;
   readonly guest: string;
+  readonly account: string;
 }
 
 export const sluiceClaims: ClaimNames = {
@@ -29,6 +32,7 @@ export const sluiceClaims: ClaimNames = {
   roles: 'roles',
   scope: 'scope',
   guest: 'guest',
+  account: 'account',
 };
 
 export type Claims = Readonly<Record<string, unknown>>;
@@ -48,9 +52,12 @@ export function callerOf(claims: Claims, names: ClaimNames, defaultTenant: strin
   const tenant = claimOf(claims, names.tenant) ?? defaultTenant;
   const session = claimOf(claims, names.session) ?? '';
   const scope = claimOf(claims, names.scope) ?? '';
+  const account = claimOf(claims, names.account) ?? '';
   if (typeof subject !== 'string' || !PRINTABLE.test(subject)) return undefined;
   if (typeof tenant !== 'string' || (tenant !== '' && !PRINTABLE.test(tenant))) return undefined;
   if (typeof session !== 'string' || (session !== '' && !PRINTABLE.test(session))) return undefined;
+  // A token whose account cannot be carried on would be charged to another.
+  if (typeof account !== 'string' || (account !== '' && !PRINTABLE.test(account))) return undefined;
   return {
     subject,
     tenant,
@@ -58,6 +65,7 @@ export function callerOf(claims: Claims, names: ClaimNames, defaultTenant: strin
     roles: rolesOf(claimOf(claims, names.roles)),
     scope: typeof scope === 'string' && SCOPE.test(scope) ? scope : '',
     guest: claimOf(claims, names.guest) === true,
+    account,
     expiresAtMs: (claims['exp'] as number) * 1000,
   };
 }

@@ -50,6 +50,7 @@ test('a good token gives its caller, and the second time at once', async () => {
     roles: ['user'],
     scope: 'read',
     guest: false,
+    account: '',
     expiresAtMs: NOW + 900_000,
   };
   await expect(verifier.verify(token, NOW)).resolves.toEqual(expected);

@@ -1,7 +1,7 @@
 import type { BlockedBy } from '@sluice/problem';
 
 /** What a bucket belongs to. A policy with several has one bucket for each combination of their values. */
-export type Dimension = Exclude<BlockedBy, 'budget' | 'caller_tokens' | 'caller_requests'>;
+export type Dimension = Exclude<BlockedBy, 'budget' | 'caller_tokens' | 'caller_requests' | 'account'>;
 
 /**
  * How a bucket counts:

@@ -79,7 +79,7 @@ export function isProblemCode(text: string): text is ProblemCode {
 
 /** What the cause of a refusal was counted against; `details.blocked_by` of a 429. */
 export type BlockedBy =
-  'user' | 'ip' | 'endpoint' | 'tenant' | 'global' | 'budget' | 'caller_tokens' | 'caller_requests';
+  'user' | 'ip' | 'endpoint' | 'tenant' | 'global' | 'budget' | 'caller_tokens' | 'caller_requests' | 'account';
 
 /** A JSON value that goes to the client. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };

@@ -12,6 +12,8 @@ export interface Caller {
   readonly roles: readonly string[];
   readonly scope: string;
   readonly guest: boolean;
+  /** The account of the key or token that the caller's budget is charged to; empty: the tenant's root. */
+  readonly account: string;
 }
 
 /** What a service knows about the origin of a call. */
@@ -66,6 +68,7 @@ function read(metadata: Metadata, service: string): Origin {
     roles: service === '' ? first(metadata, 'x-sluice-roles').split(',').filter(Boolean) : [],
     scope: first(metadata, 'x-sluice-scope'),
     guest: first(metadata, 'x-sluice-guest') === 'true',
+    account: first(metadata, 'x-sluice-account'),
   };
   return { caller, tenant, clientAddress, service };
 }

@@ -115,7 +115,7 @@ export async function startService(definition: ServiceDefinition, logger: Logger
   app.connectMicroservice<MicroserviceOptions>(
     grpcMicroservice(settings.GRPC_SERVER, {
       url: `${settings.SERVICE_HOST}:${definition.grpcPort}`,
-      package: definition.packages.map((served) => served.name),
+      package: [...new Set(definition.packages.map((served) => served.name))],
       protoPath: definition.packages.map((served) => served.file),
       loader,
       gracefulShutdown: true,

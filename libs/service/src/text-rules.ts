@@ -25,6 +25,8 @@ export type TextCheck = (request: unknown) => void;
 interface CheckedField {
   readonly name: string;
   readonly rule: TextRule | undefined;
+  /** Of a map: the rule of its keys. */
+  readonly keys?: TextRule;
   /** What the message of the field holds. */
   readonly fields: readonly CheckedField[];
 }
@@ -57,10 +59,11 @@ export function readTextChecks(): ReadonlyMap<string, TextCheck> {
     const fields: CheckedField[] = [];
     known.set(message.typeName, fields);
     for (const field of message.fields) {
-      if (field.scalar === ScalarType.STRING) fields.push({ name: field.name, rule: ruleOf(field), fields: [] });
-      else if (field.message) fields.push({ name: field.name, rule: undefined, fields: fieldsOf(field.message) });
-      if (field.fieldKind === 'map')
-        throw new Error(`${String(field)}: maps in requests are not checked for texts yet`);
+      const isText = field.scalar === ScalarType.STRING;
+      const rule = isText ? ruleOf(field) : undefined;
+      const keys = field.fieldKind === 'map' ? { keys: ruleOf(field) } : undefined;
+      if (!isText && !field.message && !keys) continue;
+      fields.push({ name: field.name, rule, fields: field.message ? fieldsOf(field.message) : [], ...keys });
     }
     return fields;
   };
@@ -80,9 +83,14 @@ export function readTextChecks(): ReadonlyMap<string, TextCheck> {
 
 function checkMessage(message: unknown, fields: readonly CheckedField[], path: string): void {
   if (typeof message !== 'object' || message === null) return;
-  for (const { name, rule, fields: inner } of fields) {
+  for (const { name, rule, keys, fields: inner } of fields) {
     const value = (message as Record<string, unknown>)[name];
-    if (Array.isArray(value)) {
+    if (keys !== undefined && typeof value === 'object' && value !== null) {
+      for (const [key, item] of Object.entries(value)) {
+        checkText(key, keys, path + name);
+        checkValue(item, rule, inner, path + name);
+      }
+    } else if (Array.isArray(value)) {
       for (const [index, item] of value.entries()) checkValue(item, rule, inner, `${path}${name}[${index}]`);
     } else if (value !== undefined && value !== null && value !== '') checkValue(value, rule, inner, path + name);
   }

@@ -2,15 +2,23 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Problem, type ProblemDetails } from '@sluice/problem';
 import type { Call, Caller } from '@sluice/service';
 import { GroupCommit } from '../batch/group-commit.js';
-import { states, type AllocationRecord, type Operation, type Outcome } from '../batch/operation.js';
+import { referenceOf, states, type AllocationRecord, type Operation, type Outcome } from '../batch/operation.js';
+import { ASKED_MAX } from '../accounts/units.js';
+import { RecentRefusals } from '../batch/recent-refusals.js';
 import { type AllocatorSettings, SETTINGS } from '../settings.js';
-import { readRequestId, readTokens, readTtl } from './reading.js';
+import { accountProblem, limitProblem } from './limit-problem.js';
+import { invalid, readAccount, readCost, readLabels, readPool, readRequestId, readTokens, readTtl } from './reading.js';
 
 /** What a request for an allocation says, with 64-bit numbers as decimal text. */
 export interface AllocationRequest {
   readonly request_id: string;
   readonly token_count: string;
   readonly ttl_seconds: string;
+  readonly account: string;
+  readonly pool: string;
+  /** Micro-USD. */
+  readonly cost_micros: string;
+  readonly labels: Readonly<Record<string, string>>;
 }
 
 /** Roles that act for every subject of their tenant. */
@@ -25,6 +33,7 @@ export function isPrivileged(caller: Caller): boolean {
 export class Allocations {
   constructor(
     private readonly groupCommit: GroupCommit,
+    private readonly recentRefusals: RecentRefusals,
     @Inject(SETTINGS) private readonly settings: AllocatorSettings,
   ) {}
 
@@ -41,13 +50,25 @@ export class Allocations {
       tokenCount: readTokens('token_count', request.token_count),
       // The default is told apart from what was asked for, so that a request can be repeated after the setting has changed.
       ttlSeconds: readTtl(request.ttl_seconds, 0, most) || -usual,
+      cost: readCost(request.cost_micros),
+      pool: readPool(request.pool),
+      labels: readLabels(request.labels),
+      reference: referenceOf(caller.account, readAccount('account', request.account), caller.guest),
     });
   }
 
-  async settle(call: Call, caller: Caller, requestId: string, tokenCount: string): Promise<AllocationRecord> {
+  /** @param cost micro-USD; undefined: as much of what was reserved as of the tokens */
+  async settle(
+    call: Call,
+    caller: Caller,
+    requestId: string,
+    tokenCount: string,
+    cost: string | undefined,
+  ): Promise<AllocationRecord> {
     return this.execute(call, {
       ...asked(caller, 'settle', requestId),
       tokenCount: readTokens('token_count', tokenCount),
+      cost: cost === undefined ? undefined : (readCost(cost) ?? '0'),
     });
   }
 
@@ -61,7 +82,10 @@ export class Allocations {
   }
 
   private async execute(call: Call, operation: Operation): Promise<AllocationRecord> {
-    return allocationOf(operation, await this.groupCommit.submit(operation, call), this.settings);
+    const known = this.recentRefusals.of(operation);
+    const outcome = known ?? (await this.groupCommit.submit(operation, call));
+    this.recentRefusals.keep(operation, outcome);
+    return allocationOf(operation, outcome, this.settings);
   }
 }
 
@@ -118,12 +142,27 @@ function allocationOf(operation: Operation, outcome: Outcome, settings: Allocato
         },
       );
     }
-    case 'too much':
+    case 'limited':
+      throw limitProblem(outcome.refusal);
+    case 'no account':
+    case 'account closed':
+    case 'no own account':
+      throw accountProblem(outcome.result);
+    case 'too large':
+      throw invalid('token_count', `at most ${ASKED_MAX} of an account`);
+    case 'no pool':
+      throw invalid('pool', 'one that some node belongs to');
+    case 'spent':
       throw new Problem(
-        'INVALID_ARGUMENT',
-        `token_count: expected at most ${outcome.allocation.tokenCount}, which is what was allocated`,
-        { details: { field: 'token_count' } },
+        'FAILED_PRECONDITION',
+        'What was settled for an account is spent until its period ends; an operator can give it back (force_free).',
+        { details: { state: 'SETTLED' } },
       );
+    case 'too much': {
+      const { tokenCount, cost = '0' } = outcome.allocation;
+      const field = BigInt(operation.tokenCount) > BigInt(tokenCount) ? 'token_count' : 'cost_micros';
+      throw invalid(field, `at most ${field === 'token_count' ? tokenCount : cost}, which is what was allocated`);
+    }
     case 'ended':
       throw endedProblem(operation.kind, stateName(outcome.allocation.state));
     case 'again':

@@ -31,11 +31,15 @@ export async function allocateAll(
 
 function toRefusal(reason: unknown): allocatorV1.BatchAllocateResponse_Refusal {
   if (!(reason instanceof Problem) || reason.code === 'INTERNAL') throw reason;
-  const { largest_remaining: largest, retry_after_ms: wait } = reason.details;
+  const { largest_remaining: largest, retry_after_ms: wait, account, limit, remaining } = reason.details;
+  const byLimit = reason.details['blocked_by'] === 'account';
   return {
     code: reason.code,
     detail: reason.message || problems[reason.code].title,
     largest_remaining: largest === undefined ? undefined : String(largest),
     retry_after_ms: wait === undefined ? undefined : String(wait),
+    account: byLimit ? String(account) : undefined,
+    limit_id: byLimit ? String(limit) : undefined,
+    remaining: byLimit ? String(remaining) : undefined,
   };
 }

@@ -4,7 +4,7 @@ import { type Call, type Caller, LOGGER } from '@sluice/service';
 import { transaction } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import { DataSource } from 'typeorm';
-import { kinds, type AllocationRecord } from '../batch/operation.js';
+import { kinds, resultsByCode, type AllocationRecord } from '../batch/operation.js';
 import { type AllocatorSettings, SETTINGS } from '../settings.js';
 import { AllocationReader } from './allocation-reader.js';
 import { readReason, readRequestId } from './reading.js';
@@ -22,7 +22,8 @@ export class ForcedFree {
   ) {}
 
   /**
-   * One batch of its own, which waits for the nodes. An allocation that has ended already stays as it is, without a reason.
+   * One batch of its own, which waits for the nodes. What was settled for an account is spent: only administrators of the default tenant
+   * give it back. An allocation that has ended already stays as it is, without a reason.
    *
    * @throws Problem NOT_FOUND, INVALID_ARGUMENT, PERMISSION_DENIED
    */
@@ -34,11 +35,12 @@ export class ForcedFree {
     await this.reader.get(call, whose, requestId);
     await transaction(this.dataSource, call, async (manager) => {
       await manager.query(`set local lock_timeout = ${this.settings.ALLOC_LOCK_TIMEOUT_MS}`);
-      await manager.query(
-        `select from apply_batch(array[$1::int], array[$2], array[$3], array[$4], array[true], array[0::bigint], array[0::bigint],
-           true, true, 0)`,
-        [kinds.free, tenant, requestId, caller.subject],
+      const [{ codes }] = await manager.query<[{ codes: number[] | null }]>(
+        `select codes from apply_operations(array[$1::int], array[$2], array[$3], array[$4], array[true], array[0::bigint],
+           array[0::bigint], null, null, array[0], '{}', '{}', null, $5, false, true, true, 0)`,
+        [kinds.free, tenant, requestId, caller.subject, this.scopes.isOperator(caller)],
       );
+      if (resultsByCode[codes?.[0] ?? 0] === 'spent') this.scopes.requireOperator(caller);
       await manager.query(
         `insert into ledger_reasons (batch, at, tenant, request_id, actor_tenant, actor, reason)
            select l.batch, l.at, l.tenant, l.request_id, $4, $5, $6 from ledger l

@@ -9,3 +9,7 @@ export const BATCH_REQUESTS_MAX = 1000;
 
 /** Letters, digits and a few signs that need no quoting anywhere. */
 export const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+
+/** Labels of one allocation, and the length of a name or a value. */
+export const LABELS_MAX = 8;
+export const LABEL_CHARACTERS_MAX = 100;

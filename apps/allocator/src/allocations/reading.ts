@@ -1,5 +1,14 @@
 import { Problem } from '@sluice/problem';
-import { INT64_MAX, NAME_LENGTH_MAX, NODE_ID, REASON_CHARACTERS_MAX, REQUEST_ID_CHARACTERS_MAX } from './limits.js';
+import { ASKED_MAX } from '../accounts/units.js';
+import {
+  INT64_MAX,
+  LABELS_MAX,
+  LABEL_CHARACTERS_MAX,
+  NAME_LENGTH_MAX,
+  NODE_ID,
+  REASON_CHARACTERS_MAX,
+  REQUEST_ID_CHARACTERS_MAX,
+} from './limits.js';
 
 export function invalid(field: string, expectation: string): Problem {
   return new Problem('INVALID_ARGUMENT', `${field}: expected ${expectation}`, { details: { field } });
@@ -71,4 +80,72 @@ export function readOneOf<T extends string>(field: string, words: readonly T[], 
   const word = words.find((candidate) => candidate === value);
   if (word === undefined) throw invalid(field, words.join(' or '));
   return word;
+}
+
+/** What an account is named by in a request: its id, its path of names, or `-` for the root; empty when none was named. */
+const ACCOUNT_CHARACTERS_MAX = 600;
+
+/** @throws Problem INVALID_ARGUMENT */
+export function readAccount(field: string, value: string): string {
+  const segments = value.split('/');
+  if (value !== '' && (value.length > ACCOUNT_CHARACTERS_MAX || UNFIT.test(value) || segments.includes(''))) {
+    throw invalid(field, 'the id of an account (acc_12), or its path of names without empty ones (search/indexer)');
+  }
+  return value;
+}
+
+/**
+ * Micro-USD; undefined for 0.
+ *
+ * @throws Problem INVALID_ARGUMENT
+ */
+export function readCost(value: string): string | undefined {
+  const cost = BigInt(value);
+  if (cost < 0n || cost > ASKED_MAX) throw invalid('cost_micros', `a whole number from 0 to ${ASKED_MAX}`);
+  return cost === 0n ? undefined : cost.toString();
+}
+
+/** Undefined for `default`. @throws Problem INVALID_ARGUMENT */
+export function readPool(value: string): string | undefined {
+  return value === '' || value === 'default' ? undefined : readNodeId(value, 'pool');
+}
+
+/**
+ * Labels as a JSON object in the order of their names; undefined for none.
+ *
+ * @throws Problem INVALID_ARGUMENT
+ */
+export function readLabels(labels: Readonly<Record<string, string>>): string | undefined {
+  const pairs = Object.entries(labels);
+  if (pairs.length === 0) return undefined;
+  const fits = (text: string) => text.length >= 1 && text.length <= LABEL_CHARACTERS_MAX && !UNFIT.test(text);
+  if (pairs.length > LABELS_MAX || !pairs.every(([name, value]) => fits(name) && fits(value))) {
+    throw invalid('labels', `at most ${LABELS_MAX}, names and values of 1 to ${LABEL_CHARACTERS_MAX} characters`);
+  }
+  return JSON.stringify(Object.fromEntries(pairs.toSorted(([one], [other]) => (one < other ? -1 : 1))));
+}
+
+/** A node's refill window: at most `limit` tokens (decimal text) in `seconds`; 0 and 0: none. */
+export interface NodeWindow {
+  readonly limit: string;
+  readonly seconds: number;
+}
+
+const WINDOW_SECONDS_MAX = 86_400;
+
+/** @throws Problem INVALID_ARGUMENT */
+export function readWindow(limit: string, seconds: number): NodeWindow {
+  const tokens = BigInt(limit);
+  if (tokens === 0n && seconds === 0) return { limit: '0', seconds: 0 };
+  if (seconds < 1 || seconds > WINDOW_SECONDS_MAX) {
+    throw invalid('window_seconds', `a whole number of seconds from 1 to ${WINDOW_SECONDS_MAX}`);
+  }
+  return { limit: readTokens('window_limit', limit), seconds };
+}
+
+/** @throws Problem INVALID_ARGUMENT */
+export function readRest(value: string): number {
+  const seconds = BigInt(value);
+  if (seconds < 0n || seconds > 86_400n) throw invalid('seconds', 'a whole number of seconds from 0 to 86400');
+  return Number(seconds);
 }

@@ -40,9 +40,17 @@ export class Scopes {
     return tenant;
   }
 
-  private requireOperator(caller: Caller): void {
-    const { DEFAULT_TENANT } = this.settings;
-    if (caller.tenant === DEFAULT_TENANT && caller.roles.includes('admin')) return;
-    throw new Problem('PERMISSION_DENIED', `Other tenants are for the administrators of ${DEFAULT_TENANT}.`);
+  /** Whether this is an administrator of the default tenant, who looks after all of them. */
+  isOperator(caller: Caller): boolean {
+    return caller.tenant === this.settings.DEFAULT_TENANT && caller.roles.includes('admin');
+  }
+
+  /** @throws Problem PERMISSION_DENIED */
+  requireOperator(caller: Caller): void {
+    if (this.isOperator(caller)) return;
+    throw new Problem(
+      'PERMISSION_DENIED',
+      `Other tenants, and what bounds a tenant, are for the administrators of ${this.settings.DEFAULT_TENANT}.`,
+    );
   }
 }

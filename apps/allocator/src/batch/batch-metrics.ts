@@ -42,6 +42,16 @@ export function batchEvents(metrics: Registry, logger: Logger): GroupCommitEvent
   };
 }
 
+/** Settlements above their reservation that were charged. */
+export function overrunCounter(metrics: Registry): (count: number) => void {
+  const overruns = new Counter({
+    name: 'allocator_overruns_total',
+    help: 'Settlements that were charged above what was reserved',
+    registers: [metrics],
+  });
+  return (count) => overruns.inc(count);
+}
+
 export function watchQueue(metrics: Registry, groupCommit: GroupCommit): Gauge {
   return new Gauge({
     name: 'allocator_waiting_calls',

@@ -19,7 +19,7 @@ export type Installed = 'installed' | 'kept' | 'newer is there';
 const FUNCTIONS_LOCK = 'functions';
 
 /** The files of `sql/`, in the order in which they are installed. */
-const FILES = ['apply-batch'];
+const FILES = ['accounts', 'apply-operations', 'apply-batch'];
 
 /** @throws Error for a file whose first line has no version */
 export function readSqlFunction(file: string): SqlFunction {

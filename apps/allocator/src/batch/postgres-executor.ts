@@ -3,7 +3,9 @@ import type pg from 'pg';
 import { boolArray, int4Array, int8Array, textArray } from './array-bytes.js';
 import { readWords } from './array-text.js';
 import { BatchFailure, type BatchExecutor, type BatchResult, type FailureKind } from './batch-executor.js';
+import { periods, units } from '../accounts/units.js';
 import {
+  type LimitState,
   kinds,
   NO_ROOM,
   resultsByCode,
@@ -21,6 +23,10 @@ export interface PostgresExecutorOptions {
   readonly answerTimeoutMs: number;
   /** Leases ended at most by one batch. */
   readonly sweepMax: number;
+  /** Whether what is settled for an account above its reservation is charged, instead of refused. */
+  readonly overrun?: boolean;
+  /** Told of settlements above their reservation. */
+  readonly onOverrun?: (count: number) => void;
 }
 
 const CONNECT_TIMEOUT_MS = 2000;
@@ -63,12 +69,21 @@ type Row = Record<
   | 'ex_counts'
   | 'ex_settled'
   | 'ex_expires'
-  | 'ex_created',
+  | 'ex_created'
+  | 'ex_costs'
+  | 'ex_settled_costs'
+  | 'ex_accounts'
+  | 'refused_by'
+  | 'warned_at'
+  | 'warned_rows'
+  | 'about'
+  | 'leaf_accounts'
+  | 'overruns',
   string | null
 >;
 
 /**
- * `apply_batch` over one connection of its own, which is opened again after it was lost. Batches that are given to it while one is
+ * `apply_operations` over one connection of its own, which is opened again after it was lost. Batches that are given to it while one is
  * under way are sent at once, and Postgres takes them in that order.
  */
 export class PostgresExecutor implements BatchExecutor {
@@ -115,9 +130,12 @@ export class PostgresExecutor implements BatchExecutor {
     if (refused.length === 0) return first;
     const second = await this.call(refused, wait, true);
     let next = 0;
-    const outcomes = first.outcomes.map((outcome) =>
-      noRoom(outcome) ? (second.outcomes[next++] as Outcome) : outcome,
-    );
+    const outcomes = first.outcomes.map((outcome) => {
+      if (!noRoom(outcome)) return outcome;
+      const again = second.outcomes[next++] as Outcome;
+      // Refused twice: the first time in its turn, before what came after it in the batch.
+      return again.result === outcome.result ? outcome : again;
+    });
     return { outcomes, moreDue: second.moreDue };
   }
 
@@ -130,10 +148,11 @@ export class PostgresExecutor implements BatchExecutor {
 
   private async call(operations: readonly Operation[], wait: boolean, lookUp: boolean): Promise<BatchResult> {
     const client = await this.connection();
+    const leaves = leavesOf(operations);
     const query = {
-      name: 'apply_batch',
-      text: 'select * from budget.apply_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
-      values: [...parameters(operations), lookUp, wait, this.options.sweepMax],
+      name: 'apply_operations',
+      text: `select * from budget.apply_operations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, false, $14, $15, $16, $17)`,
+      values: [...parameters(operations, leaves), this.options.overrun ?? true, lookUp, wait, this.options.sweepMax],
       types: rawTypes,
     };
     let late: NodeJS.Timeout | undefined;
@@ -144,7 +163,9 @@ export class PostgresExecutor implements BatchExecutor {
           late = setTimeout(() => reject(new Error('no answer in time')), this.options.answerTimeoutMs);
         }),
       ]);
-      return readResult(operations, answer.rows[0] as Row);
+      const row = answer.rows[0] as Row;
+      if (row.overruns !== null) this.options.onOverrun?.(Number(row.overruns));
+      return readResult(operations, leaves, row);
     } catch (error) {
       const kind = failureKind(error);
       if (kind === 'unknown' || kind === 'not sent') this.drop(client);
@@ -213,7 +234,32 @@ function failureKind(error: unknown): FailureKind {
   return notNow.reconnect ? 'not sent' : 'unavailable';
 }
 
-function parameters(operations: readonly Operation[]): Buffer[] {
+/** Who is charged, each once, and for every operation which of them (0: nobody). */
+interface Leaves {
+  readonly at: readonly number[];
+  readonly tenants: readonly string[];
+  readonly references: readonly string[];
+}
+
+function leavesOf(operations: readonly Operation[]): Leaves {
+  const indexes = new Map<string, number>();
+  const tenants: string[] = [];
+  const references: string[] = [];
+  const at = operations.map(({ kind, tenant, reference }) => {
+    if (kind !== 'allocate' || reference === undefined) return 0;
+    const key = `${tenant}\n${reference}`;
+    let index = indexes.get(key);
+    if (index === undefined) {
+      index = tenants.push(tenant);
+      references.push(reference);
+      indexes.set(key, index);
+    }
+    return index;
+  });
+  return { at, tenants, references };
+}
+
+function parameters(operations: readonly Operation[], leaves: Leaves): (Buffer | null)[] {
   return [
     int4Array(operations.map((operation) => kinds[operation.kind])),
     textArray(operations.map((operation) => operation.tenant)),
@@ -222,10 +268,64 @@ function parameters(operations: readonly Operation[]): Buffer[] {
     boolArray(operations.map((operation) => operation.privileged)),
     int8Array(operations.map((operation) => operation.tokenCount)),
     int8Array(operations.map((operation) => operation.ttlSeconds)),
+    operations.some(({ cost }) => cost !== undefined) ? int8Array(operations.map(costOf)) : null,
+    operations.some(({ pool }) => pool !== undefined)
+      ? textArray(operations.map(({ pool }) => pool ?? 'default'))
+      : null,
+    int4Array(leaves.at),
+    textArray(leaves.tenants),
+    textArray(leaves.references),
+    operations.some(({ labels }) => labels !== undefined)
+      ? textArray(operations.map(({ labels }) => labels ?? '{}'))
+      : null,
   ];
 }
 
-function readResult(operations: readonly Operation[], row: Row): BatchResult {
+function costOf({ kind, cost }: Operation): string {
+  return cost ?? (kind === 'settle' ? '-1' : '0');
+}
+
+/** One row of `about`. */
+interface About {
+  readonly account: string;
+  readonly account_id: number;
+  readonly limit: number;
+  readonly unit: number;
+  readonly period: number;
+  readonly hard: boolean;
+  readonly used: string;
+  readonly ceiling: string;
+  readonly soft_percent: number;
+  readonly ends_us: string | null;
+}
+
+function limitStates(about: string | null): ReadonlyMap<string, LimitState> {
+  const states = new Map<string, LimitState>();
+  if (about === null) return states;
+  for (const [row, one] of Object.entries(JSON.parse(about) as Record<string, About>)) {
+    states.set(row, {
+      account: one.account,
+      accountId: `acc_${one.account_id}`,
+      limitId: `lim_${one.limit}`,
+      unit: units[one.unit - 1] as LimitState['unit'],
+      period: periods[one.period] as LimitState['period'],
+      hard: one.hard,
+      used: one.used,
+      ceiling: one.ceiling,
+      softPercent: one.soft_percent,
+      endsUs: one.ends_us === null ? undefined : BigInt(one.ends_us),
+    });
+  }
+  return states;
+}
+
+/** What an operation counts for in a unit. */
+function amountOf({ tokenCount, cost }: Operation, unit: LimitState['unit']): string {
+  if (unit === 'tokens') return tokenCount;
+  return unit === 'micro_usd' ? (cost ?? '0') : '1';
+}
+
+function readResult(operations: readonly Operation[], leaves: Leaves, row: Row): BatchResult {
   const atUs = BigInt(row.at_us as string);
   const nodes = readWords(row.names);
   const places = readWords(row.places);
@@ -235,29 +335,37 @@ function readResult(operations: readonly Operation[], row: Row): BatchResult {
   const retryAfterMs =
     row.next_expiry_us === null ? undefined : Math.max(1, Number((BigInt(row.next_expiry_us) - atUs) / 1000n) + 1);
   const codes = row.codes === null ? undefined : readWords(row.codes);
+  const accounts = readWords(row.leaf_accounts);
+  const about = limitStates(row.about);
+  const refusedBy = readWords(row.refused_by);
+  const warnings = readWarnings(row, about);
+  const allocationAt = (operation: Operation, index: number): AllocationRecord => {
+    const nodeId = nodes[Number(row.place_of_all ?? places[index]) - 1] as string;
+    const record =
+      existing.get(index) ??
+      fresh(operation, nodeId, chosenBy[index] ?? '1', atUs, accounts[(leaves.at[index] as number) - 1]);
+    const crossed = warnings.get(index);
+    return crossed === undefined ? record : { ...record, warnings: crossed };
+  };
   const outcomes = operations.map((operation, index): Outcome => {
     const result = resultsByCode[Number(codes?.[index] ?? 0)];
     switch (result) {
       case 'done':
       case 'too much':
       case 'ended':
-        return {
-          result,
-          allocation:
-            existing.get(index) ??
-            fresh(
-              operation,
-              nodes[Number(row.place_of_all ?? places[index]) - 1] as string,
-              chosenBy[index] ?? '1',
-              atUs,
-            ),
-        };
+      case 'spent':
+        return { result, allocation: allocationAt(operation, index) };
       case 'exhausted':
         return { result, largestRemaining: largest[index] as string, retryAfterMs };
       case 'too many tokens':
         return { result, callerRemaining: largest[index] as string };
+      case 'limited': {
+        const limit = about.get(refusedBy[index] as string) as LimitState;
+        const asked = amountOf(operation, limit.unit);
+        return { result, refusal: { ...limit, remaining: largest[index] as string, asked, atUs } };
+      }
       case undefined:
-        throw new Error(`apply_batch gave the code ${codes?.[index]}`);
+        throw new Error(`apply_operations gave the code ${codes?.[index]}`);
       default:
         return { result };
     }
@@ -265,7 +373,26 @@ function readResult(operations: readonly Operation[], row: Row): BatchResult {
   return { outcomes, moreDue: row.more_due === 't' };
 }
 
-function fresh(operation: Operation, nodeId: string, strategy: string | undefined, atUs: bigint): AllocationRecord {
+/** The limits that operations have warned of, by the operation's position. */
+function readWarnings(row: Row, about: ReadonlyMap<string, LimitState>): Map<number, LimitState[]> {
+  const warnings = new Map<number, LimitState[]>();
+  const rows = readWords(row.warned_rows);
+  for (const [index, at] of readWords(row.warned_at).entries()) {
+    const position = Number(at) - 1;
+    const all = warnings.get(position) ?? [];
+    all.push(about.get(rows[index] as string) as LimitState);
+    warnings.set(position, all);
+  }
+  return warnings;
+}
+
+function fresh(
+  operation: Operation,
+  nodeId: string,
+  strategy: string | undefined,
+  atUs: bigint,
+  account: string | undefined,
+): AllocationRecord {
   return {
     requestId: operation.requestId,
     nodeId,
@@ -275,7 +402,13 @@ function fresh(operation: Operation, nodeId: string, strategy: string | undefine
     strategy: strategyOf(strategy),
     expiresUs: operation.ttlSeconds === 0 ? undefined : atUs + BigInt(Math.abs(operation.ttlSeconds)) * 1_000_000n,
     createdUs: atUs,
+    cost: operation.cost,
+    accountId: accountIdOf(account),
   };
+}
+
+function accountIdOf(account: string | undefined): string | undefined {
+  return account === undefined || account === '0' ? undefined : `acc_${account}`;
 }
 
 function readExisting(operations: readonly Operation[], row: Row): Map<number, AllocationRecord> {
@@ -289,6 +422,9 @@ function readExisting(operations: readonly Operation[], row: Row): Map<number, A
   const settled = readWords(row.ex_settled);
   const expires = readWords(row.ex_expires);
   const created = readWords(row.ex_created);
+  const costs = readWords(row.ex_costs);
+  const settledCosts = readWords(row.ex_settled_costs);
+  const accounts = readWords(row.ex_accounts);
   for (let index = 0; index < positions.length; index++) {
     const position = Number(positions[index]) - 1;
     const expiresUs = expires[index] as string;
@@ -301,6 +437,9 @@ function readExisting(operations: readonly Operation[], row: Row): Map<number, A
       strategy: strategyOf(chosenBy[index]),
       expiresUs: expiresUs === '0' ? undefined : BigInt(expiresUs),
       createdUs: BigInt(created[index] as string),
+      cost: costs[index],
+      settledCost: settledCosts[index],
+      accountId: accountIdOf(accounts[index]),
     });
   }
   return found;

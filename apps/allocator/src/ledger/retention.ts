@@ -99,13 +99,20 @@ export class Retention implements OnModuleInit, OnApplicationShutdown {
     if (!month) return false;
     await manager.query(
       `create temporary table carried on commit drop as
-         select node_id, tenant, request_id, sum(delta)::bigint as delta, sum(capacity_delta)::bigint as capacity_delta
-           from (select node_id, tenant, request_id, delta, capacity_delta from ledger_opening
-                 union all select node_id, tenant, request_id, delta, capacity_delta from ${month.name}) e
-           group by node_id, tenant, request_id having sum(delta) <> 0 or sum(capacity_delta) <> 0`,
+         select node_id, tenant, request_id, set_id, sum(delta)::bigint as delta, sum(capacity_delta)::bigint as capacity_delta,
+             sum(cost_delta)::bigint as cost_delta, sum(requests)::bigint as requests
+           from (select node_id, tenant, request_id, set_id, delta, capacity_delta, cost_delta, requests from ledger_opening
+                 union all
+                 select node_id, tenant, request_id, set_id, delta, capacity_delta, cost_delta,
+                   case when kind = 1 then 1 when kind in (4, 5) then -1 else 0 end from ${month.name}) e
+           group by node_id, tenant, request_id, set_id
+           having sum(delta) <> 0 or sum(capacity_delta) <> 0 or sum(cost_delta) <> 0`,
     );
     await manager.query('delete from ledger_opening');
-    await manager.query('insert into ledger_opening select * from carried');
+    await manager.query(
+      `insert into ledger_opening (node_id, tenant, request_id, set_id, delta, capacity_delta, cost_delta, requests)
+         select node_id, tenant, request_id, set_id, delta, capacity_delta, cost_delta, requests from carried`,
+    );
     await manager.query(`drop table ${month.name}`);
     this.logger.info({ month: month.name }, 'a month of the ledger was carried forward');
     return true;

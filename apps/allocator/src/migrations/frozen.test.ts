@@ -10,11 +10,15 @@ const landed: Readonly<Record<string, string>> = {
   '1732500000000-allocation-keys.ts': '30dd160a60a61818c0d0e370892a5f37155668a204846ad5098f7ca23decf8b5',
   '1764500000000-callers.ts': 'b452f2d29436b2e65aa49de728119544b0c14ea6df273c4b99f11f96a54df77f',
   '1764547200000-functions.ts': 'aa8b3f4525c24125c77cd61b02f105471f6a40a45fde405faebaeab175a57b62',
+  '1764550800000-accounts.ts': 'c65c95b091b072464ddc39efbc7235aedaaaf7995990b829c30456f901cc88b8',
 };
 
 /** The functions by version: whoever changes a text gives it the next version and adds its hash here. */
 const functions: Readonly<Record<string, string>> = {
   'apply_batch 1': '5e5e6b495f3710752f7c1034e64c2aae143f7fee2f4b75066aecb26eab836f4a',
+  'apply_operations 1': '23b2f7e9479fc025ff3037764d4f1f36a8ef647a7d10b94d4e4f523397bb11b6',
+  'accounts 1': '0b5bb19abbd0c972cd6376337848c50ae0810d3ae28ab251c9cc131db88feba5',
+  'apply_batch 2': '39b6621405f5bfd168e99436457f871c8f0c8df269622eb49301d5d9a13ab254',
 };
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');

@@ -3,6 +3,7 @@ import { UsualResults1732400000000 } from './1732400000000-usual-results.js';
 import { AllocationKeys1732500000000 } from './1732500000000-allocation-keys.js';
 import { Callers1764500000000 } from './1764500000000-callers.js';
 import { Functions1764547200000 } from './1764547200000-functions.js';
+import { Accounts1764550800000 } from './1764550800000-accounts.js';
 
 /** In the order in which they run. One that has landed never changes: frozen.test.ts has their hashes. */
 export const migrations = [
@@ -11,4 +12,5 @@ export const migrations = [
   AllocationKeys1732500000000,
   Callers1764500000000,
   Functions1764547200000,
+  Accounts1764550800000,
 ];

@@ -3,6 +3,7 @@ import { Problem } from '@sluice/problem';
 import { type Caller, takeLock, transaction } from '@sluice/storage';
 import { DataSource, type EntityManager } from 'typeorm';
 import { INT64_MAX } from '../allocations/limits.js';
+import type { NodeWindow } from '../allocations/reading.js';
 import { ledgerKinds, strategies, type Strategy } from '../batch/operation.js';
 
 /** The states of a node, by the numbers of `Node.State` in the contract and in Postgres. */
@@ -16,6 +17,14 @@ export interface NodeRecord {
   /** Never below zero. */
   readonly remaining: string;
   readonly state: number;
+  readonly pool: string;
+  /** The refill window, 0 without one; and what the running one has left. */
+  readonly windowLimit: string;
+  readonly windowSeconds: number;
+  readonly windowRemaining: string;
+  /** Microseconds since the epoch; null: it does not rest. */
+  readonly restUntilUs: string | null;
+  readonly restReason: string;
 }
 
 export interface UsageRecord {
@@ -23,10 +32,21 @@ export interface UsageRecord {
   readonly strategy: Strategy;
 }
 
+const NO_WINDOW: NodeWindow = { limit: '0', seconds: 0 };
+
+/** The kind of an event of the outbox. */
+const NODE_RESTS = 4;
+
 /** One at a time changes the set of nodes, so that the sum of the capacities can be bounded. */
 const NODES_LOCK = 'nodes';
 
-const columns = `node_id as "nodeId", capacity::text, used::text, greatest(capacity - used, 0)::text as remaining, state::int`;
+const columns = `node_id as "nodeId", capacity::text, used::text, greatest(capacity - used, 0)::text as remaining, state::int, pool,
+    window_limit::text as "windowLimit", window_seconds as "windowSeconds",
+    greatest(window_limit - case
+      when window_seconds > 0 and window_start = extract(epoch from clock_timestamp())::bigint / window_seconds * window_seconds then window_used
+      else 0 end, 0)::text as "windowRemaining",
+    case when rest_until > clock_timestamp() then (extract(epoch from rest_until) * 1000000)::bigint::text end as "restUntilUs",
+    case when rest_until > clock_timestamp() then coalesce(rest_reason, '') else '' end as "restReason"`;
 
 /** The nodes, and how they are changed. */
 @Injectable()
@@ -46,14 +66,21 @@ export class Nodes {
   }
 
   /** @throws Problem ALREADY_EXISTS, INVALID_ARGUMENT when the capacities together would exceed an int64 */
-  add(call: Caller, nodeId: string, capacity: string): Promise<NodeRecord> {
+  add(call: Caller, nodeId: string, capacity: string, pool = 'default', window = NO_WINDOW): Promise<NodeRecord> {
     return transaction(this.dataSource, call, async (manager) => {
       await lockNodes(manager);
       if ((await find(manager, nodeId)) !== undefined) {
         throw new Problem('ALREADY_EXISTS', `There is a node ${nodeId} already.`);
       }
       await checkTotal(manager, BigInt(capacity));
-      return insert(manager, nodeId, capacity, null);
+      await insert(manager, nodeId, capacity, null);
+      await manager.query('update nodes set pool = $2, window_limit = $3, window_seconds = $4 where node_id = $1', [
+        nodeId,
+        pool,
+        window.limit,
+        window.seconds,
+      ]);
+      return (await find(manager, nodeId)) as NodeRecord;
     });
   }
 
@@ -64,6 +91,43 @@ export class Nodes {
       const node = await hold(manager, nodeId);
       await checkTotal(manager, BigInt(capacity) - BigInt(node.capacity));
       return change(manager, node, `capacity = ${BigInt(capacity)}`, ledgerKinds.resizeNode);
+    });
+  }
+
+  /** A window begins anew with its first allocation: what was used of the former one is forgotten. @throws Problem NOT_FOUND */
+  setWindow(call: Caller, nodeId: string, { limit, seconds }: NodeWindow): Promise<NodeRecord> {
+    return transaction(this.dataSource, call, async (manager) => {
+      await hold(manager, nodeId);
+      await manager.query(
+        `update nodes set window_limit = $2, window_seconds = $3,
+             window_used = case when window_seconds = $3 then window_used else 0 end,
+             window_start = case when window_seconds = $3 then window_start else 0 end
+           where node_id = $1`,
+        [nodeId, limit, seconds],
+      );
+      return (await find(manager, nodeId)) as NodeRecord;
+    });
+  }
+
+  /** No allocations for so many seconds; 0: it comes back. Written to the outbox as well. @throws Problem NOT_FOUND */
+  rest(call: Caller, nodeId: string, seconds: number, reason: string): Promise<NodeRecord> {
+    return transaction(this.dataSource, call, async (manager) => {
+      await hold(manager, nodeId);
+      await manager.query('select from settings for no key update');
+      await manager.query(
+        `update nodes set rest_until = case when $2 = 0 then null else clock_timestamp() + make_interval(secs => $2) end,
+             rest_reason = nullif($3, '') where node_id = $1`,
+        [nodeId, seconds, reason],
+      );
+      if (seconds > 0) {
+        await manager.query(
+          `insert into budget_events (kind, at, batch, node_id, detail)
+             select ${NODE_RESTS}, clock_timestamp(), nextval('batch_seq'), $1, jsonb_build_object('until', rest_until, 'reason', rest_reason)
+               from nodes where node_id = $1`,
+          [nodeId],
+        );
+      }
+      return (await find(manager, nodeId)) as NodeRecord;
     });
   }
 

@@ -34,6 +34,7 @@ export class LimitsController {
             session: '',
             roles: [],
             scope: '',
+            account: '',
             guest: guest === 'true',
             expiresAtMs: Number.POSITIVE_INFINITY,
           };

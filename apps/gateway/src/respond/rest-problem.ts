@@ -14,6 +14,8 @@ export function problemFields({ headers, details, status }: Problem): Field[] {
   if (typeof retryAfterMs === 'number' && !('retry-after' in headers)) {
     fields.push(['retry-after', String(Math.max(1, Math.ceil(retryAfterMs / 1000)))]);
   }
+  // What official clients of model APIs take for an order not to try again.
+  if (details['should_retry'] === false) fields.push(['x-should-retry', 'false']);
   if (status === 401 && !('www-authenticate' in headers)) fields.push(CHALLENGE);
   return fields;
 }

@@ -74,7 +74,12 @@ export class Budget implements OnApplicationShutdown {
     const metadata = outgoingMetadata(call, 'postcard', this.options.secret);
     const request_id = `postcard-${randomUUID()}`;
     const deadline = Math.min(call.deadline ?? Number.POSITIVE_INFINITY, Date.now() + RESERVE_MS);
-    const request = { request_id, token_count: String(tokens), ttl_seconds: String(this.options.leaseSeconds) };
+    const request = {
+      request_id,
+      token_count: String(tokens),
+      ttl_seconds: String(this.options.leaseSeconds),
+      ...unsaid,
+    };
     try {
       await firstValueFrom(this.client().allocate(request, metadata, { deadline }));
     } catch (error) {
@@ -131,9 +136,13 @@ export class Budget implements OnApplicationShutdown {
   }
 }
 
+/** Charged to the caller's own account, on the usual nodes. */
+const unsaid = { account: '', pool: '', cost_micros: '0', labels: {} } as const;
+
 /** A spent budget always says when to ask again. */
 function withWait(problem: Problem): Problem {
   const { code, details, message } = problem;
   if (code !== 'BUDGET_EXHAUSTED' || details['retry_after_ms'] !== undefined) return problem;
+  if (details['should_retry'] === false) return problem;
   return new Problem(code, message, { details: { ...details, retry_after_ms: WAIT_UNKNOWN_MS } });
 }

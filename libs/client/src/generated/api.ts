@@ -4,11 +4,28 @@
 export type Int64 = string;
 
 export declare namespace allocator {
+  interface Account {
+    account_id: string;
+    /** The names from below the root down; empty for the root. */
+    path: string;
+    tenant: string;
+    /** The id of the account above; empty for the root. */
+    parent: string;
+    name: string;
+    state: 'STATE_UNSPECIFIED' | 'OPEN' | 'CLOSED';
+    create_time?: string;
+    limits: allocator.Limit[];
+  }
   interface AddNodeRequest {
     /** 1 to 63 characters: letters, digits, `.`, `_` and `-`. */
     node_id?: string;
     /** At least 1. */
     capacity?: Int64 | number;
+    /** Like a node's name; empty: `default`. */
+    pool?: string;
+    /** A refill window: at most so many tokens in so many seconds (1 to 86400), beginning at multiples of them since the epoch; 0: none. */
+    window_limit?: Int64 | number;
+    window_seconds?: number;
   }
   interface AllocateRequest {
     /** 1 to 200 characters, unique within a tenant. */
@@ -20,6 +37,14 @@ export declare namespace allocator {
      * 0: ALLOC_LEASE_DEFAULT_SECONDS (an hour, if not set otherwise).
      */
     ttl_seconds?: Int64 | number;
+    /** The account that is charged, at or below the caller's own: its id or its path. Empty: the caller's own. */
+    account?: string;
+    /** The nodes to choose from; empty: `default`. */
+    pool?: string;
+    /** What it may cost, in millionths of a dollar. */
+    cost_micros?: Int64 | number;
+    /** At most eight, kept with the allocation: names and values of 1 to 100 characters. */
+    labels?: Record<string, string>;
   }
   interface Allocation {
     request_id: string;
@@ -38,6 +63,13 @@ export declare namespace allocator {
     subject?: string;
     /** Why an operator freed it; in lists and when one is asked for. */
     force_free_reason?: string;
+    /** The id of the account that is charged; empty: none. */
+    account: string;
+    /** In millionths of a dollar. */
+    cost_micros: Int64;
+    settled_cost_micros: Int64;
+    /** Limits that this call has taken over their soft mark. */
+    warnings: allocator.LimitWarning[];
   }
   interface BatchAllocateRequest {
     /** 1 to 1000. */
@@ -56,11 +88,41 @@ export declare namespace allocator {
     largest_remaining?: Int64;
     /** When trying again can help; absent when nothing is known to change. */
     retry_after_ms?: Int64;
+    /** The limit of an account that refused, where one did. */
+    account?: string;
+    limit_id?: string;
+    remaining?: Int64;
   }
   interface BatchAllocateResponseResult {
     request_id: string;
     allocation?: allocator.Allocation;
     refusal?: allocator.BatchAllocateResponseRefusal;
+  }
+  interface Budget {
+    /** The account that the caller's allocations are charged to; empty: the tenant has no accounts, and nothing is limited. */
+    account_id: string;
+    path: string;
+    /** From the root down. */
+    limits: allocator.Limit[];
+  }
+  interface CloseAccountRequest {
+    account?: string;
+    tenant?: string;
+  }
+  interface CreateAccountRequest {
+    /** 1 to 100 characters without `/`, not beginning with `acc_`. */
+    name?: string;
+    /** Empty: the root. At most five levels are below the root. */
+    parent?: string;
+    /** The caller's, if it is empty. */
+    tenant?: string;
+  }
+  interface DeleteAccountRequest {
+    account?: string;
+    tenant?: string;
+  }
+  interface DeleteLimitRequest {
+    limit_id?: string;
   }
   interface DrainNodeRequest {
     node_id?: string;
@@ -80,11 +142,68 @@ export declare namespace allocator {
   interface FreeRequest {
     request_id?: string;
   }
+  interface GetAccountRequest {
+    account?: string;
+    tenant?: string;
+  }
   interface GetAllocationRequest {
     request_id?: string;
   }
+  interface GetBudgetRequest {
+    /** An account at or below the caller's own; empty: the caller's own. */
+    account?: string;
+  }
   interface GetStrategyRequest {}
   interface GetUsageRequest {}
+  interface Limit {
+    limit_id: string;
+    /** The path of its account. */
+    account: string;
+    account_id: string;
+    /** `tokens`, `micro_usd` (millionths of a dollar) or `requests`. */
+    unit: string;
+    amount: Int64;
+    /** `total`, `minute`, `hour`, `day`, `week` or `month`. Minutes and hours are those of UTC. */
+    period: string;
+    /** Of days, weeks and months: a name of the IANA database. */
+    zone: string;
+    /** Tells when so much of it is used; 0: never. */
+    soft_percent: number;
+    /** `hard`: refuses beyond the amount; `soft`: lets pass, and tells. */
+    mode: string;
+    /** What there is more until a time. */
+    extra: Int64;
+    extra_until?: string;
+    /** Of the running period. */
+    used: Int64;
+    /** The amount, what was topped up, and what there is more now. */
+    ceiling: Int64;
+    /** Never below zero. */
+    remaining: Int64;
+    /** When the period ends; absent for `total`. */
+    resets_at?: string;
+  }
+  /** A limit of which little is left, or nothing. */
+  interface LimitWarning {
+    /** The path of its account. */
+    account: string;
+    limit_id: string;
+    unit: string;
+    period: string;
+    used: Int64;
+    ceiling: Int64;
+    resets_at?: string;
+  }
+  interface ListAccountsRequest {
+    tenant?: string;
+    /** 1 to 1000; 0: 100. */
+    page_size?: number;
+    page_token?: string;
+  }
+  interface ListAccountsResponse {
+    accounts: allocator.Account[];
+    next_page_token: string;
+  }
   interface ListAllocationsRequest {
     /** Whose: oneself, if it is empty. `-` is everyone, and others may be named, by those with the role `service` or `admin`. */
     subject?: string;
@@ -115,6 +234,22 @@ export declare namespace allocator {
     /** Never below zero, also after the node was shrunk under what is used. */
     remaining: Int64;
     state: 'STATE_UNSPECIFIED' | 'ACTIVE' | 'DRAINING';
+    pool: string;
+    /** The refill window: so many tokens in so many seconds; 0: none. */
+    window_limit: Int64;
+    window_seconds: number;
+    window_remaining: Int64;
+    /** It takes no allocations before this time. */
+    rest_until?: string;
+    rest_reason: string;
+  }
+  interface OverrideLimitRequest {
+    limit_id?: string;
+    /** 0 to 10^15. */
+    extra?: Int64 | number;
+    until?: string;
+    /** 1 to 500 characters. */
+    reason?: string;
   }
   interface RemoveNodeRequest {
     node_id?: string;
@@ -124,18 +259,51 @@ export declare namespace allocator {
     /** 1 to 63 characters: letters, digits, `.`, `_` and `-`. */
     new_node_id?: string;
   }
+  interface ReopenAccountRequest {
+    account?: string;
+    tenant?: string;
+  }
   interface ResizeNodeRequest {
     node_id?: string;
     /** At least 1. */
     capacity?: Int64 | number;
+  }
+  interface RestNodeRequest {
+    node_id?: string;
+    /** 1 to 86400; 0: it comes back now. */
+    seconds?: Int64 | number;
+    /** 1 to 500 characters; empty only to come back. */
+    reason?: string;
+  }
+  interface SetLimitRequest {
+    account?: string;
+    tenant?: string;
+    unit?: string;
+    /** 0 to 10^15. */
+    amount?: Int64 | number;
+    period?: string;
+    /** Empty: UTC. */
+    zone?: string;
+    /** 0 to 100; absent: 80. */
+    soft_percent?: number;
+    /** Empty: `hard`. */
+    mode?: string;
+  }
+  interface SetNodeWindowRequest {
+    node_id?: string;
+    /** 0 takes the window away. */
+    window_limit?: Int64 | number;
+    window_seconds?: number;
   }
   interface SetStrategyRequest {
     strategy?: string;
   }
   interface SettleRequest {
     request_id?: string;
-    /** The tokens that were used: 1 to the count of the allocation. To return everything, free it. */
+    /** The tokens that were used, at least 1. To return everything, free it. */
     token_count?: Int64 | number;
+    /** What it cost, in millionths of a dollar. Absent: as much of what was reserved as of the tokens, rounded up. */
+    cost_micros?: Int64 | number;
   }
   interface StrategySetting {
     /** `best` (the least remaining that suffices) or `largest` (the most remaining). */
@@ -143,8 +311,23 @@ export declare namespace allocator {
     /** Requests of more tokens than this go by `largest` whatever the setting says. */
     large_request_tokens: Int64;
   }
+  interface TopUpLimitRequest {
+    limit_id?: string;
+    /** 1 to 10^15. */
+    amount?: Int64 | number;
+    /** 1 to 500 characters. */
+    reason?: string;
+  }
   interface UndrainNodeRequest {
     node_id?: string;
+  }
+  interface UpdateAccountRequest {
+    account?: string;
+    tenant?: string;
+    /** Absent: as it is. */
+    name?: string;
+    /** The account above; empty: the root; absent: as it is. */
+    parent?: string;
   }
   interface Usage {
     nodes: allocator.Node[];
@@ -414,6 +597,9 @@ export declare namespace user {
 
 /** Calls with one answer, by method and path under `/api/v1`. */
 export interface UnaryRoutes {
+  /** Takes an account away that has nothing below it and holds no reservation. Its limits go with it; what was used of them stays in the ledger. */
+  'DELETE /accounts/{account}': { request: allocator.DeleteAccountRequest; response: allocator.Account };
+  'DELETE /limits/{limit_id}': { request: allocator.DeleteLimitRequest; response: allocator.Limit };
   /** Ends one of the caller's sessions. Ending an ended session succeeds. */
   'DELETE /me/sessions/{session_id}': { request: user.RevokeSessionRequest; response: user.RevokeSessionResponse };
   /**
@@ -423,6 +609,9 @@ export interface UnaryRoutes {
   'DELETE /nodes/{node_id}': { request: allocator.RemoveNodeRequest; response: allocator.Node };
   /** Deletes a session with its messages. */
   'DELETE /sessions/{session_id}': { request: postcard.DeleteSessionRequest; response: postcard.DeleteSessionResponse };
+  /** Accounts of a tenant in the order of their paths, each with its limits. */
+  'GET /accounts': { request: allocator.ListAccountsRequest; response: allocator.ListAccountsResponse };
+  'GET /accounts/{account}': { request: allocator.GetAccountRequest; response: allocator.Account };
   /** Security events of the tenant, the latest first. */
   'GET /admin/audit': { request: user.ListAuditEventsRequest; response: user.ListAuditEventsResponse };
   'GET /admin/tenants': { request: user.ListTenantsRequest; response: user.ListTenantsResponse };
@@ -433,6 +622,8 @@ export interface UnaryRoutes {
   'GET /allocations': { request: allocator.ListAllocationsRequest; response: allocator.ListAllocationsResponse };
   /** One allocation of the caller. */
   'GET /allocations/{request_id}': { request: allocator.GetAllocationRequest; response: allocator.Allocation };
+  /** The limits on the caller's own path, from the root down: what is left of each, and when it returns. */
+  'GET /budget': { request: allocator.GetBudgetRequest; response: allocator.Budget };
   /** The state of the gateway and of each thing that it depends on. 200 when all serve, 503 otherwise. */
   'GET /health': { request: gateway.GetHealthRequest; response: gateway.Health };
   /** The caller's own account. */
@@ -452,8 +643,21 @@ export interface UnaryRoutes {
     response: postcard.ListMessagesResponse;
   };
   'GET /strategy': { request: allocator.GetStrategyRequest; response: allocator.StrategySetting };
+  /**
+   * Gives an account another name, or another parent, with everything below it. What was charged stays where it was charged; from then on
+   * the new path is.
+   */
+  'PATCH /accounts/{account}': { request: allocator.UpdateAccountRequest; response: allocator.Account };
   /** Changes the capacity of a node. Under what is used, nothing remains until enough is freed. */
   'PATCH /nodes/{node_id}': { request: allocator.ResizeNodeRequest; response: allocator.Node };
+  /**
+   * Makes an account; 409 when there is one of that name. The first of a tenant makes the root as well, and an account `guests` with
+   * ALLOC_GUEST_TOKENS_PER_DAY.
+   */
+  'POST /accounts': { request: allocator.CreateAccountRequest; response: allocator.Account };
+  /** Ends new allocations of an account and of all below it; settlements and frees go on. */
+  'POST /accounts/{account}/close': { request: allocator.CloseAccountRequest; response: allocator.Account };
+  'POST /accounts/{account}/reopen': { request: allocator.ReopenAccountRequest; response: allocator.Account };
   'POST /admin/tenants': { request: user.CreateTenantRequest; response: user.Tenant };
   /** Ends every session of the user and refuses new ones. An operator is locked, unlocked and given roles by operators alone. */
   'POST /admin/users/{user_id}/lock': { request: user.LockUserRequest; response: user.User };
@@ -464,8 +668,9 @@ export interface UnaryRoutes {
    * `details.state`: a success always stands for tokens that are reserved now.
    *
    * Guests may allocate only where the installation says so; their calls are 403 otherwise. 429 BUDGET_EXHAUSTED says in
-   * `details.blocked_by` what is used up: `budget` (no node has as many left), `caller_tokens` (what the caller may hold at most) or
-   * `caller_requests` (the allocations in flight that the caller may have at most).
+   * `details.blocked_by` what is used up: `budget` (no node has as many left), `caller_tokens` (what the caller may hold at most),
+   * `caller_requests` (the allocations in flight that the caller may have at most) or `account` (a limit of an account on the caller's
+   * path; with `account`, `limit`, `unit`, `period`, `remaining`, `requested` and `resets_at`).
    */
   'POST /alloc': { request: allocator.AllocateRequest; response: allocator.Allocation };
   /**
@@ -478,7 +683,9 @@ export interface UnaryRoutes {
   /** Returns what an allocation of anyone still holds to its node, and keeps by whom and why in the ledger. */
   'POST /allocations/{request_id}/force_free': { request: allocator.ForceFreeRequest; response: allocator.Allocation };
   /**
-   * Makes what was used final and returns the rest to the node; the lease ends. What was settled stays counted until it is freed.
+   * Makes what was used final and returns the rest to the node and to the limits that were charged; the lease ends. What was settled stays
+   * counted until it is freed; for accounts it is spent, and only an operator gives it back (ForceFree). More than was reserved is
+   * charged to accounts in full, unless ALLOC_OVERRUN says `reject`.
    * Settling again with the same count gives the same answer, with another one 409.
    */
   'POST /allocations/{request_id}/settle': { request: allocator.SettleRequest; response: allocator.Allocation };
@@ -496,6 +703,10 @@ export interface UnaryRoutes {
   'POST /auth/register': { request: user.RegisterRequest; response: user.RegisterResponse };
   /** Returns what an allocation still holds to its node. Freeing twice gives one credit. */
   'POST /free': { request: allocator.FreeRequest; response: allocator.Allocation };
+  /** Gives more until a time, over however many periods begin before it; 0 ends it now. */
+  'POST /limits/{limit_id}/override': { request: allocator.OverrideLimitRequest; response: allocator.Limit };
+  /** Adds to the running period alone. */
+  'POST /limits/{limit_id}/top_up': { request: allocator.TopUpLimitRequest; response: allocator.Limit };
   /** Opens a session: an access token and a refresh token. */
   'POST /login': { request: user.LoginRequest; response: user.TokenResponse };
   /** Adds a node; 409 when there is one of that name. */
@@ -504,14 +715,23 @@ export interface UnaryRoutes {
   'POST /nodes/{node_id}/drain': { request: allocator.DrainNodeRequest; response: allocator.Node };
   /** Gives a node another name, with everything it holds; 409 when there is one of that name. NODES may go on saying the old one. */
   'POST /nodes/{node_id}/rename': { request: allocator.RenameNodeRequest; response: allocator.Node };
+  /** Takes a node out until a time, for example as long as a provider's 429 says; it comes back by itself. */
+  'POST /nodes/{node_id}/rest': { request: allocator.RestNodeRequest; response: allocator.Node };
   /** Opens a drained node to allocations again. */
   'POST /nodes/{node_id}/undrain': { request: allocator.UndrainNodeRequest; response: allocator.Node };
   /** Opens a session of the caller, guest or user. */
   'POST /sessions': { request: postcard.CreateSessionRequest; response: postcard.Session };
   /** Changes how nodes are chosen, for every replica, between batches. */
   'POST /strategy': { request: allocator.SetStrategyRequest; response: allocator.StrategySetting };
+  /**
+   * Makes a limit, or changes the one of the same account, unit, period, time zone and mode. Takes effect at once, on the running period as
+   * well: below what is used nothing is left. A new limit counts from now on.
+   */
+  'PUT /accounts/{account}/limits': { request: allocator.SetLimitRequest; response: allocator.Limit };
   /** Replaces the roles of a user and ends the user's sessions, whose tokens name the old ones. */
   'PUT /admin/users/{user_id}/roles': { request: user.SetRolesRequest; response: user.User };
+  /** Sets a node's refill window, beside its balance. */
+  'PUT /nodes/{node_id}/window': { request: allocator.SetNodeWindowRequest; response: allocator.Node };
 }
 
 /** Calls whose answer comes in parts, by method and path under `/api/v1`. */

@@ -24,6 +24,19 @@ export interface AllocateRequest {
    * 0: ALLOC_LEASE_DEFAULT_SECONDS (an hour, if not set otherwise).
    */
   ttl_seconds: string;
+  /** The account that is charged, at or below the caller's own: its id or its path. Empty: the caller's own. */
+  account: string;
+  /** The nodes to choose from; empty: `default`. */
+  pool: string;
+  /** What it may cost, in millionths of a dollar. */
+  cost_micros: string;
+  /** At most eight, kept with the allocation: names and values of 1 to 100 characters. */
+  labels: { [key: string]: string };
+}
+
+export interface AllocateRequest_LabelsEntry {
+  key: string;
+  value: string;
 }
 
 export interface Allocation {
@@ -48,7 +61,16 @@ export interface Allocation {
     | string
     | undefined;
   /** Why an operator freed it; in lists and when one is asked for. */
-  force_free_reason?: string | undefined;
+  force_free_reason?:
+    | string
+    | undefined;
+  /** The id of the account that is charged; empty: none. */
+  account: string;
+  /** In millionths of a dollar. */
+  cost_micros: string;
+  settled_cost_micros: string;
+  /** Limits that this call has taken over their soft mark. */
+  warnings: LimitWarning[];
 }
 
 export enum Allocation_State {
@@ -61,6 +83,18 @@ export enum Allocation_State {
   FREED = 3,
   /** EXPIRED - Returned whole, by the end of its lease. */
   EXPIRED = 4,
+}
+
+/** A limit of which little is left, or nothing. */
+export interface LimitWarning {
+  /** The path of its account. */
+  account: string;
+  limit_id: string;
+  unit: string;
+  period: string;
+  used: string;
+  ceiling: string;
+  resets_at?: Timestamp | undefined;
 }
 
 export interface FreeRequest {
@@ -126,13 +160,21 @@ export interface BatchAllocateResponse_Refusal {
     | string
     | undefined;
   /** When trying again can help; absent when nothing is known to change. */
-  retry_after_ms?: string | undefined;
+  retry_after_ms?:
+    | string
+    | undefined;
+  /** The limit of an account that refused, where one did. */
+  account?: string | undefined;
+  limit_id?: string | undefined;
+  remaining?: string | undefined;
 }
 
 export interface SettleRequest {
   request_id: string;
-  /** The tokens that were used: 1 to the count of the allocation. To return everything, free it. */
+  /** The tokens that were used, at least 1. To return everything, free it. */
   token_count: string;
+  /** What it cost, in millionths of a dollar. Absent: as much of what was reserved as of the tokens, rounded up. */
+  cost_micros?: string | undefined;
 }
 
 export interface ExtendRequest {
@@ -162,6 +204,14 @@ export interface Node {
   /** Never below zero, also after the node was shrunk under what is used. */
   remaining: string;
   state: Node_State;
+  pool: string;
+  /** The refill window: so many tokens in so many seconds; 0: none. */
+  window_limit: string;
+  window_seconds: number;
+  window_remaining: string;
+  /** It takes no allocations before this time. */
+  rest_until?: Timestamp | undefined;
+  rest_reason: string;
 }
 
 export enum Node_State {
@@ -183,6 +233,26 @@ export interface AddNodeRequest {
   node_id: string;
   /** At least 1. */
   capacity: string;
+  /** Like a node's name; empty: `default`. */
+  pool: string;
+  /** A refill window: at most so many tokens in so many seconds (1 to 86400), beginning at multiples of them since the epoch; 0: none. */
+  window_limit: string;
+  window_seconds: number;
+}
+
+export interface SetNodeWindowRequest {
+  node_id: string;
+  /** 0 takes the window away. */
+  window_limit: string;
+  window_seconds: number;
+}
+
+export interface RestNodeRequest {
+  node_id: string;
+  /** 1 to 86400; 0: it comes back now. */
+  seconds: string;
+  /** 1 to 500 characters; empty only to come back. */
+  reason: string;
 }
 
 export interface ResizeNodeRequest {
@@ -232,8 +302,9 @@ export interface AllocatorServiceClient {
    * `details.state`: a success always stands for tokens that are reserved now.
    *
    * Guests may allocate only where the installation says so; their calls are 403 otherwise. 429 BUDGET_EXHAUSTED says in
-   * `details.blocked_by` what is used up: `budget` (no node has as many left), `caller_tokens` (what the caller may hold at most) or
-   * `caller_requests` (the allocations in flight that the caller may have at most).
+   * `details.blocked_by` what is used up: `budget` (no node has as many left), `caller_tokens` (what the caller may hold at most),
+   * `caller_requests` (the allocations in flight that the caller may have at most) or `account` (a limit of an account on the caller's
+   * path; with `account`, `limit`, `unit`, `period`, `remaining`, `requested` and `resets_at`).
    */
 
   allocate(request: AllocateRequest, metadata?: Metadata): Observable<Allocation>;
@@ -250,7 +321,9 @@ export interface AllocatorServiceClient {
   batchAllocate(request: BatchAllocateRequest, metadata?: Metadata): Observable<BatchAllocateResponse>;
 
   /**
-   * Makes what was used final and returns the rest to the node; the lease ends. What was settled stays counted until it is freed.
+   * Makes what was used final and returns the rest to the node and to the limits that were charged; the lease ends. What was settled stays
+   * counted until it is freed; for accounts it is spent, and only an operator gives it back (ForceFree). More than was reserved is
+   * charged to accounts in full, unless ALLOC_OVERRUN says `reject`.
    * Settling again with the same count gives the same answer, with another one 409.
    */
 
@@ -298,6 +371,14 @@ export interface AllocatorServiceClient {
 
   undrainNode(request: UndrainNodeRequest, metadata?: Metadata): Observable<Node>;
 
+  /** Sets a node's refill window, beside its balance. */
+
+  setNodeWindow(request: SetNodeWindowRequest, metadata?: Metadata): Observable<Node>;
+
+  /** Takes a node out until a time, for example as long as a provider's 429 says; it comes back by itself. */
+
+  restNode(request: RestNodeRequest, metadata?: Metadata): Observable<Node>;
+
   /**
    * Takes a node away for good: an empty one. One that holds tokens is 400: drain it, and remove it when everything has returned.
    * While NODES names it, the next start adds it again.
@@ -323,8 +404,9 @@ export interface AllocatorServiceController {
    * `details.state`: a success always stands for tokens that are reserved now.
    *
    * Guests may allocate only where the installation says so; their calls are 403 otherwise. 429 BUDGET_EXHAUSTED says in
-   * `details.blocked_by` what is used up: `budget` (no node has as many left), `caller_tokens` (what the caller may hold at most) or
-   * `caller_requests` (the allocations in flight that the caller may have at most).
+   * `details.blocked_by` what is used up: `budget` (no node has as many left), `caller_tokens` (what the caller may hold at most),
+   * `caller_requests` (the allocations in flight that the caller may have at most) or `account` (a limit of an account on the caller's
+   * path; with `account`, `limit`, `unit`, `period`, `remaining`, `requested` and `resets_at`).
    */
 
   allocate(request: AllocateRequest, metadata?: Metadata): Promise<Allocation> | Observable<Allocation> | Allocation;
@@ -344,7 +426,9 @@ export interface AllocatorServiceController {
   ): Promise<BatchAllocateResponse> | Observable<BatchAllocateResponse> | BatchAllocateResponse;
 
   /**
-   * Makes what was used final and returns the rest to the node; the lease ends. What was settled stays counted until it is freed.
+   * Makes what was used final and returns the rest to the node and to the limits that were charged; the lease ends. What was settled stays
+   * counted until it is freed; for accounts it is spent, and only an operator gives it back (ForceFree). More than was reserved is
+   * charged to accounts in full, unless ALLOC_OVERRUN says `reject`.
    * Settling again with the same count gives the same answer, with another one 409.
    */
 
@@ -401,6 +485,14 @@ export interface AllocatorServiceController {
 
   undrainNode(request: UndrainNodeRequest, metadata?: Metadata): Promise<Node> | Observable<Node> | Node;
 
+  /** Sets a node's refill window, beside its balance. */
+
+  setNodeWindow(request: SetNodeWindowRequest, metadata?: Metadata): Promise<Node> | Observable<Node> | Node;
+
+  /** Takes a node out until a time, for example as long as a provider's 429 says; it comes back by itself. */
+
+  restNode(request: RestNodeRequest, metadata?: Metadata): Promise<Node> | Observable<Node> | Node;
+
   /**
    * Takes a node away for good: an empty one. One that holds tokens is 400: drain it, and remove it when everything has returned.
    * While NODES names it, the next start adds it again.
@@ -443,6 +535,8 @@ export function AllocatorServiceControllerMethods() {
       "resizeNode",
       "drainNode",
       "undrainNode",
+      "setNodeWindow",
+      "restNode",
       "removeNode",
       "renameNode",
       "getStrategy",
