@@ -5,7 +5,15 @@ import type { Call } from './call.js';
 import { originReader } from './caller.js';
 import { outgoingMetadata } from './outgoing.js';
 
-const caller = { subject: 'u1', tenant: 't1', session: 's1', roles: ['a', 'b'], scope: 'x y', guest: true, account: 'acc_7' };
+const caller = {
+  subject: 'u1',
+  tenant: 't1',
+  session: 's1',
+  roles: ['a', 'b'],
+  scope: 'x y',
+  guest: true,
+  account: 'acc_7',
+};
 const ofAllocator = 'a secret of some length';
 const ofPostcard = callerSecretFor('postcard', ofAllocator);
 const call: Call = {
