@@ -10,6 +10,7 @@ export const PROCESSES = [
     addressSetting: 'USER_ADDRESS',
     database: { setting: 'USER_DATABASE_URL', role: 'sluice_identity', schema: 'identity' },
     secrets: ['MASTER_KEY', 'ADMIN_PASSWORD'],
+    secretSettings: ['SMTP_URL'],
     stopRank: 1,
   },
   {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import {
@@ -61,14 +61,14 @@ export class CallError extends Error {
 }
 
 const definition = loadPackageDefinition(
-  loadSync('sluice/user/v1/user.proto', {
+  loadSync(['sluice/user/v1/user.proto', 'sluice/account/v1/account.proto'], {
     keepCase: true,
     longs: String,
     enums: String,
     defaults: true,
     includeDirs: [protoRoot],
   }),
-) as unknown as { sluice: { user: { v1: Record<string, GrpcClientClass> } } };
+) as unknown as { sluice: Record<'user' | 'account', { v1: Record<string, GrpcClientClass> }> };
 type GrpcClient = Record<string, (...parameters: unknown[]) => unknown> & { close(): void };
 type GrpcClientClass = new (address: string, channel: unknown) => GrpcClient;
 
@@ -170,7 +170,9 @@ export function connect(address: string): Pick<Replica, 'answer' | 'call' | 'wat
   const clientOf = (service: string) => {
     let client = clients.get(service);
     if (!client) {
-      client = new (definition.sluice.user.v1[service] as GrpcClientClass)(address, credentials.createInsecure());
+      const { user, account } = definition.sluice;
+      const Client = (user.v1[service] ?? account.v1[service]) as GrpcClientClass;
+      client = new Client(address, credentials.createInsecure());
       clients.set(service, client);
     }
     return client;
@@ -233,6 +235,23 @@ export async function failure(call: Promise<unknown>): Promise<Failure> {
 }
 
 let accounts = 0;
+
+/** All messages of a server stream; throws {@link CallError}. */
+export function messagesOf<T>(stream: ClientReadableStream<unknown>): Promise<T[]> {
+  return new Promise((resolve, reject) => {
+    const messages: T[] = [];
+    stream.on('data', (message: T) => messages.push(message));
+    stream.on('end', () => resolve(messages));
+    stream.on('error', (error) => reject(new CallError(failureOf(error as ServiceError))));
+  });
+}
+
+/** The administrator of the first start. */
+export async function signInAdmin(system: UserSystem): Promise<Identity> {
+  const password = readFileSync(system.environment['ADMIN_PASSWORD_FILE'] as string, 'utf8').trim();
+  const login = { email: 'admin@sluice.local', password };
+  return identityOf((await system.first.call<userV1.TokenResponse>('UserService/Login', login)).access_token);
+}
 
 /** A user of the default tenant with a session; `identity` is what the gateway would say of the session's token. */
 export async function signIn(replica: Replica, password = 'correct horse battery') {

@@ -1,4 +1,5 @@
 import { integer, optionalText, port, type SettingsOf, text, type Setting } from '@sluice/config';
+import { mailSettings } from './mail/mail-settings.js';
 import { databaseUrl, serviceSettings } from '@sluice/service';
 
 /** 32 bytes in base64, directly or as MASTER_KEY_FILE. */
@@ -109,6 +110,7 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
       15,
       { min: 1, max: 3600 },
     ),
+    ...mailSettings,
     PRUNE_SECONDS: integer('Time between two rounds that delete what has run out.', 60, { min: 1, max: SECONDS_A_DAY }),
     AUDIT_DAYS: integer('For how long security events and guest attempts are kept.', 90, { min: 2, max: 3650 }),
     PASSWORD_STRENGTH_MIN: integer(

@@ -8,6 +8,7 @@ import { Accounts } from './accounts/accounts.js';
 import { readText } from './accounts/credentials.js';
 import { Guests } from './guests/guests.js';
 import { Upgrades } from './guests/upgrade.js';
+import type { SessionRow } from './sessions/session-store.js';
 import { Sessions } from './sessions/sessions.js';
 import { RefreshCookie, sendHeaders, type TokenCall } from './tokens/refresh-cookie.js';
 
@@ -25,7 +26,8 @@ export class UserController implements userV1.UserServiceController {
   ) {}
 
   async register(request: userV1.RegisterRequest): Promise<userV1.RegisterResponse> {
-    return { user: toUser(await this.accounts.register(currentCall(), request)) };
+    const user = await this.accounts.register(currentCall(), request);
+    return { user: user && toUser(user), verification_sent: user === undefined };
   }
 
   async login(request: userV1.LoginRequest, metadata?: Metadata, grpc?: TokenCall): Promise<userV1.TokenResponse> {
@@ -72,15 +74,7 @@ export class UserController implements userV1.UserServiceController {
     const caller = currentCaller();
     const rows = await this.sessions.list(currentCall(), caller);
     return {
-      sessions: rows.map((row) => ({
-        id: row.id,
-        device: row.device,
-        address: row.address,
-        create_time: toTimestamp(row.created_at),
-        refresh_time: toTimestamp(row.rotated_at),
-        expire_time: toTimestamp(row.idle_until),
-        current: row.id === caller.session,
-      })),
+      sessions: rows.map((row) => toSession(row, caller.session)),
     };
   }
 
@@ -120,6 +114,22 @@ export function toUser(row: UserRow): userV1.User {
     create_time: toTimestamp(row.created_at),
     guest: row.guest,
     locked: row.locked_at !== null,
+    email_verified: row.email_verified,
+    password_expired: row.password_expired,
+    delete_time: row.delete_at ? toTimestamp(row.delete_at) : undefined,
+  };
+}
+
+/** @param own the session of the call */
+export function toSession(row: SessionRow, own: string): userV1.Session {
+  return {
+    id: row.id,
+    device: row.device,
+    address: row.address,
+    create_time: toTimestamp(row.created_at),
+    refresh_time: toTimestamp(row.rotated_at),
+    expire_time: toTimestamp(row.idle_until),
+    current: row.id === own,
   };
 }
 

@@ -8,6 +8,23 @@ import { Nobody } from './accounts/nobody.js';
 import { PasswordStrength } from './accounts/password-strength.js';
 import { AdminController } from './admin/admin.controller.js';
 import { FirstStart } from './admin/first-start.js';
+import { Admission } from './accounts/admission.js';
+import { EmailChange } from './addresses/email-change.js';
+import { Registrations } from './addresses/registrations.js';
+import { Verification } from './addresses/verification.js';
+import { UserChanges } from './admin/user-changes.js';
+import { Composer } from './mail/composer.js';
+import { Outbox } from './mail/outbox.js';
+import { MailSender } from './mail/sender.js';
+import { AccountAdminController } from './members/account-admin.controller.js';
+import { AccountController } from './members/account.controller.js';
+import { Invitations } from './members/invitations.js';
+import { Members } from './members/members.js';
+import { Tenants } from './members/tenants.js';
+import { PasswordChange } from './passwords/password-change.js';
+import { Passwords } from './passwords/passwords.js';
+import { Deletion } from './privacy/deletion.js';
+import { Exports } from './privacy/export.js';
 import { AuditLog } from './audit/audit-log.js';
 import { LateRecords } from './audit/late-records.js';
 import { Guests } from './guests/guests.js';
@@ -43,7 +60,15 @@ export class UserModule implements OnApplicationShutdown {
     });
     return {
       module: UserModule,
-      controllers: [UserController, KeyController, OAuthController, AdminController, RevocationController],
+      controllers: [
+        UserController,
+        KeyController,
+        OAuthController,
+        AdminController,
+        RevocationController,
+        AccountController,
+        AccountAdminController,
+      ],
       providers: [
         { provide: SETTINGS, useValue: settings },
         {
@@ -71,6 +96,21 @@ export class UserModule implements OnApplicationShutdown {
         TokenIssuer,
         Upgrades,
         UserMetrics,
+        Admission,
+        Composer,
+        Deletion,
+        EmailChange,
+        Exports,
+        Invitations,
+        MailSender,
+        Members,
+        Outbox,
+        PasswordChange,
+        Passwords,
+        Registrations,
+        Tenants,
+        UserChanges,
+        Verification,
       ],
       exports: [REFUSALS],
     };

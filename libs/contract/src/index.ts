@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 export * as accessV1 from './generated/sluice/access/v1/access.js';
+export * as accountV1 from './generated/sluice/account/v1/account.js';
 export * as allocatorV1 from './generated/sluice/allocator/v1/allocator.js';
 export * as budgetV1 from './generated/sluice/allocator/v1/budget.js';
 export * as gatewayV1 from './generated/sluice/gateway/v1/gateway.js';

@@ -143,7 +143,7 @@ function environmentOf(
   secrets: SecretFiles,
   database: DatabaseProcess | undefined,
   root: string,
-  { environment, root: folder }: SystemOptions,
+  { environment, root: folder, stateDir }: SystemOptions,
 ): NodeJS.ProcessEnv {
   const generated: Record<string, string> = {};
   for (const name of spec.secrets) {
@@ -161,6 +161,10 @@ function environmentOf(
   // Nobody sends these processes calls but each other, and they are stopped in order.
   const SHUTDOWN_DELAY_SECONDS = environment.SHUTDOWN_DELAY_SECONDS || '0';
   const needed = neededEnvironment(spec, environment, folder);
+  // Without a server, mails are files, where nobody has said that this is production.
+  if (spec.name === 'user' && !isSet(environment, 'SMTP_URL', 'MAIL_FOLDER') && environment.NODE_ENV !== 'production') {
+    generated['MAIL_FOLDER'] = join(stateDir, 'mail');
+  }
   return { NODE_ENV: 'production', ...needed, SHUTDOWN_DELAY_SECONDS, ...shared, ...generated };
 }
 

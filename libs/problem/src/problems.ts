@@ -19,6 +19,7 @@ export const problems = {
   INVALID_JSON: { status: 400, grpc: 'INVALID_ARGUMENT', title: 'The body is not valid JSON' },
   INVALID_ARGUMENT: { status: 400, grpc: 'INVALID_ARGUMENT', title: 'Invalid argument' },
   FAILED_PRECONDITION: { status: 400, grpc: 'FAILED_PRECONDITION', title: 'Failed precondition' },
+  LINK_INVALID: { status: 400, grpc: 'FAILED_PRECONDITION', title: 'The link was used, replaced, or has expired' },
   OUT_OF_RANGE: { status: 400, grpc: 'OUT_OF_RANGE', title: 'Out of range' },
   REQUEST_TIMEOUT: { status: 408, grpc: 'DEADLINE_EXCEEDED', title: 'The request did not arrive in time' },
   PAYLOAD_TOO_LARGE: { status: 413, grpc: 'RESOURCE_EXHAUSTED', title: 'The body is too large' },
@@ -41,6 +42,9 @@ export const problems = {
   INVALID_CREDENTIALS: { status: 401, grpc: 'UNAUTHENTICATED', title: 'Wrong e-mail or password' },
   INVALID_GRANT: { status: 401, grpc: 'UNAUTHENTICATED', title: 'The refresh token is not valid' },
   PERMISSION_DENIED: { status: 403, grpc: 'PERMISSION_DENIED', title: 'Permission denied' },
+  PASSWORD_CHANGE_REQUIRED: { status: 403, grpc: 'PERMISSION_DENIED', title: 'Another password must be chosen' },
+  EMAIL_NOT_VERIFIED: { status: 403, grpc: 'PERMISSION_DENIED', title: 'The e-mail address is not verified' },
+  ACCOUNT_CLOSING: { status: 403, grpc: 'PERMISSION_DENIED', title: 'The account is about to be deleted' },
   ORIGIN_REFUSED: { status: 403, grpc: 'PERMISSION_DENIED', title: 'Cross-origin request refused' },
 
   // Resources.

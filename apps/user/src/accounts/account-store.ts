@@ -15,11 +15,17 @@ export interface UserRow {
   readonly guest: boolean;
   readonly locked_at: Date | null;
   readonly created_at: Date;
+  readonly email_verified: boolean;
+  /** The next login must choose another password. */
+  readonly password_expired: boolean;
+  /** When the account is deleted; null: it stays. */
+  readonly delete_at: Date | null;
 }
 
 /** The columns of a {@link UserRow}. */
 export const userColumns =
-  'id, tenant, email, password_hash, password_version, display_name, roles, guest, locked_at, created_at';
+  'id, tenant, email, password_hash, password_version, display_name, roles, guest, locked_at, created_at, ' +
+  'email_verified_at is not null as email_verified, password_expired, delete_at';
 
 const insertUser = statement<UserRow>(
   'user-insert',

@@ -5,10 +5,13 @@ import { Problem } from '@sluice/problem';
 import { asProblem, type Call, type Caller } from '@sluice/service';
 import { DataSource } from 'typeorm';
 import { AuditLog } from '../audit/audit-log.js';
+import { Registrations } from '../addresses/registrations.js';
+import { Outbox } from '../mail/outbox.js';
 import { UserMetrics } from '../metrics.js';
 import { type AttemptKeys, Throttles } from '../protection/throttles.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { accountStore, type UserRow } from './account-store.js';
+import { Admission } from './admission.js';
 import { invalid, readPassword, readShownPassword, readText } from './credentials.js';
 import { type Email, readEmail } from './email.js';
 import { meantTenant } from './meant-tenant.js';
@@ -35,19 +38,31 @@ export class Accounts {
     private readonly nobody: Nobody,
     private readonly strength: PasswordStrength,
     private readonly throttles: Throttles,
+    private readonly registrations: Registrations,
+    private readonly admission: Admission,
+    private readonly outbox: Outbox,
     private readonly audit: AuditLog,
     private readonly metrics: UserMetrics,
     @Inject(SETTINGS) private readonly settings: UserSettings,
   ) {}
 
-  /** @throws Problem INVALID_ARGUMENT, ALREADY_EXISTS, OVERLOADED */
-  async register(call: Call, request: userV1.RegisterRequest): Promise<UserRow> {
+  /**
+   * @returns undefined where addresses are verified: what became of it is told by mail alone
+   * @throws Problem INVALID_ARGUMENT, ALREADY_EXISTS, OVERLOADED; RATE_LIMIT_EXCEEDED for too many mails
+   */
+  async register(call: Call, request: userV1.RegisterRequest): Promise<UserRow | undefined> {
     const email = readEmail(request.email);
     const password = readPassword(request.password);
     const displayName = readText(request.display_name, 'display_name', DISPLAY_NAME_CHARACTERS_MAX);
     await this.strength.check(password, [email.text, displayName]);
     const tenant = await this.openTenant(call, request.tenant);
+    const verifies = this.settings.EMAIL_VERIFICATION !== 'none';
+    if (verifies) await this.outbox.takePace(call, tenant, email);
     const passwordHash = await this.hasher.inTurn(call.signal, () => this.hasher.hash(password));
+    if (verifies) {
+      await this.registrations.begin(call, { tenant, email, passwordHash, displayName });
+      return undefined;
+    }
     const user = { id: randomUUID(), tenant, email, passwordHash, displayName };
     const row = await accountStore.insert(this.dataSource, call, user);
     await this.audit.record(call, {
@@ -63,8 +78,8 @@ export class Accounts {
   /**
    * Checks a password. An unknown address costs the same work and gets the same answer as a wrong password.
    *
-   * @throws Problem INVALID_CREDENTIALS, OVERLOADED; RATE_LIMIT_EXCEEDED after too many wrong passwords; PERMISSION_DENIED for
-   *   a locked account, when the password is right
+   * @throws Problem INVALID_CREDENTIALS, OVERLOADED; RATE_LIMIT_EXCEEDED after too many wrong passwords; when the password is right,
+   *   PERMISSION_DENIED for a locked account, and what {@link Admission} refuses
    */
   async authenticate(call: Call, credentials: Credentials): Promise<UserRow> {
     const email = readEmail(credentials.email);
@@ -72,7 +87,9 @@ export class Accounts {
     const tenant = this.tenantOf(call, credentials.tenant);
     const keys = this.throttles.keysOf(tenant, email.key, call.clientAddress);
     try {
-      return await this.attempt(call, tenant, email, password, keys);
+      const user = await this.attempt(call, tenant, email, password, keys);
+      await this.admission.admit(call, user);
+      return user;
     } catch (error) {
       this.recordFailure(call, tenant, asProblem(error));
       throw error;
@@ -96,10 +113,10 @@ export class Accounts {
       if (!right || !user) {
         await this.throttles.failed(call, keys);
         await this.recordLogin(call, tenant, 'wrong', user?.id);
-        throw new Problem('INVALID_CREDENTIALS', 'The e-mail address or the password is wrong.');
+        throw this.admission.wrong();
       }
       await this.throttles.succeeded(call, keys);
-      await this.recordLogin(call, tenant, user.locked_at ? 'locked' : 'success', user.id);
+      await this.recordLogin(call, tenant, this.admission.outcomeOf(user), user.id);
       if (user.locked_at) throw new Problem('PERMISSION_DENIED', 'The account is locked.');
       if (this.hasher.isOutdated(passwordHash)) {
         const renewed = await this.hasher.hash(password);
@@ -121,6 +138,10 @@ export class Accounts {
     const tenant = this.tenantOf(call, name);
     if (await accountStore.takesRegistrations(this.dataSource, call, tenant)) return tenant;
     throw invalid('tenant', 'must be a tenant that takes registrations');
+  }
+
+  wrongCredentials(): Problem {
+    return this.admission.wrong();
   }
 
   /** The tenant that a request means. @throws Problem TENANT_MISMATCH */

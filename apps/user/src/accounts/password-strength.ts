@@ -19,9 +19,9 @@ export class PasswordStrength {
 
   /**
    * @param own what a guesser knows of the account
-   * @throws Problem INVALID_ARGUMENT naming `password`, never showing it
+   * @throws Problem INVALID_ARGUMENT naming the field, never showing it
    */
-  async check(password: string, own: readonly string[]): Promise<void> {
+  async check(password: string, own: readonly string[], field = 'password'): Promise<void> {
     const least = this.settings.PASSWORD_STRENGTH_MIN;
     if (least === 0) return;
     const looked = (text: string) => [...text].slice(0, CHARACTERS_LOOKED_AT).join('');
@@ -35,7 +35,7 @@ export class PasswordStrength {
     const { score } = (await this.estimator).check(looked(password), words);
     if (score < least) {
       throw invalid(
-        'password',
+        field,
         'is guessed too easily: it is a common one, a pattern, or made of your own name or address; take several words that do not belong together',
       );
     }

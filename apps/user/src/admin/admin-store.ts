@@ -78,6 +78,15 @@ export const adminStore = {
     return rows[0];
   },
 
+  /** @returns undefined when the tenant has no such user */
+  async rename(manager: EntityManager, tenant: string, userId: string, name: string): Promise<UserRow | undefined> {
+    const [rows] = await manager.query<[UserRow[], number]>(
+      `update users set display_name = $3 where tenant = $1 and id = $2 returning ${userColumns}`,
+      [tenant, userId, name],
+    );
+    return rows[0];
+  },
+
   listAudit(dataSource: DataSource, call: Caller, tenant: string, before: string, limit: number, userId: string) {
     return userId === ''
       ? execute(dataSource, call, listEvents, [tenant, before, limit])

@@ -2,28 +2,22 @@ import { Controller } from '@nestjs/common';
 import { userV1 } from '@sluice/contract';
 import { Problem } from '@sluice/problem';
 import { currentCall, currentCaller } from '@sluice/service';
-import { transaction } from '@sluice/storage';
 import { DataSource, type EntityManager } from 'typeorm';
 import { accountStore, type UserRow } from '../accounts/account-store.js';
 import { invalid, readText } from '../accounts/credentials.js';
 import { readEmailPrefix } from '../accounts/email.js';
 import { type AuditAction, AuditLog } from '../audit/audit-log.js';
-import { type RevocationCause, sessionStore } from '../sessions/session-store.js';
+import type { RevocationCause } from '../sessions/session-store.js';
 import { UUID } from '../sessions/sessions.js';
 import { toTimestamp, toUser } from '../user.controller.js';
 import { adminStore } from './admin-store.js';
+import { readRoles, tenantMeant, unknownUser, UserChanges } from './user-changes.js';
 
 const PAGE_SIZE = 50;
 const PAGE_SIZE_MAX = 200;
 const FIRST_UUID = '00000000-0000-0000-0000-000000000000';
 const LAST_EVENT = '9223372036854775807';
-const ROLE = /^[a-z0-9_.-]{1,64}$/;
-const ROLES_MAX = 20;
 const TENANT = /^[a-z0-9][a-z0-9-]{0,62}$/;
-/** Held by the gateway itself; no account has it. */
-const GATEWAY_ROLE = 'gateway';
-const OPERATOR_ROLE = 'operator';
-
 /** What administrators may do, within their own tenant alone. The roles stand in the contract and are checked before. */
 @Controller()
 @userV1.AdminServiceControllerMethods()
@@ -31,6 +25,7 @@ export class AdminController implements userV1.AdminServiceController {
   constructor(
     private readonly dataSource: DataSource,
     private readonly audit: AuditLog,
+    private readonly changes: UserChanges,
   ) {}
 
   async listUsers(request: userV1.ListUsersRequest): Promise<userV1.ListUsersResponse> {
@@ -68,16 +63,8 @@ export class AdminController implements userV1.AdminServiceController {
   }
 
   setRoles(request: userV1.SetRolesRequest): Promise<userV1.User> {
-    const roles = [...new Set(request.roles)].toSorted();
-    const acceptable = roles.every((role) => ROLE.test(role) && role !== GATEWAY_ROLE);
-    if (!acceptable || roles.length > ROLES_MAX) throw invalid('roles', `must be at most ${ROLES_MAX} names of roles`);
-    const { tenant: own, roles: callerRoles } = currentCaller();
-    const byOperator = callerRoles.includes(OPERATOR_ROLE);
-    const tenant = request.tenant === '' ? own : request.tenant;
-    if (tenant !== own && !byOperator) {
-      throw new Problem('PERMISSION_DENIED', 'Only an operator sets roles in another tenant.');
-    }
-    if (roles.includes(OPERATOR_ROLE) && !byOperator) throw onlyOperators();
+    const roles = readRoles(request.roles);
+    const tenant = tenantMeant(request.tenant, 'sets roles');
     return this.change(tenant, request.user_id, 'account.roles', 'roles-changed', (manager) =>
       adminStore.change(manager, tenant, request.user_id, 'roles = $3', [roles]),
     );
@@ -110,11 +97,6 @@ export class AdminController implements userV1.AdminServiceController {
     return row;
   }
 
-  /**
-   * Changes one user of a tenant, ends the user's sessions when there is a cause, and records it; all or nothing.
-   *
-   * @throws Problem PERMISSION_DENIED where the user is an operator and the caller is none
-   */
   private async change(
     tenant: string,
     userId: string,
@@ -122,28 +104,8 @@ export class AdminController implements userV1.AdminServiceController {
     because: RevocationCause | undefined,
     update: (manager: EntityManager) => Promise<UserRow | undefined>,
   ): Promise<userV1.User> {
-    if (!UUID.test(userId)) throw unknownUser();
-    const call = currentCall();
-    const byOperator = currentCaller().roles.includes(OPERATOR_ROLE);
-    const row = await transaction(this.dataSource, call, async (manager) => {
-      const roles = await adminStore.holdRoles(manager, tenant, userId);
-      if (roles?.includes(OPERATOR_ROLE) && !byOperator) throw onlyOperators();
-      const changed = await update(manager);
-      if (!changed) throw unknownUser();
-      if (because) await sessionStore.revokeAllWithin(manager, userId, tenant, because);
-      await this.audit.recordWithin(manager, call, { tenant, action, outcome: 'success', subject: userId });
-      return changed;
-    });
-    return toUser(row);
+    return toUser(await this.changes.change(currentCall(), { tenant, userId, action, because, update }));
   }
-}
-
-function onlyOperators(): Problem {
-  return new Problem('PERMISSION_DENIED', 'Only an operator makes, changes, locks or unlocks an operator.');
-}
-
-function unknownUser(): Problem {
-  return new Problem('NOT_FOUND', 'The tenant has no such user.');
 }
 
 function pageSize(asked: number): number {

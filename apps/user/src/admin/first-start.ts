@@ -40,8 +40,8 @@ export class FirstStart implements OnApplicationBootstrap {
       const passwordHash = await this.hasher.hash(readPassword(password, 'ADMIN_PASSWORD_FILE'));
       const id = randomUUID();
       const created = await manager.query<unknown[]>(
-        `insert into users (id, tenant, email, email_key, password_hash, display_name, roles)
-         values ($1, $2, $3, $4, $5, 'Administrator', '{admin,operator}')
+        `insert into users (id, tenant, email, email_key, password_hash, display_name, roles, email_verified_at)
+         values ($1, $2, $3, $4, $5, 'Administrator', '{admin,operator}', clock_timestamp())
          on conflict (tenant, email_key) do nothing returning id`,
         [id, DEFAULT_TENANT, email.text, email.key, passwordHash],
       );

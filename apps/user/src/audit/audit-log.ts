@@ -8,20 +8,42 @@ import { LateRecords } from './late-records.js';
 /** What is worth recording. */
 export type AuditAction =
   | 'account.register'
+  | 'account.create'
+  | 'account.delete'
+  | 'account.displace'
+  | 'account.erase'
+  | 'account.export'
   | 'account.lock'
+  | 'account.rename'
+  | 'account.restore'
   | 'account.unlock'
   | 'account.roles'
+  | 'account.verify'
   | 'admin.create'
   | 'admin.refused'
+  | 'email.change'
+  | 'email.change-request'
   | 'guest.create'
   | 'guest.upgrade'
+  | 'invitation.accept'
+  | 'invitation.create'
+  | 'invitation.revoke'
   | 'keys.rotate'
   | 'login'
   | 'logout'
+  | 'password.change'
+  | 'password.expire'
+  | 'password.reset'
+  | 'password.reset-request'
+  | 'password.set'
+  | 'password.withdraw'
   | 'session.refresh'
   | 'session.revoke'
   | 'session.reuse'
-  | 'tenant.create';
+  | 'tenant.create'
+  | 'tenant.delete'
+  | 'tenant.export'
+  | 'tenant.update';
 
 /** One security event. It has no place for a secret. */
 export interface AuditEvent {

@@ -6,6 +6,7 @@ import { Keys } from '../keys/keys.js';
 import { rotateKeys } from '../keys/rotation.js';
 import { UserMetrics } from '../metrics.js';
 import { SETTINGS, tokenReachSeconds, type UserSettings } from '../settings.js';
+import { erase } from '../privacy/erasure.js';
 import { prune } from './prune.js';
 
 /** What happens by itself, in every replica: pruning, the rotation of keys that is due, and gauges that need the database. */
@@ -56,8 +57,9 @@ export class Housekeeping implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private async prune(): Promise<void> {
-    const deleted = await prune(this.dataSource, this.settings.AUDIT_DAYS);
-    for (const [table, count] of deleted) this.metrics.pruned.inc({ table }, count);
+    for (const deleted of [await prune(this.dataSource, this.settings.AUDIT_DAYS), await erase(this.dataSource)]) {
+      for (const [table, count] of deleted) this.metrics.pruned.inc({ table }, count);
+    }
   }
 
   private async rotate(): Promise<void> {

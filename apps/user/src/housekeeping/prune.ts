@@ -33,6 +33,11 @@ const tables: readonly PrunedTable[] = [
   { table: 'guest_devices', key: 'ctid', over: `changed_at < clock_timestamp() - interval '2 days'` },
   { table: 'guest_attempts', key: 'id', over: `at < clock_timestamp() - $1 * interval '1 day'` },
   { table: 'audit_events', key: 'id', over: `at < clock_timestamp() - $1 * interval '1 day'` },
+  { table: 'registrations', key: 'id', over: 'expires_at < clock_timestamp()' },
+  { table: 'email_changes', key: 'user_id', over: 'expires_at < clock_timestamp()' },
+  { table: 'invitations', key: 'id', over: 'expires_at < clock_timestamp()' },
+  { table: 'account_links', key: 'token_hash', over: 'expires_at < clock_timestamp()' },
+  { table: 'mail_pace', key: 'key', over: 'due_at < clock_timestamp()' },
   { table: 'signing_keys', key: 'kid', over: `verify_until < clock_timestamp()` },
 ];
 

@@ -6,6 +6,7 @@ import { PasswordVersion1764000000005 } from './5-password-version.js';
 import { NotificationsWake1764000000006 } from './6-notifications-wake.js';
 import { KnownNetworks1764000000007 } from './7-known-networks.js';
 import { CanonicalAddresses1764000000008 } from './8-canonical-addresses.js';
+import { MailAndLinks1764000000009 } from './9-mail-and-links.js';
 
 /** In the order in which they run. */
 export const migrations = [
@@ -17,4 +18,5 @@ export const migrations = [
   NotificationsWake1764000000006,
   KnownNetworks1764000000007,
   CanonicalAddresses1764000000008,
+  MailAndLinks1764000000009,
 ];

@@ -52,7 +52,7 @@ export class Grants {
     const user = await this.accounts.authenticate(call, credentials).catch((error: unknown) => {
       // A name that is no address is nobody's (RFC 6749 section 5.2 has one error for all wrong credentials).
       if (!(error instanceof Problem) || error.details['field'] !== 'email') throw error;
-      throw new Problem('INVALID_CREDENTIALS', 'The e-mail address or the password is wrong.');
+      throw this.accounts.wrongCredentials();
     });
     return this.sessions.open(call, user, device);
   }

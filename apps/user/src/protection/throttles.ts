@@ -78,13 +78,18 @@ export class Throttles {
 
   /** The same keys for accounts that exist and accounts that do not. */
   keysOf(tenant: string, emailKey: string, address: string): AttemptKeys {
-    const account = createHash('sha256').update(emailKey).digest('hex').slice(0, 32);
+    const account = Throttles.accountOf(emailKey);
     const network = networkOf(address);
     const counted = new Map<DimensionName, string>([['account', `account/${tenant}/${account}`]]);
     if (network === '') return { counted, known: '' };
     counted.set('pair', `pair/${tenant}/${account}/${network}`);
     counted.set('address', `address/${network}`);
     return { counted, known: `known/${tenant}/${account}/${network}` };
+  }
+
+  /** How an address stands in the keys. */
+  static accountOf(emailKey: string): string {
+    return createHash('sha256').update(emailKey).digest('hex').slice(0, 32);
   }
 
   /** @throws Problem RATE_LIMIT_EXCEEDED while one of the keys is blocked */

@@ -12,6 +12,7 @@ export interface SessionOwner {
   readonly tenant: string;
   readonly roles: string[];
   readonly guest: boolean;
+  readonly email_verified: boolean;
 }
 
 /** What stands in the way of rotating, or that nothing does but another rotation that came first. */
@@ -31,6 +32,7 @@ export interface RotationBounds {
 }
 
 const owner = `s.id as session_id, s.generation, s.absolute_until, s.user_id, s.tenant, u.roles, u.guest,
+  u.email_verified_at is not null as email_verified,
   extract(epoch from s.tokens_until - clock_timestamp())::float8 as tokens_left_seconds`;
 const later = (parameter: string) => `clock_timestamp() + ${parameter} * interval '1 second'`;
 
@@ -42,8 +44,8 @@ const later = (parameter: string) => `clock_timestamp() + ${parameter} * interva
 const insertSession = statement<SessionOwner>(
   'session-insert',
   `with u as (
-     select id, tenant, roles, guest from users
-     where id = $2 and locked_at is null and password_version = coalesce($8, password_version) for share
+     select id, tenant, roles, guest, email_verified_at from users
+     where id = $2 and locked_at is null and delete_at is null and password_version = coalesce($8, password_version) for share
    ), s as (
      insert into sessions (id, tenant, user_id, device, address, idle_until, absolute_until, tokens_until)
      select $1, u.tenant, u.id, $3, $4, least(${later('$5')}, ${later('$6')}), ${later('$6')}, ${later('$7')} from u
@@ -91,13 +93,15 @@ const revokeOne = statement<{ id: string }>(
 const LOCK_USER = 'select from users where id = $1 and tenant = $2 for no key update';
 
 /** Rows are locked in the order of their ids, as by everything that ends several sessions. */
-const REVOKE_ALL = `update sessions s set revoked_at = clock_timestamp(), revoked_because = $3
+const revokeWhere = (which: string) => `update sessions s set revoked_at = clock_timestamp(), revoked_because = $3
    from (
      select id from sessions
-     where user_id = $1 and tenant = $2 and revoked_at is null and greatest(idle_until, tokens_until) > clock_timestamp()
+     where user_id = $1 and tenant = $2 and revoked_at is null ${which} and greatest(idle_until, tokens_until) > clock_timestamp()
      order by id for update
    ) living
    where s.id = living.id returning s.id`;
+const REVOKE_ALL = revokeWhere('');
+const REVOKE_OTHERS = revokeWhere('and id <> $4');
 
 /** As a session asks for it: a token that was logged out may live on, but not decide about others. */
 const ASKING_SESSION = 'select from sessions where id = $1 and user_id = $2 and tenant = $3 and revoked_at is null';
@@ -111,6 +115,10 @@ export type RevocationCause =
   | 'guest-upgrade'
   | 'account-locked'
   | 'roles-changed'
+  | 'password-changed'
+  | 'ended-by-admin'
+  | 'account-deleted'
+  | 'tenant-deleted'
   | 'too-many';
 
 const revokeOldest = statement<{ id: string }>(
@@ -237,6 +245,25 @@ export const sessionStore = {
   async revokeAllWithin(manager: EntityManager, userId: string, tenant: string, because: RevocationCause) {
     await manager.query(LOCK_USER, [userId, tenant]);
     const [ended] = await manager.query<[unknown[], number]>(REVOKE_ALL, [userId, tenant, because]);
+    return ended.length;
+  },
+
+  /**
+   * The same for all but one, which must be alive: whoever asks keeps his own.
+   *
+   * @returns how many sessions ended; undefined when the one that asks has ended before
+   */
+  async revokeOthersWithin(
+    manager: EntityManager,
+    userId: string,
+    tenant: string,
+    sessionId: string,
+    because: RevocationCause,
+  ): Promise<number | undefined> {
+    await manager.query(LOCK_USER, [userId, tenant]);
+    const asking = await manager.query<unknown[]>(ASKING_SESSION, [sessionId, userId, tenant]);
+    if (asking.length === 0) return undefined;
+    const [ended] = await manager.query<[unknown[], number]>(REVOKE_OTHERS, [userId, tenant, because, sessionId]);
     return ended.length;
   },
 

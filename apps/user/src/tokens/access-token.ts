@@ -11,6 +11,8 @@ export interface AccessTokenClaims {
   readonly roles: readonly string[];
   readonly scope: string;
   readonly guest?: true;
+  /** Only where addresses are verified (OpenID Connect Core section 5.1). */
+  readonly email_verified?: boolean;
 }
 
 export interface AccessToken {

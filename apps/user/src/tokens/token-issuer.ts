@@ -28,6 +28,7 @@ export class TokenIssuer {
       roles: owner.roles,
       scope: '',
       ...(owner.guest && { guest: true }),
+      ...(this.settings.EMAIL_VERIFICATION !== 'none' && !owner.guest && { email_verified: owner.email_verified }),
     };
     const left = Math.max(0, Math.floor(owner.tokens_left_seconds));
     const access = signAccessToken(this.keys.current.current, claims, {

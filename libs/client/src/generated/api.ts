@@ -3,6 +3,159 @@
 /** A 64-bit integer as text. */
 export type Int64 = string;
 
+export declare namespace account {
+  interface AcceptInvitationRequest {
+    token?: string;
+    password?: string;
+    /** At most 200 characters. */
+    display_name?: string;
+  }
+  interface AcceptInvitationResponse {
+    user?: user.User;
+  }
+  interface ChangeEmailRequest {
+    email?: string;
+    password?: string;
+  }
+  interface ChangeEmailResponse {}
+  interface ChangePasswordRequest {
+    current_password?: string;
+    /** 8 to 256 characters; not one that is guessed easily. */
+    new_password?: string;
+  }
+  interface ChangePasswordResponse {
+    /** How many other sessions have ended. */
+    sessions_ended: number;
+  }
+  interface ConfirmEmailChangeRequest {
+    token?: string;
+  }
+  interface ConfirmEmailChangeResponse {
+    /** Whether both sides have confirmed and the address has changed. */
+    changed: boolean;
+  }
+  interface CreateInvitationRequest {
+    email?: string;
+    roles?: string[];
+    /** Another tenant than the caller's, for operators alone. */
+    tenant?: string;
+  }
+  interface CreateUserRequest {
+    email?: string;
+    /** At most 200 characters. */
+    display_name?: string;
+    roles?: string[];
+    /** To be replaced at the first login. Empty: a link to set one is mailed. */
+    password?: string;
+    /** Another tenant than the caller's, for operators alone. */
+    tenant?: string;
+  }
+  interface DeleteMeRequest {
+    password?: string;
+  }
+  interface DeleteMeResponse {
+    /** When the account will be gone. */
+    delete_time?: string;
+  }
+  interface DeleteTenantRequest {
+    tenant_id?: string;
+  }
+  interface DeleteTenantResponse {}
+  interface DeleteUserRequest {
+    user_id?: string;
+  }
+  interface EndUserSessionsRequest {
+    user_id?: string;
+    /** Empty: every session. */
+    session_id?: string;
+  }
+  interface EndUserSessionsResponse {
+    sessions_ended: number;
+  }
+  interface ExpirePasswordRequest {
+    user_id?: string;
+  }
+  interface ExportMeRequest {}
+  /** One thing that is kept. */
+  interface ExportRecord {
+    /** Which service keeps it: `user`, `postcard`, `allocator`. */
+    service: string;
+    /** For example `account`, `session`, `audit_event`. The last record of a whole export is of kind `end`. */
+    kind: string;
+    /** A JSON object. */
+    data?: unknown;
+  }
+  interface ExportTenantRequest {
+    tenant_id?: string;
+  }
+  interface Invitation {
+    id: string;
+    tenant: string;
+    email: string;
+    roles: string[];
+    create_time?: string;
+    expire_time?: string;
+  }
+  interface ListInvitationsRequest {}
+  interface ListInvitationsResponse {
+    /** 200 at most. */
+    invitations: account.Invitation[];
+  }
+  interface ListUserSessionsRequest {
+    user_id?: string;
+  }
+  interface ListUserSessionsResponse {
+    sessions: user.Session[];
+  }
+  interface RequestPasswordResetRequest {
+    email?: string;
+    /** Empty: the default tenant. */
+    tenant?: string;
+  }
+  interface RequestPasswordResetResponse {}
+  interface RequestVerificationRequest {}
+  interface RequestVerificationResponse {}
+  interface ResetPasswordRequest {
+    token?: string;
+    password?: string;
+  }
+  interface ResetPasswordResponse {}
+  interface RestoreAccountRequest {
+    token?: string;
+  }
+  interface RestoreAccountResponse {}
+  interface RestoreUserRequest {
+    user_id?: string;
+  }
+  interface RevokeInvitationRequest {
+    invitation_id?: string;
+  }
+  interface RevokeInvitationResponse {}
+  interface SetPasswordRequest {
+    user_id?: string;
+    password?: string;
+    /** The user may keep it. */
+    permanent?: boolean;
+  }
+  interface UpdateMeRequest {
+    /** At most 200 characters. */
+    display_name?: string;
+  }
+  interface UpdateTenantRequest {
+    tenant_id?: string;
+    name?: string;
+    open_registration?: boolean;
+  }
+  interface VerifyEmailRequest {
+    token?: string;
+    password?: string;
+  }
+  interface VerifyEmailResponse {}
+  interface WithdrawPasswordRequest {
+    user_id?: string;
+  }
+}
+
 export declare namespace allocator {
   interface Account {
     account_id: string;
@@ -529,7 +682,10 @@ export declare namespace user {
     tenant?: string;
   }
   interface RegisterResponse {
+    /** Absent where addresses are verified: the answer does not tell whether the address had an account before; the mail does. */
     user?: user.User;
+    /** A mail was sent to the address: its link begins, or says that, there is an account. */
+    verification_sent: boolean;
   }
   interface RevokeSessionRequest {
     session_id?: string;
@@ -592,6 +748,11 @@ export declare namespace user {
     create_time?: string;
     guest: boolean;
     locked: boolean;
+    email_verified: boolean;
+    /** The next login must choose another password. */
+    password_expired: boolean;
+    /** When the account will be deleted; absent for one that stays. */
+    delete_time?: string;
   }
 }
 
@@ -599,6 +760,24 @@ export declare namespace user {
 export interface UnaryRoutes {
   /** Takes an account away that has nothing below it and holds no reservation. Its limits go with it; what was used of them stays in the ledger. */
   'DELETE /accounts/{account}': { request: allocator.DeleteAccountRequest; response: allocator.Account };
+  'DELETE /admin/invitations/{invitation_id}': {
+    request: account.RevokeInvitationRequest;
+    response: account.RevokeInvitationResponse;
+  };
+  /** Ends every session of a tenant and deletes it with its accounts. Only after an export that came to its end within the last day. */
+  'DELETE /admin/tenants/{tenant_id}': { request: account.DeleteTenantRequest; response: account.DeleteTenantResponse };
+  /** Deletes an account when its grace is over, as its user could. */
+  'DELETE /admin/users/{user_id}': { request: account.DeleteUserRequest; response: user.User };
+  /** Ends one session of a user, or every one; the account stays open. */
+  'DELETE /admin/users/{user_id}/sessions': {
+    request: account.EndUserSessionsRequest;
+    response: account.EndUserSessionsResponse;
+  };
+  /** Ends one session of a user, or every one; the account stays open. */
+  'DELETE /admin/users/{user_id}/sessions/{session_id}': {
+    request: account.EndUserSessionsRequest;
+    response: account.EndUserSessionsResponse;
+  };
   'DELETE /limits/{limit_id}': { request: allocator.DeleteLimitRequest; response: allocator.Limit };
   /** Ends one of the caller's sessions. Ending an ended session succeeds. */
   'DELETE /me/sessions/{session_id}': { request: user.RevokeSessionRequest; response: user.RevokeSessionResponse };
@@ -614,10 +793,17 @@ export interface UnaryRoutes {
   'GET /accounts/{account}': { request: allocator.GetAccountRequest; response: allocator.Account };
   /** Security events of the tenant, the latest first. */
   'GET /admin/audit': { request: user.ListAuditEventsRequest; response: user.ListAuditEventsResponse };
+  /** Invitations that nobody has accepted yet, the latest first. */
+  'GET /admin/invitations': { request: account.ListInvitationsRequest; response: account.ListInvitationsResponse };
   'GET /admin/tenants': { request: user.ListTenantsRequest; response: user.ListTenantsResponse };
   /** In the order of their ids. */
   'GET /admin/users': { request: user.ListUsersRequest; response: user.ListUsersResponse };
   'GET /admin/users/{user_id}': { request: user.GetUserRequest; response: user.User };
+  /** The sessions of a user that are alive, the latest login first. */
+  'GET /admin/users/{user_id}/sessions': {
+    request: account.ListUserSessionsRequest;
+    response: account.ListUserSessionsResponse;
+  };
   /** Allocations, newest first: the caller's own, or others' for those who may see them. */
   'GET /allocations': { request: allocator.ListAllocationsRequest; response: allocator.ListAllocationsResponse };
   /** One allocation of the caller. */
@@ -648,6 +834,10 @@ export interface UnaryRoutes {
    * the new path is.
    */
   'PATCH /accounts/{account}': { request: allocator.UpdateAccountRequest; response: allocator.Account };
+  /** Changes the name of a tenant, or whether it is open: whether anyone may register. What is left out stays. */
+  'PATCH /admin/tenants/{tenant_id}': { request: account.UpdateTenantRequest; response: user.Tenant };
+  /** Changes what the caller is called. */
+  'PATCH /me': { request: account.UpdateMeRequest; response: user.User };
   /** Changes the capacity of a node. Under what is used, nothing remains until enough is freed. */
   'PATCH /nodes/{node_id}': { request: allocator.ResizeNodeRequest; response: allocator.Node };
   /**
@@ -658,9 +848,22 @@ export interface UnaryRoutes {
   /** Ends new allocations of an account and of all below it; settlements and frees go on. */
   'POST /accounts/{account}/close': { request: allocator.CloseAccountRequest; response: allocator.Account };
   'POST /accounts/{account}/reopen': { request: allocator.ReopenAccountRequest; response: allocator.Account };
+  /**
+   * Mails an invitation; whoever opens its link becomes a member with these roles, also where registration is closed.
+   * A second one for the same address replaces the first.
+   */
+  'POST /admin/invitations': { request: account.CreateInvitationRequest; response: account.Invitation };
   'POST /admin/tenants': { request: user.CreateTenantRequest; response: user.Tenant };
+  /** Makes an account. Without a password a link to set one is mailed. */
+  'POST /admin/users': { request: account.CreateUserRequest; response: user.User };
   /** Ends every session of the user and refuses new ones. An operator is locked, unlocked and given roles by operators alone. */
   'POST /admin/users/{user_id}/lock': { request: user.LockUserRequest; response: user.User };
+  /** The next login must choose another password; the user's sessions end. */
+  'POST /admin/users/{user_id}/password/expire': { request: account.ExpirePasswordRequest; response: user.User };
+  /** For a password that somebody else knows: it is right no more, the user's sessions end, and a link to set another is mailed. */
+  'POST /admin/users/{user_id}/password/withdraw': { request: account.WithdrawPasswordRequest; response: user.User };
+  /** Keeps an account that was to be deleted. */
+  'POST /admin/users/{user_id}/restore': { request: account.RestoreUserRequest; response: user.User };
   'POST /admin/users/{user_id}/unlock': { request: user.UnlockUserRequest; response: user.User };
   /**
    * Reserves tokens on one node. Idempotent by `request_id`: the same request gets the same answer, another count is refused with 409.
@@ -689,18 +892,36 @@ export interface UnaryRoutes {
    * Settling again with the same count gives the same answer, with another one 409.
    */
   'POST /allocations/{request_id}/settle': { request: allocator.SettleRequest; response: allocator.Allocation };
+  /** Confirms one side of a change of address with the token of its link. */
+  'POST /auth/email/change': {
+    request: account.ConfirmEmailChangeRequest;
+    response: account.ConfirmEmailChangeResponse;
+  };
+  /** Verifies an address with the token of the mailed link and the password of that registration: whoever has only one of them gets nothing. */
+  'POST /auth/email/verify': { request: account.VerifyEmailRequest; response: account.VerifyEmailResponse };
   /** An anonymous token for a device. A token that is alive is returned again; how often a new one is issued is limited. */
   'POST /auth/guest': { request: user.CreateGuestRequest; response: user.TokenResponse };
   /** Turns the calling guest into a user with a password; the id stays. Repeating it with the same password succeeds. */
   'POST /auth/guest/upgrade': { request: user.UpgradeGuestRequest; response: user.TokenResponse };
+  /** Makes the account that an invitation is for. */
+  'POST /auth/invitation': { request: account.AcceptInvitationRequest; response: account.AcceptInvitationResponse };
   /** Opens a session: an access token and a refresh token. */
   'POST /auth/login': { request: user.LoginRequest; response: user.TokenResponse };
   /** Ends the caller's session, or all of the caller's sessions. Ending an ended session succeeds. */
   'POST /auth/logout': { request: user.LogoutRequest; response: user.LogoutResponse };
+  /** Mails a link with which a new password can be set. The answer is the same whether there is an account with this address. */
+  'POST /auth/password/forgot': {
+    request: account.RequestPasswordResetRequest;
+    response: account.RequestPasswordResetResponse;
+  };
+  /** Sets a new password with the token of a mailed link, or the one that a login which asks for another password gave. Ends every session. */
+  'POST /auth/password/reset': { request: account.ResetPasswordRequest; response: account.ResetPasswordResponse };
   /** Rotates the refresh token of a session and issues an access token. */
   'POST /auth/refresh': { request: user.RefreshRequest; response: user.TokenResponse };
   /** Creates an account with a password. */
   'POST /auth/register': { request: user.RegisterRequest; response: user.RegisterResponse };
+  /** Keeps an account that was to be deleted. */
+  'POST /auth/restore': { request: account.RestoreAccountRequest; response: account.RestoreAccountResponse };
   /** Returns what an allocation still holds to its node. Freeing twice gives one credit. */
   'POST /free': { request: allocator.FreeRequest; response: allocator.Allocation };
   /** Gives more until a time, over however many periods begin before it; 0 ends it now. */
@@ -709,6 +930,17 @@ export interface UnaryRoutes {
   'POST /limits/{limit_id}/top_up': { request: allocator.TopUpLimitRequest; response: allocator.Limit };
   /** Opens a session: an access token and a refresh token. */
   'POST /login': { request: user.LoginRequest; response: user.TokenResponse };
+  /** Ends every session and deletes the account when its grace is over; until then a login, or the mailed link, gives a token that keeps it. */
+  'POST /me/delete': { request: account.DeleteMeRequest; response: account.DeleteMeResponse };
+  /** Asks for another address. It becomes the account's when the links that are mailed to the present and the new one have both been used. */
+  'POST /me/email': { request: account.ChangeEmailRequest; response: account.ChangeEmailResponse };
+  /** Mails the link that verifies the caller's address once more. */
+  'POST /me/email/verification': {
+    request: account.RequestVerificationRequest;
+    response: account.RequestVerificationResponse;
+  };
+  /** Gives the caller another password and ends the caller's other sessions. */
+  'POST /me/password': { request: account.ChangePasswordRequest; response: account.ChangePasswordResponse };
   /** Adds a node; 409 when there is one of that name. */
   'POST /nodes': { request: allocator.AddNodeRequest; response: allocator.Node };
   /** Ends new allocations on a node; frees and settlements go on. */
@@ -728,6 +960,8 @@ export interface UnaryRoutes {
    * well: below what is used nothing is left. A new limit counts from now on.
    */
   'PUT /accounts/{account}/limits': { request: allocator.SetLimitRequest; response: allocator.Limit };
+  /** Sets a password that is to be replaced at the next login, and ends the user's sessions. */
+  'PUT /admin/users/{user_id}/password': { request: account.SetPasswordRequest; response: user.User };
   /** Replaces the roles of a user and ends the user's sessions, whose tokens name the old ones. */
   'PUT /admin/users/{user_id}/roles': { request: user.SetRolesRequest; response: user.User };
   /** Sets a node's refill window, beside its balance. */
@@ -736,6 +970,10 @@ export interface UnaryRoutes {
 
 /** Calls whose answer comes in parts, by method and path under `/api/v1`. */
 export interface StreamRoutes {
+  /** Everything that the user service keeps of a tenant, one record after another. */
+  'GET /admin/tenants/{tenant_id}/export': { request: account.ExportTenantRequest; response: account.ExportRecord };
+  /** Everything that is kept about the caller, one record after another (GDPR articles 15 and 20). */
+  'GET /me/export': { request: account.ExportMeRequest; response: account.ExportRecord };
   /** Usage now, and again whenever it has changed, until the caller leaves. */
   'GET /metrics/watch': { request: allocator.WatchUsageRequest; response: allocator.Usage };
   /** Sends a message; the reply comes token by token. Its cost is reserved before and settled after. 429 when the budget is spent. */

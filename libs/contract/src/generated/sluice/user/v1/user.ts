@@ -26,7 +26,12 @@ export interface RegisterRequest {
 }
 
 export interface RegisterResponse {
-  user: User | undefined;
+  /** Absent where addresses are verified: the answer does not tell whether the address had an account before; the mail does. */
+  user:
+    | User
+    | undefined;
+  /** A mail was sent to the address: its link begins, or says that, there is an account. */
+  verification_sent: boolean;
 }
 
 export interface User {
@@ -39,6 +44,11 @@ export interface User {
   create_time: Timestamp | undefined;
   guest: boolean;
   locked: boolean;
+  email_verified: boolean;
+  /** The next login must choose another password. */
+  password_expired: boolean;
+  /** When the account will be deleted; absent for one that stays. */
+  delete_time: Timestamp | undefined;
 }
 
 export interface LoginRequest {
