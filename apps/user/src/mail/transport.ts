@@ -50,26 +50,24 @@ function smtp(settings: MailSettings, server: NonNullable<MailSettings['SMTP_URL
   });
   return {
     async send(mail) {
-      try {
-        await within(ms, transporter.sendMail(messageOf(mail)));
-      } catch (error) {
-        const { responseCode } = error as { responseCode?: number };
-        // Of the sender's own faults (535: wrong password, 530) the mail is not the cause.
-        if (responseCode !== undefined && responseCode >= 550 && responseCode < 560) {
-          throw new MailRefused(`the server answered ${responseCode}`);
-        }
-        throw new Error(`handing over failed (${codeOf(error)})`, { cause: codeOf(error) });
-      }
+      // The error itself goes no further: what a server says may hold the address.
+      const fault = await within(ms, transporter.sendMail(messageOf(mail))).then(
+        () => undefined,
+        (error: unknown) => faultOf(error),
+      );
+      if (fault) throw fault;
       return undefined;
     },
     close: () => transporter.close(),
   };
 }
 
-/** What the server says may hold the address: its number and our own word for the fault are enough. */
-function codeOf(error: unknown): string {
-  const { code, responseCode } = error as { code?: string; responseCode?: number };
-  return [code, responseCode].filter((part) => part !== undefined).join(' ') || (error as Error).name;
+/** By number and our own word for the fault. Of the sender's own faults (530, 535: wrong password) the mail is not the cause. */
+function faultOf(error: unknown): Error {
+  const { code, responseCode, name } = error as Error & { code?: string; responseCode?: number };
+  const refused = responseCode !== undefined && responseCode >= 550 && responseCode < 560;
+  if (refused) return new MailRefused(`the server answered ${responseCode}`);
+  return new Error(`handing over failed (${[code ?? name, responseCode].filter(Boolean).join(' ')})`);
 }
 
 /** For development: each mail is a file that a mail program opens. */
