@@ -12,6 +12,7 @@ import { limitHits } from './listener/options.js';
 import type { Exchange } from './exchange.js';
 import type { Runtime } from './runtime.js';
 import { streamMetrics } from './streams/stream-metrics.js';
+import { TenantMetrics } from './tenant/tenant-metrics.js';
 
 /** What the gateway writes down about calls. */
 export interface CallLog {
@@ -30,6 +31,7 @@ const FAILURES_PER_SECOND = 100;
 /** The metrics of the gateway, and the log of calls. Label values come from the configuration, never from a client. */
 export class Observer implements CallLog {
   private readonly calls: CallMetrics;
+  private readonly tenants: TenantMetrics;
   private readonly reloads: Counter<'outcome'>;
   private readonly http2: Http2Metrics;
   private readonly failures = new LineBudget<ProblemCode>(FAILURES_PER_SECOND);
@@ -41,13 +43,14 @@ export class Observer implements CallLog {
     private readonly logger: Logger,
     private readonly accessLog: AccessLog | undefined,
     metrics: Registry,
-    runtime: () => Runtime | undefined,
+    private readonly runtime: () => Runtime | undefined,
     listener: () => Listener | undefined,
     /** In milliseconds, as `startedAt` of an exchange counts. */
     private readonly clock = () => performance.now(),
   ) {
     const registers = [metrics];
     this.calls = new CallMetrics(metrics);
+    this.tenants = new TenantMetrics(metrics);
     const { decisions, refusals } = this;
     new Counter({
       name: 'gateway_limit_refusals_total',
@@ -231,7 +234,16 @@ export class Observer implements CallLog {
     const now = this.clock();
     const ms = now - exchange.startedAt;
     this.calls.count(rpc, form, exchange.status, ms);
+    if (exchange.tenant) this.countOfTenant(exchange, ms, now);
     this.accessLog?.ended(exchange, rpc, ms, now);
+  }
+
+  private countOfTenant({ tenant, problem, status, route, runtime }: Exchange, ms: number, now: number): void {
+    const { config } = this.runtime() ?? runtime;
+    // Over gRPC the status of HTTP says nothing of what became of the call.
+    const became = status === 499 ? 499 : (problem?.status ?? status);
+    const isStream = route.target.method.kind !== 'unary';
+    this.tenants.count(config.tenants, tenant, became, isStream ? undefined : ms, now);
   }
 }
 

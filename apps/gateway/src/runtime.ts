@@ -85,7 +85,11 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
   const sessionStreams =
     parts.current()?.sessionStreams ?? new SessionStreams(() => parts.current()?.verifier?.revocations);
   const tenants = parts.current()?.tenants ?? new KnownTenants();
-  tenants.configure([config.tenants.default, ...Object.values(config.tenants.hosts)]);
+  tenants.configure([
+    config.tenants.default,
+    ...Object.values(config.tenants.hosts),
+    ...Object.values(config.tenants.tiers).flat(),
+  ]);
   const health = healthChecks(() => upstreams.map((upstream) => [upstream.name, upstream.channel] as const));
   const serving = {
     upstreams: () => (parts.current()?.health ?? health)(),

@@ -570,6 +570,19 @@ cors: { origins: [a.example] }
     });
   });
 
+  test.each([
+    [
+      'a tenant of two tiers',
+      'tiers: { vip: [acme], gold: [acme] }',
+      'tiers.gold.0: "acme": expected each tenant once',
+    ],
+    ['the tier of all others', 'tiers: { standard: [acme] }', 'tiers.standard: expected another tier'],
+    ['a tier of nobody', 'tiers: { vip: [] }', 'tenants.tiers.vip: '],
+    ['what is no tenant', 'tiers: { vip: ["a b"] }', 'tenants.tiers.vip.0: "a b"'],
+  ])('%s is refused', (_, text, expected) => {
+    expect(faultsOf(fileWith({ rest: `tenants: { ${text} }` })).join('\n')).toContain(expected);
+  });
+
   test('names that stand twice', () => {
     const yaml = fileWith({}).replace(
       'auth:',

@@ -345,6 +345,17 @@ const tenants = z.strictObject({
     .union([z.literal(''), tenantName])
     .default('default')
     .describe('the tenant of calls that name none'),
+  tiers: z
+    .record(name, z.array(tenantName).min(1))
+    .default({})
+    .describe('tenants by tier, such as vip: [acme], for metrics and alerts; every other one is of tier standard'),
+  busiest: z
+    .number()
+    .int()
+    .min(0)
+    .max(1000)
+    .default(20)
+    .describe('tenants with metrics of their own, besides those of tier vip'),
 });
 
 const limitPolicy = z
@@ -388,7 +399,7 @@ export const gatewayConfigSchema = z.strictObject({
       legacy_headers: z.boolean().default(false),
     })
     .prefault({}),
-  tenants: tenants.prefault({}).describe('of calls that are not signed in'),
+  tenants: tenants.prefault({}).describe('of calls that are not signed in, and tiers for metrics of all'),
   cors: cors.optional(),
   hosts: hostPatterns
     .optional()
