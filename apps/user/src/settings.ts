@@ -1,4 +1,4 @@
-import { integer, optionalText, port, type SettingsOf, text, type Setting } from '@sluice/config';
+import { decimal, flag, integer, optionalText, port, type SettingsOf, text, type Setting } from '@sluice/config';
 import { mailSettings } from './mail/mail-settings.js';
 import { databaseUrl, serviceSettings } from '@sluice/service';
 
@@ -105,11 +105,15 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
       min: 1,
       max: 1_000_000,
     }),
-    GUEST_BACKOFF_SECONDS: integer(
-      'The first wait of a device that asks too early; it doubles with each refusal, up to an hour.',
-      15,
-      { min: 1, max: 3600 },
+    GUEST_BACKOFF: flag(
+      'Whether a device that asks too early waits longer with each refusal; otherwise it waits until its limits allow it.',
+      true,
     ),
+    GUEST_BACKOFF_SECONDS: integer('The first wait of a device that asks too early.', 15, { min: 1, max: 3600 }),
+    GUEST_BACKOFF_MULTIPLIER: decimal('What each further refusal multiplies that wait by, up to an hour.', 2, {
+      min: 1,
+      max: 10,
+    }),
     ...mailSettings,
     PRUNE_SECONDS: integer('Time between two rounds that delete what has run out.', 60, { min: 1, max: SECONDS_A_DAY }),
     AUDIT_DAYS: integer('For how long security events and guest attempts are kept.', 90, { min: 2, max: 3650 }),

@@ -93,6 +93,10 @@ export class UserController implements userV1.UserServiceController {
     return tokens;
   }
 
+  getGuestLimits(request: userV1.GetGuestLimitsRequest): Promise<userV1.GuestAllowance> {
+    return this.guests.allowance(currentCall(), request);
+  }
+
   async upgradeGuest(
     request: userV1.UpgradeGuestRequest,
     _metadata?: Metadata,

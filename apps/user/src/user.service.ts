@@ -1,6 +1,7 @@
 import { readSettings } from '@sluice/config';
 import { postgresReadiness, type ServiceDefinition } from '@sluice/service';
 import { DataSource } from 'typeorm';
+import { checkGuestSettings } from './guests/guest-limits.js';
 import { checkMailSettings } from './mail/mail-settings.js';
 import { userSettings } from './settings.js';
 import { UserModule } from './user.module.js';
@@ -9,6 +10,7 @@ import { UserModule } from './user.module.js';
 export function userService(environment: NodeJS.ProcessEnv = process.env): ServiceDefinition {
   const settings = readSettings(userSettings(environment), environment);
   checkMailSettings(settings);
+  checkGuestSettings(settings, environment);
   return {
     name: 'user',
     packages: [

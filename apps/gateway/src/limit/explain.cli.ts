@@ -9,6 +9,8 @@ const usage = `Which limits a call would meet at the running gateway, and their 
 METHOD and PATH are those of a request, or POST and /package.Service/Method of a gRPC call. Without --user the caller is not signed in,
 and --tenant is what its X-Tenant-ID or message says.
 
+How often a device gets a new guest token is the user service's affair: npm run guests -- limits.
+
 Asks the admin port (GATEWAY_ADMIN_PORT, or what PORT_OFFSET makes of it; ADMIN_HOST).`;
 
 interface Explanation {

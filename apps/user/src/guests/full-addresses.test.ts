@@ -8,7 +8,9 @@ const [limit] = guestLimits({
   GUEST_DAILY: 50,
   GUEST_ADDRESS_PER_MINUTE: 10,
   GUEST_ADDRESS_HOURLY: 600,
+  GUEST_BACKOFF: true,
   GUEST_BACKOFF_SECONDS: 15,
+  GUEST_BACKOFF_MULTIPLIER: 2,
 }).address as [never];
 
 test('an address is refused for what is left of its wait, counted from before the question, and no longer', () => {

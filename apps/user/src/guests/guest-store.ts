@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Caller, execute, statement, takeLock } from '@sluice/storage';
 import type { DataSource, EntityManager } from 'typeorm';
-import type { GuestLimit } from './guest-limits.js';
+import type { GuestLimit, GuestUsage } from './guest-limits.js';
 
 /** A row of `guest_devices` while its lock is held. */
 export interface GuestDevice {
@@ -21,6 +21,13 @@ export interface GuestKey {
   readonly tenant: string;
   readonly device: string;
   readonly network: string;
+}
+
+/** What a device is kept as. Without a name it is told from others by its address alone. */
+export function deviceOf(deviceId: string, network: string): string {
+  return createHash('sha256')
+    .update(deviceId === '' ? `network ${network}` : `id ${deviceId}`)
+    .digest('base64url');
 }
 
 const milliseconds = (time: string) => `case when ${time} > clock_timestamp()
@@ -56,17 +63,43 @@ export const guestStore = {
     await takeLock(manager, `guest-network/${slot}`);
   },
 
-  /** The age of the `count`-th latest token of the device or the network. */
-  async age(manager: EntityManager, key: GuestKey, by: 'device' | 'network', limit: GuestLimit) {
+  /** What the device or the network has had of each of the limits. */
+  async usage(
+    source: Pick<EntityManager, 'query'>,
+    key: GuestKey,
+    by: 'device' | 'network',
+    limits: readonly GuestLimit[],
+  ): Promise<GuestUsage[]> {
     const [where, values] =
       by === 'device' ? ['tenant = $3 and device = $4', [key.tenant, key.device]] : ['address = $3', [key.network]];
-    const [row] = await manager.query<{ age_ms: number }[]>(
-      `select (extract(epoch from clock_timestamp() - at) * 1000)::float8 as age_ms from guest_attempts
-       where outcome = 'issued' and ${where} and at > clock_timestamp() - $1 * interval '1 second'
-       order by at desc offset $2 limit 1`,
-      [limit.seconds, limit.count - 1, ...values],
+    const rows = await source.query<{ used: number; age_ms: number | null }[]>(
+      `select tokens.used, case when tokens.used >= l.count
+         then (extract(epoch from clock_timestamp() - tokens.oldest) * 1000)::float8 end as age_ms
+       from unnest($1::int[], $2::int[]) with ordinality l (seconds, count, place)
+       cross join lateral (
+         select count(*)::int as used, min(at) as oldest from (
+           select at from guest_attempts
+           where outcome = 'issued' and ${where} and at > clock_timestamp() - l.seconds * interval '1 second'
+           order by at desc limit l.count) latest) tokens
+       order by l.place`,
+      [limits.map(({ seconds }) => seconds), limits.map(({ count }) => count), ...values],
     );
-    return row?.age_ms;
+    return rows.map(({ used, age_ms: ageMs }, place) => ({
+      limit: limits[place]!,
+      used,
+      ageMs: ageMs ?? undefined,
+    }));
+  },
+
+  /** What is kept of the device, without its lock. */
+  async find(source: Pick<EntityManager, 'query'>, { tenant, device }: GuestKey): Promise<GuestDevice | undefined> {
+    const [row] = await source.query<GuestDevice[]>(
+      `select refusals, sealed_token, session_id, address,
+         ${milliseconds('blocked_until')} as blocked_ms, ${milliseconds('token_until')} as token_ms
+       from guest_devices where tenant = $1 and device = $2`,
+      [tenant, device],
+    );
+    return row;
   },
 
   /** @param at when it was, if that is not now */

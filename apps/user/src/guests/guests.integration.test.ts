@@ -2,7 +2,7 @@ import type { userV1 } from '@sluice/contract';
 import { DataSource } from 'typeorm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type CallError, claimsOf, failure, identityOf, type Replica, UserSystem } from '../replicas.fixture.js';
-import { guestBursts } from './report.js';
+import { guestReport } from './report.js';
 
 let system: UserSystem;
 let devices = 0;
@@ -89,6 +89,114 @@ describe('one device', () => {
       await age(spacing);
     }
     expect((await failure(ask(device))).details).toMatchObject({ policy: `guest-${window}`, limit: share });
+  });
+
+  const allowance = (device_id: string, replica = 0, identity: object = here) =>
+    system.replica(replica).call<userV1.GuestAllowance>('UserService/GetGuestLimits', { device_id }, identity);
+  const spent = (device_id: string, spent_session_id = '', replica = 0) =>
+    system
+      .replica(replica)
+      .call<userV1.TokenResponse>(
+        'UserService/CreateGuest',
+        { device_id, cause: 'quota_used_up', spent_session_id },
+        here,
+      );
+
+  test('whose quota is used up gets another guest, within its limits', async () => {
+    const device = newDevice();
+    const first = await ask(device);
+    const early = await failure(spent(device));
+    expect(early).toMatchObject({ code: 'RATE_LIMIT_EXCEEDED', details: { policy: 'guest-spacing' } });
+    // Being refused another one, it still has the one that it had.
+    expect((await ask(device)).session_id).toBe(first.session_id);
+    await age((early.details['retry_after_ms'] as number) / 1000);
+    const second = await spent(device);
+    expect(second.session_id).not.toBe(first.session_id);
+    expect(claimsOf(second.access_token).sub).not.toBe(claimsOf(first.access_token).sub);
+    expect((await ask(device)).access_token).toBe(second.access_token);
+  });
+
+  test('whose quota is used up asks a hundred times at once, over two replicas: one other token', async () => {
+    const device = newDevice();
+    const first = await ask(device);
+    await age(61);
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, index) => spent(device, first.session_id, index)),
+    );
+    expect(new Set(answers.map(({ session_id: id }) => id)).size).toBe(1);
+    expect(answers[0]?.session_id).not.toBe(first.session_id);
+  });
+
+  test('names a spent session rightly or is told', async () => {
+    const named = (cause: string, spent_session_id: string) =>
+      failure(system.first.call('UserService/CreateGuest', { device_id: 'd', cause, spent_session_id }, here));
+    for (const [cause, session] of [
+      ['expired', '3f2b8f0e-3b53-4e8e-9d0a-3a3d3a3d3a3d'],
+      ['quota_used_up', 'not an id'],
+    ] as const) {
+      expect((await named(cause, session)).details).toEqual({ field: 'spent_session_id' });
+    }
+  });
+
+  test('can ask what it may ask for, which spends nothing and is what a request then meets', async () => {
+    const device = newDevice();
+    expect(await allowance(device)).toMatchObject({ allowed: true, live_token: false, policy: '', refusals: 0 });
+    const first = await ask(device);
+    expect(first.guest_terms).toMatchObject({ spacing_seconds: 60, hourly: 10, backoff: true, backoff_multiplier: 2 });
+    for (let times = 0; times < 20; times++) await allowance(device, times);
+    expect(await allowance(device, 1)).toMatchObject({
+      allowed: false,
+      live_token: true,
+      policy: 'guest-spacing',
+      blocked_by: 'user',
+      refusals: 0,
+    });
+    // What is returned to an address alone is told to that address alone.
+    expect((await allowance(device, 0, { 'client-ip': '192.0.2.99' })).live_token).toBe(false);
+    await signOut(first);
+    const signedOut = await allowance(device);
+    expect(signedOut).toMatchObject({ allowed: false, live_token: false });
+    expect((await failure(ask(device))).details).toMatchObject({ policy: signedOut.policy });
+    const { retry_after_ms: waitMs, refusals } = await allowance(device);
+    expect(refusals).toBe(1);
+    await age(waitMs / 1000);
+    expect(await allowance(device)).toMatchObject({ allowed: true });
+    await ask(device);
+    const rows = await system.sql<{ n: number }>(
+      `select count(*)::int as n from guest_attempts where device = (select device from guest_attempts order by id desc limit 1)`,
+    );
+    expect(rows).toEqual([{ n: 3 }]);
+  });
+
+  test('is told of the limits of its address, too', async () => {
+    const told = await allowance(newDevice());
+    expect(told.limits.map(({ policy }) => policy)).toEqual([
+      'guest-spacing',
+      'guest-hour',
+      'guest-day',
+      'guest-address-minute',
+      'guest-address-hour',
+    ]);
+    expect(await failure(allowance('', 0, {}))).toMatchObject({ details: { field: 'device_id' } });
+    const closed = system.first.call('UserService/GetGuestLimits', { device_id: 'd', tenant: 'nowhere' }, here);
+    expect((await failure(closed)).details).toEqual({ field: 'tenant' });
+  });
+
+  test('without back-off waits no longer than its limits say, however often it asks', async () => {
+    const replica = await UserSystem.join(system, { GUEST_BACKOFF: 'false' });
+    try {
+      const device = newDevice();
+      const from = { 'client-ip': '192.0.2.44' };
+      const once = () => replica.call<userV1.TokenResponse>('UserService/CreateGuest', { device_id: device }, from);
+      await signOut(await once());
+      for (let attempt = 0; attempt < 8; attempt++) {
+        expect((await failure(once())).details['retry_after_ms']).toBeLessThanOrEqual(60_000);
+      }
+      await age(60);
+      await expect(once()).resolves.toBeDefined();
+    } finally {
+      await replica.stop();
+    }
   });
 
   test('without a name is its address: hopping inside an IPv6 /64 gains nothing', async () => {
@@ -238,13 +346,17 @@ describe('upgrade', () => {
   });
 });
 
-test('the report groups attempts by cause and burst', async () => {
+test('the report sums up attempts by cause with shares, by burst over all causes, and by hour', async () => {
   await system.sql('delete from guest_attempts');
-  const insert = (cause: string, seconds: number, outcome: string, device: string) =>
+  // Half past an hour, so that what is minutes away is in the same one.
+  const [{ base }] = (await system.sql<{ base: Date }>(
+    `select date_trunc('hour', clock_timestamp(), 'UTC') - interval '30 minutes' as base`,
+  )) as [{ base: Date }];
+  const insert = (cause: string, secondsAgo: number, outcome: string, device: string) =>
     system.sql(
       `insert into guest_attempts (at, tenant, device, address, cause, outcome)
-       values (now() - $1 * interval '1 second', 'default', $2, '', $3, $4)`,
-      [seconds, device, cause, outcome],
+       values ($1::timestamptz - $2 * interval '1 second', 'default', $3, '', $4, $5)`,
+      [base, secondsAgo, device, cause, outcome],
     );
   for (const [seconds, outcome] of [
     [600, 'issued'],
@@ -252,29 +364,42 @@ test('the report groups attempts by cause and burst', async () => {
     [550, 'returned'],
     [100, 'issued'],
   ] as const) {
-    await insert('expired', seconds, outcome, 'a');
+    await insert('manual_test', seconds, outcome, 'a');
   }
-  await insert('quota', 595, 'issued', 'b');
+  await insert('api_failure', 595, 'issued', 'b');
+  await insert('api_failure', 3700, 'failed:unavailable', 'b');
+  for (let index = 0; index < 60; index++) await insert(`made-up-${index}`, 20_000, 'returned', 'c');
   const dataSource = await new DataSource({
     type: 'postgres',
     url: system.postgres.url,
     schema: 'identity',
   }).initialize();
   await dataSource.query('set search_path = identity');
-  const bursts = await guestBursts(dataSource, 1, 60);
+  const report = await guestReport(dataSource, 24, 60);
   await dataSource.destroy();
-  const counts = bursts.map(({ cause, attempts, issued, returned, refused }) => [
-    cause,
-    attempts,
-    issued,
-    returned,
-    refused,
+  expect(report.total).toEqual({ attempts: 66, issued: 3, returned: 61, refused: 1, failed: 1, devices: 3 });
+  expect(report.by_cause.find(({ cause }) => cause === 'manual_test')).toEqual({
+    cause: 'manual_test',
+    share: 4 / 66,
+    attempts: 4,
+    issued: 2,
+    returned: 1,
+    refused: 1,
+    failed: 0,
+    devices: 1,
+  });
+  expect(report.by_cause.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1);
+  // 50 by name, and the others together first: they are the most.
+  expect(report.by_cause).toHaveLength(51);
+  expect(report.by_cause[0]).toMatchObject({ cause: '(others)', attempts: 12 });
+  expect(report.bursts.slice(0, 3)).toMatchObject([
+    { attempts: 1, causes: { manual_test: 1 } },
+    { attempts: 4, issued: 2, returned: 1, refused: 1, devices: 2, causes: { manual_test: 3, api_failure: 1 } },
+    { attempts: 1, failed: 1 },
   ]);
-  expect(counts).toEqual([
-    ['expired', 1, 1, 0, 0],
-    ['quota', 1, 1, 0, 0],
-    ['expired', 3, 1, 1, 1],
-  ]);
+  expect(report.bursts[1]!.last.getTime() - report.bursts[1]!.first.getTime()).toBe(50_000);
+  expect(report.by_hour.map(({ attempts }) => attempts)).toEqual([5, 1, 60]);
+  await system.sql('delete from guest_attempts');
 });
 
 describe('an attempt that fails inside', () => {

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import type { userV1 } from '@sluice/contract';
 import { Problem } from '@sluice/problem';
@@ -15,27 +15,33 @@ import { UserMetrics } from '../metrics.js';
 import { networkOf } from '@sluice/identity';
 import { Turns } from '../protection/turns.js';
 import { type SessionOwner, sessionStore } from '../sessions/session-store.js';
-import { Sessions } from '../sessions/sessions.js';
+import { Sessions, UUID } from '../sessions/sessions.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { TokenIssuer } from '../tokens/token-issuer.js';
+import { allowanceOf, refusalOf, standingOf } from './allowance.js';
 import { FullAddresses } from './full-addresses.js';
 import {
-  BACKOFF,
   backoffMs,
   type GuestLimits,
   guestLimits,
   type GuestRefusal,
+  guestTerms,
   longer,
   longestRefusal,
+  policyNameOf,
 } from './guest-limits.js';
-import { type GuestDevice, type GuestKey, guestStore } from './guest-store.js';
+import { deviceOf, type GuestDevice, type GuestKey, guestStore } from './guest-store.js';
 
 const DEVICE_ID_CHARACTERS_MAX = 200;
 const CAUSE = /^[a-z0-9_.-]{1,64}$/;
 /** A request for a guest token is decided within this time, whoever of those that share the decision leaves. */
 const DECISION_MS = 10_000;
+/** The cause that asks for another guest than the one whose token is alive. */
+const QUOTA_USED_UP = 'quota_used_up';
 /** A token with less left than this is not returned again. */
 const TOKEN_LEFT_MS_MIN = 1000;
+
+type GuestRequest = Pick<userV1.CreateGuestRequest, 'device_id' | 'cause' | 'tenant' | 'spent_session_id'>;
 
 type Outcome =
   | { readonly kind: 'issued' | 'returned'; readonly tokens: userV1.TokenResponse }
@@ -45,6 +51,7 @@ type Outcome =
 @Injectable()
 export class Guests {
   private readonly limits: GuestLimits;
+  private readonly terms: userV1.GuestTerms;
   /** Requests of one device that are decided together, so that a device that asks a hundred times at once takes one connection. */
   private readonly deciding = new Map<string, Promise<Outcome>>();
   private readonly turns = new Turns();
@@ -62,6 +69,7 @@ export class Guests {
     @Inject(SETTINGS) settings: UserSettings,
   ) {
     this.limits = guestLimits(settings);
+    this.terms = guestTerms(settings);
   }
 
   /**
@@ -69,32 +77,48 @@ export class Guests {
    *
    * @throws Problem INVALID_ARGUMENT; RATE_LIMIT_EXCEEDED with the limit and the wait
    */
-  async create(call: Call, request: userV1.CreateGuestRequest): Promise<userV1.TokenResponse> {
-    const deviceId = readText(request.device_id, 'device_id', DEVICE_ID_CHARACTERS_MAX);
-    const cause = request.cause === '' ? 'unspecified' : request.cause;
-    if (!CAUSE.test(cause)) throw invalid('cause', 'must have 1 to 64 of a–z, 0–9, _, - and .');
-    const network = networkOf(call.clientAddress);
-    if (deviceId === '' && network === '') throw invalid('device_id', 'must not be empty');
-    // A client without a device id is told from others by its address alone.
-    const device = createHash('sha256')
-      .update(deviceId === '' ? `network ${network}` : `id ${deviceId}`)
-      .digest('base64url');
-    const key: GuestKey = { tenant: this.accounts.tenantOf(call, request.tenant), device, network };
+  async create(call: Call, request: GuestRequest): Promise<userV1.TokenResponse> {
+    const wish = readWish(request);
+    const key = this.keyOf(call, request);
     try {
       await this.accounts.openTenant(call, request.tenant);
-      return await this.attempt(call, key, cause);
+      return await this.attempt(call, key, wish);
     } catch (error) {
-      this.recordFailure(key, cause, asProblem(error));
+      this.recordFailure(key, wish.cause, asProblem(error));
       throw error;
     }
   }
 
-  private async attempt(call: Call, key: GuestKey, cause: string): Promise<userV1.TokenResponse> {
+  /**
+   * What the device may ask for now; issues, locks and records nothing.
+   *
+   * @throws Problem INVALID_ARGUMENT
+   */
+  async allowance(call: Call, request: userV1.GetGuestLimitsRequest): Promise<userV1.GuestAllowance> {
+    const key = this.keyOf(call, request);
+    await this.accounts.openTenant(call, request.tenant);
+    return transaction(this.dataSource, call, async (manager) => {
+      const standing = await standingOf(manager, key, this.limits);
+      const token = returnable(key, standing.device);
+      const owner = token && (await sessionStore.findGuestWithin(manager, token.sessionId));
+      return allowanceOf({ ...standing, live: owner !== undefined, terms: this.terms });
+    });
+  }
+
+  private keyOf(call: Call, request: { readonly device_id: string; readonly tenant: string }): GuestKey {
+    const deviceId = readText(request.device_id, 'device_id', DEVICE_ID_CHARACTERS_MAX);
+    const network = networkOf(call.clientAddress);
+    if (deviceId === '' && network === '') throw invalid('device_id', 'must not be empty');
+    return { tenant: this.accounts.tenantOf(call, request.tenant), device: deviceOf(deviceId, network), network };
+  }
+
+  private async attempt(call: Call, key: GuestKey, wish: Wish): Promise<userV1.TokenResponse> {
     const { tenant, device, network } = key;
-    const flight = `${tenant} ${device} ${network}`;
+    const { cause } = wish;
+    const flight = `${tenant} ${device} ${network} ${wish.spent ?? ''}`;
     const shared = this.deciding.get(flight);
     const deciding =
-      shared ?? this.inTurn(key, () => this.decide(call, key, cause)).finally(() => this.deciding.delete(flight));
+      shared ?? this.inTurn(key, () => this.decide(call, key, wish)).finally(() => this.deciding.delete(flight));
     if (!shared) this.deciding.set(flight, deciding);
     const outcome = await deciding;
     const name = outcome.kind === 'refused' ? `refused:${outcome.refusal.limit.name}` : outcome.kind;
@@ -118,7 +142,7 @@ export class Guests {
     return key.network === '' ? decide() : this.turns.take(key.network, decide);
   }
 
-  private async decide(call: Call, key: GuestKey, cause: string): Promise<Outcome> {
+  private async decide(call: Call, key: GuestKey, { cause, spent }: Wish): Promise<Outcome> {
     const caller = { deadline: Date.now() + DECISION_MS };
     const refusal = this.full.refusalOf(key.network);
     if (refusal) {
@@ -129,7 +153,8 @@ export class Guests {
     }
     return transaction(this.dataSource, caller, async (manager) => {
       const device = await guestStore.lock(manager, key);
-      const alive = await this.aliveToken(manager, key, device);
+      const isSpent = spent === 'latest' || (spent !== undefined && spent === device.session_id);
+      const alive = isSpent ? undefined : await this.aliveToken(manager, key, device);
       const outcome = alive ?? (await this.issueOrRefuse(manager, call, key, device));
       const name = outcome.kind === 'refused' ? `refused:${outcome.refusal.limit.name}` : outcome.kind;
       await guestStore.record(manager, key, cause, name);
@@ -138,9 +163,9 @@ export class Guests {
   }
 
   private async aliveToken(manager: EntityManager, key: GuestKey, device: GuestDevice): Promise<Outcome | undefined> {
-    const { sealed_token: sealed, session_id: sessionId, token_ms: leftMs } = device;
-    if (!sealed || !sessionId || leftMs === null || leftMs < TOKEN_LEFT_MS_MIN) return undefined;
-    if (device.address !== key.network) return undefined;
+    const token = returnable(key, device);
+    if (!token) return undefined;
+    const { sealed, sessionId, leftMs } = token;
     const owner = await sessionStore.findGuestWithin(manager, sessionId);
     if (!owner) return undefined;
     const kept = unseal(this.keys.current.refreshSecret, purposeOf(key), sealed).toString();
@@ -152,6 +177,7 @@ export class Guests {
       expires_in: Math.floor(leftMs / 1000),
       session_id: sessionId,
       guest: true,
+      guest_terms: this.terms,
     };
     return { kind: 'returned', tokens };
   }
@@ -197,12 +223,8 @@ export class Guests {
     key: GuestKey,
     device: GuestDevice,
   ): Promise<GuestRefusal | undefined> {
-    const ages = [];
-    for (const limit of this.limits.device) {
-      ages.push({ limit, ageMs: await guestStore.age(manager, key, 'device', limit) });
-    }
-    const backoff = device.blocked_ms === null ? undefined : { limit: BACKOFF, waitMs: device.blocked_ms };
-    const refusal = longer(longestRefusal(ages), backoff);
+    const usages = await guestStore.usage(manager, key, 'device', this.limits.device);
+    const refusal = refusalOf(usages, device, this.limits);
     if (!refusal) return undefined;
     const waitMs = Math.max(refusal.waitMs, backoffMs(this.limits, device.refusals + 1));
     await guestStore.refuse(manager, key, waitMs);
@@ -214,14 +236,34 @@ export class Guests {
     if (key.network === '') return undefined;
     await guestStore.lockNetwork(manager, key.network);
     const sinceMs = this.full.clock();
-    const ages = [];
-    for (const limit of this.limits.address) {
-      ages.push({ limit, ageMs: await guestStore.age(manager, key, 'network', limit) });
-    }
-    const refusal = longestRefusal(ages);
+    const refusal = longestRefusal(await guestStore.usage(manager, key, 'network', this.limits.address));
     if (refusal) this.full.remember(key.network, refusal, sinceMs);
     return refusal;
   }
+}
+
+/** Why a token is asked for, and which session it is to be another one than: `latest` is the one that the device has. */
+interface Wish {
+  readonly cause: string;
+  readonly spent: string | undefined;
+}
+
+function readWish({ cause: given, spent_session_id: spent }: GuestRequest): Wish {
+  const cause = given === '' ? 'unspecified' : given;
+  if (!CAUSE.test(cause)) throw invalid('cause', 'must have 1 to 64 of a–z, 0–9, _, - and .');
+  if (cause === QUOTA_USED_UP && (spent === '' || UUID.test(spent))) return { cause, spent: spent || 'latest' };
+  if (spent === '') return { cause, spent: undefined };
+  const why =
+    cause === QUOTA_USED_UP ? 'must be the id of a session' : `must be empty unless cause is ${QUOTA_USED_UP}`;
+  throw invalid('spent_session_id', why);
+}
+
+/** The token that the device may get again, as far as its row tells. */
+function returnable({ network }: GuestKey, device: GuestDevice | undefined) {
+  if (!device) return undefined;
+  const { sealed_token: sealed, session_id: sessionId, token_ms: leftMs, address } = device;
+  if (!sealed || !sessionId || leftMs === null || leftMs < TOKEN_LEFT_MS_MIN) return undefined;
+  return address === network ? { sealed, sessionId, leftMs } : undefined;
 }
 
 const purposeOf = ({ tenant, device }: GuestKey) => `guest-token/${tenant}/${device}`;
@@ -234,7 +276,7 @@ function refusalProblem({ limit, waitMs }: GuestRefusal): Problem {
   return new Problem('RATE_LIMIT_EXCEEDED', `${what} Try again in ${Math.ceil(waitMs / 1000)} s.`, {
     details: {
       blocked_by: limit.blockedBy,
-      policy: `guest-${limit.name}`,
+      policy: policyNameOf(limit),
       ...(limit.seconds > 0 && { limit: limit.count, window_seconds: limit.seconds }),
       retry_after_ms: waitMs,
     },

@@ -3,6 +3,7 @@ import type { userV1 } from '@sluice/contract';
 import { Keys } from '../keys/keys.js';
 import { formatRefreshToken } from '../sessions/refresh-token.js';
 import type { SessionOwner } from '../sessions/session-store.js';
+import { guestTerms } from '../guests/guest-limits.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { type AccessTokenClaims, signAccessToken } from './access-token.js';
 
@@ -43,6 +44,7 @@ export class TokenIssuer {
       expires_in: access.expiresInSeconds,
       session_id: owner.session_id,
       guest: owner.guest,
+      guest_terms: owner.guest ? guestTerms(this.settings) : undefined,
     };
   }
 

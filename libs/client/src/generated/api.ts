@@ -604,19 +604,73 @@ export declare namespace user {
   interface CreateGuestRequest {
     /** What the client calls this device: at most 200 characters. Keep it like a password: whoever knows it, at the same address, gets the device's token. */
     device_id?: string;
-    /** Why a token is needed, for the report: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. */
+    /**
+     * Why a token is needed, for the report: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. `quota_used_up` asks for a new token, as a new guest,
+     * although the device has one that is alive: its budget is spent. Names of your own are welcome.
+     */
     cause?: string;
     /** Empty: the default tenant. */
     tenant?: string;
+    /**
+     * With the cause `quota_used_up`: the session whose budget is spent. When the device has another one by now, that is returned, so that
+     * those who ask at once get one token. Empty: the session that the device has.
+     */
+    spent_session_id?: string;
   }
   interface CreateTenantRequest {
     id?: string;
     name?: string;
     open_registration?: boolean;
   }
+  interface GetGuestLimitsRequest {
+    /** As in CreateGuestRequest; empty: what is known of the address. */
+    device_id?: string;
+    /** Empty: the default tenant. */
+    tenant?: string;
+  }
   interface GetMeRequest {}
   interface GetUserRequest {
     user_id?: string;
+  }
+  /** What a device may ask for now, from the address that it asks from. */
+  interface GuestAllowance {
+    /** A new token would be issued now. */
+    allowed: boolean;
+    /** The device has a token that is alive: asking from here returns it, whatever the limits say. */
+    live_token: boolean;
+    /** What would refuse a new token for longest, as `details` of the 429 would say; empty when none would. */
+    policy: string;
+    blocked_by: string;
+    /** How long to wait for a new token; 0: it may be asked for now. */
+    retry_after_ms: number;
+    limits: user.GuestAllowanceLimit[];
+    /** Refusals of the device since its last token. */
+    refusals: number;
+    terms?: user.GuestTerms;
+  }
+  interface GuestAllowanceLimit {
+    /** As `details.policy` of a 429 says it, for example `guest-hour`. */
+    policy: string;
+    /** `user`: counts the device's tokens; `ip`: those of its address. */
+    blocked_by: string;
+    /** New tokens within any `window_seconds`. */
+    limit: number;
+    window_seconds: number;
+    remaining: number;
+    /** Until this limit allows another one; 0: now. */
+    retry_after_ms: number;
+  }
+  /** How often any device may ask for a new guest token. */
+  interface GuestTerms {
+    /** Time between two tokens; 0: none. */
+    spacing_seconds: number;
+    hourly: number;
+    daily: number;
+    /** Whether a device that asks too early waits longer with each refusal. */
+    backoff: boolean;
+    /** The first wait, and what each further refusal multiplies it by, up to an hour. */
+    backoff_seconds: number;
+    backoff_multiplier: number;
   }
   interface ListAuditEventsRequest {
     /** 1 to 200; 0: 50. */
@@ -728,6 +782,8 @@ export declare namespace user {
     session_id: string;
     /** The token is a guest's. */
     guest: boolean;
+    /** How often a device may ask for another one; absent when the token is not a guest's. */
+    guest_terms?: user.GuestTerms;
   }
   interface UnlockUserRequest {
     user_id?: string;
@@ -808,6 +864,11 @@ export interface UnaryRoutes {
   'GET /allocations': { request: allocator.ListAllocationsRequest; response: allocator.ListAllocationsResponse };
   /** One allocation of the caller. */
   'GET /allocations/{request_id}': { request: allocator.GetAllocationRequest; response: allocator.Allocation };
+  /**
+   * What a device may ask for now, without asking for it: nothing is issued, and it counts against no limit of guest tokens. With POST the
+   * device's name is in no address that is logged on the way.
+   */
+  'GET /auth/guest/limits': { request: user.GetGuestLimitsRequest; response: user.GuestAllowance };
   /** The limits on the caller's own path, from the root down: what is left of each, and when it returns. */
   'GET /budget': { request: allocator.GetBudgetRequest; response: allocator.Budget };
   /** The state of the gateway and of each thing that it depends on. 200 when all serve, 503 otherwise. */
@@ -899,8 +960,16 @@ export interface UnaryRoutes {
   };
   /** Verifies an address with the token of the mailed link and the password of that registration: whoever has only one of them gets nothing. */
   'POST /auth/email/verify': { request: account.VerifyEmailRequest; response: account.VerifyEmailResponse };
-  /** An anonymous token for a device. A token that is alive is returned again; how often a new one is issued is limited. */
+  /**
+   * An anonymous token for a device. A token that is alive is returned again, unless the cause is `quota_used_up`; how often a new one is
+   * issued is limited.
+   */
   'POST /auth/guest': { request: user.CreateGuestRequest; response: user.TokenResponse };
+  /**
+   * What a device may ask for now, without asking for it: nothing is issued, and it counts against no limit of guest tokens. With POST the
+   * device's name is in no address that is logged on the way.
+   */
+  'POST /auth/guest/limits': { request: user.GetGuestLimitsRequest; response: user.GuestAllowance };
   /** Turns the calling guest into a user with a password; the id stays. Repeating it with the same password succeeds. */
   'POST /auth/guest/upgrade': { request: user.UpgradeGuestRequest; response: user.TokenResponse };
   /** Makes the account that an invitation is for. */

@@ -78,6 +78,8 @@ export interface TokenResponse {
   session_id: string;
   /** The token is a guest's. */
   guest: boolean;
+  /** How often a device may ask for another one; absent when the token is not a guest's. */
+  guest_terms: GuestTerms | undefined;
 }
 
 export interface LogoutRequest {
@@ -143,10 +145,68 @@ export interface RevokeSessionResponse {
 export interface CreateGuestRequest {
   /** What the client calls this device: at most 200 characters. Keep it like a password: whoever knows it, at the same address, gets the device's token. */
   device_id: string;
-  /** Why a token is needed, for the report: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. */
+  /**
+   * Why a token is needed, for the report: 1 to 64 of a–z, 0–9, `_`, `-` and `.`. `quota_used_up` asks for a new token, as a new guest,
+   * although the device has one that is alive: its budget is spent. Names of your own are welcome.
+   */
   cause: string;
   /** Empty: the default tenant. */
   tenant: string;
+  /**
+   * With the cause `quota_used_up`: the session whose budget is spent. When the device has another one by now, that is returned, so that
+   * those who ask at once get one token. Empty: the session that the device has.
+   */
+  spent_session_id: string;
+}
+
+export interface GetGuestLimitsRequest {
+  /** As in CreateGuestRequest; empty: what is known of the address. */
+  device_id: string;
+  /** Empty: the default tenant. */
+  tenant: string;
+}
+
+/** What a device may ask for now, from the address that it asks from. */
+export interface GuestAllowance {
+  /** A new token would be issued now. */
+  allowed: boolean;
+  /** The device has a token that is alive: asking from here returns it, whatever the limits say. */
+  live_token: boolean;
+  /** What would refuse a new token for longest, as `details` of the 429 would say; empty when none would. */
+  policy: string;
+  blocked_by: string;
+  /** How long to wait for a new token; 0: it may be asked for now. */
+  retry_after_ms: number;
+  limits: GuestAllowance_Limit[];
+  /** Refusals of the device since its last token. */
+  refusals: number;
+  terms: GuestTerms | undefined;
+}
+
+export interface GuestAllowance_Limit {
+  /** As `details.policy` of a 429 says it, for example `guest-hour`. */
+  policy: string;
+  /** `user`: counts the device's tokens; `ip`: those of its address. */
+  blocked_by: string;
+  /** New tokens within any `window_seconds`. */
+  limit: number;
+  window_seconds: number;
+  remaining: number;
+  /** Until this limit allows another one; 0: now. */
+  retry_after_ms: number;
+}
+
+/** How often any device may ask for a new guest token. */
+export interface GuestTerms {
+  /** Time between two tokens; 0: none. */
+  spacing_seconds: number;
+  hourly: number;
+  daily: number;
+  /** Whether a device that asks too early waits longer with each refusal. */
+  backoff: boolean;
+  /** The first wait, and what each further refusal multiplies it by, up to an hour. */
+  backoff_seconds: number;
+  backoff_multiplier: number;
 }
 
 export interface UpgradeGuestRequest {
@@ -173,6 +233,8 @@ export interface TokenRequest {
   client_secret: string;
   /** Empty: there are no scopes. */
   scope: string;
+  /** Grant `guest`, as in CreateGuestRequest. */
+  spent_session_id: string;
 }
 
 export interface RevokeRequest {
@@ -364,9 +426,19 @@ export interface UserServiceClient {
 
   revokeSession(request: RevokeSessionRequest, metadata?: Metadata1): Observable<RevokeSessionResponse>;
 
-  /** An anonymous token for a device. A token that is alive is returned again; how often a new one is issued is limited. */
+  /**
+   * An anonymous token for a device. A token that is alive is returned again, unless the cause is `quota_used_up`; how often a new one is
+   * issued is limited.
+   */
 
   createGuest(request: CreateGuestRequest, metadata?: Metadata1): Observable<TokenResponse>;
+
+  /**
+   * What a device may ask for now, without asking for it: nothing is issued, and it counts against no limit of guest tokens. With POST the
+   * device's name is in no address that is logged on the way.
+   */
+
+  getGuestLimits(request: GetGuestLimitsRequest, metadata?: Metadata1): Observable<GuestAllowance>;
 
   /** Turns the calling guest into a user with a password; the id stays. Repeating it with the same password succeeds. */
 
@@ -420,12 +492,25 @@ export interface UserServiceController {
     metadata?: Metadata1,
   ): Promise<RevokeSessionResponse> | Observable<RevokeSessionResponse> | RevokeSessionResponse;
 
-  /** An anonymous token for a device. A token that is alive is returned again; how often a new one is issued is limited. */
+  /**
+   * An anonymous token for a device. A token that is alive is returned again, unless the cause is `quota_used_up`; how often a new one is
+   * issued is limited.
+   */
 
   createGuest(
     request: CreateGuestRequest,
     metadata?: Metadata1,
   ): Promise<TokenResponse> | Observable<TokenResponse> | TokenResponse;
+
+  /**
+   * What a device may ask for now, without asking for it: nothing is issued, and it counts against no limit of guest tokens. With POST the
+   * device's name is in no address that is logged on the way.
+   */
+
+  getGuestLimits(
+    request: GetGuestLimitsRequest,
+    metadata?: Metadata1,
+  ): Promise<GuestAllowance> | Observable<GuestAllowance> | GuestAllowance;
 
   /** Turns the calling guest into a user with a password; the id stays. Repeating it with the same password succeeds. */
 
@@ -446,6 +531,7 @@ export function UserServiceControllerMethods() {
       "listSessions",
       "revokeSession",
       "createGuest",
+      "getGuestLimits",
       "upgradeGuest",
     ];
     for (const method of grpcMethods) {
