@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** Clock ticks per second of /proc/<pid>/stat: 100 on every Linux that Node runs on (sysconf(_SC_CLK_TCK)). */
 const TICK_MICROSECONDS = 10_000;
@@ -26,11 +26,24 @@ export interface ContestResult {
   readonly rate: number;
 }
 
-/** The processor time that a process has used, in microseconds: user and system time of all its threads (proc_pid_stat(5), fields 14 and 15). */
+/**
+ * The processor time that a process has used, in microseconds: of all its threads, by /proc/<pid>/task/<tid>/schedstat (nanoseconds; Linux's
+ * scheduler/sched-stats), and by the clock ticks of proc_pid_stat(5), fields 14 and 15, where the kernel does not keep those.
+ */
 export function cpuMicroseconds(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const nanoseconds = threads.map((thread) => {
+    const [running] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ');
+    return Number(running);
+  });
+  const sum = nanoseconds.reduce((all, each) => all + each, 0) / 1000;
+  return sum > 0 ? sum : ticks(pid) * TICK_MICROSECONDS;
+}
+
+function ticks(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MICROSECONDS;
+  return Number(fields[11]) + Number(fields[12]);
 }
 
 /** Runs the contestants in alternating rounds and gives medians. */

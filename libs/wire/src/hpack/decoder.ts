@@ -10,6 +10,7 @@
 import type { Field } from '../fields.js';
 import { CompressionError } from './compression-error.js';
 import { DynamicTable, FIELD_OVERHEAD } from './dynamic-table.js';
+import type { FieldLines } from './field-lines.js';
 import { huffmanDecode } from './huffman.js';
 import { readInteger, type Cursor } from './integer.js';
 import { readLatin1 } from './latin1.js';
@@ -19,6 +20,8 @@ import { STATIC_TABLE } from './static-table.js';
 const INITIAL_TABLE_SIZE = 4096;
 
 const STATIC_COUNT = STATIC_TABLE.length;
+/** Up to here the static table has pseudo-fields. */
+const PSEUDO_COUNT = 14;
 
 export class Decoder implements Cursor {
   /** The cursor over the block being decoded. */
@@ -34,6 +37,9 @@ export class Decoder implements Cursor {
   /** Our acknowledged setting is below the table's size: the next block must start with a size update (RFC 9113 §4.3.1). */
   private updateDue = false;
   private skipped = false;
+
+  /** @param lines literals that are decoded once; absent: each is decoded anew */
+  constructor(private readonly lines?: FieldLines) {}
 
   /** Changes whenever the same octets may mean other fields than before. */
   get generation(): number {
@@ -113,8 +119,29 @@ export class Decoder implements Cursor {
 
   private literal(prefixBits: number): Field {
     const index = readInteger(this, prefixBits);
-    const name = index === 0 ? this.text() : this.entry(index)[0];
-    return [name, this.text()];
+    const name = index === 0 ? undefined : this.entry(index)[0];
+    const { lines, at: start } = this;
+    // Pseudo-fields hardly repeat, but as whole blocks do.
+    if (lines === undefined || this.skipped || (index > 0 && index <= PSEUDO_COUNT)) return this.read(name);
+    if (name === undefined) this.skipText();
+    this.skipText();
+    const { bytes, at: end } = this;
+    const known = lines.find(name, bytes, start, end);
+    if (known !== undefined) return known;
+    this.at = start;
+    const field = this.read(name);
+    lines.keep(name, bytes, start, end, field);
+    return field;
+  }
+
+  private read(name: string | undefined): Field {
+    return [name ?? this.text(), this.text()];
+  }
+
+  private skipText(): void {
+    const length = readInteger(this, 7);
+    this.at += length;
+    if (this.at > this.end) throw new CompressionError('the block ends inside a string');
   }
 
   /** A string literal (§5.2), as latin1. */

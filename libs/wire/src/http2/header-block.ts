@@ -1,13 +1,17 @@
 import type { Field, Fields, FieldSection } from '../fields.js';
 import { Decoder } from '../hpack/decoder.js';
-import { contentLength, fieldFault, isFieldValue, pseudoCount } from './field-rules.js';
+import { FieldLines } from '../hpack/field-lines.js';
+import { isFieldValue, pseudoCount } from './field-rules.js';
+import { FieldSections } from './field-sections.js';
 
 /** A decoded header section (RFC 9113 §8.1): what the frames HEADERS and CONTINUATION carried. */
-export interface HeaderBlock extends FieldSection {
+export interface HeaderBlock {
   /** The pseudo-fields, in order. */
   readonly pseudo: Fields;
   /** The regular fields, in order. */
   readonly fields: Fields;
+  /** The same, with what they mean to the reader of requests. */
+  readonly section: FieldSection;
   /** Why the message is malformed, whatever its role; absent when it is not. */
   readonly fault: string | undefined;
   /** What `content-length` says; -1 without one. */
@@ -27,14 +31,21 @@ interface Remembered {
 const ALWAYS = -1;
 const REMEMBERED_BLOCKS = 16;
 const REMEMBERED_OCTETS_MAX = 512;
+/** After so many blocks in a row that were not known only one of so many is kept: where each has a path of its own, none returns. */
+const MISSES_MAX = 32;
+const KEPT_THEN = 16;
 
 /**
  * Decodes the header blocks of one connection. Equal octets have equal meanings as long as the dynamic table stays as it is,
- * or is not referred to; most blocks repeat (a method's headers, `grpc-status: 0`), so the last ones are kept.
+ * or is not referred to; most blocks repeat (a method's headers, `grpc-status: 0`), so the last ones are kept. Where only paths
+ * differ, the fields behind them are found again.
  */
 export class HeaderBlockReader {
-  private readonly decoder = new Decoder();
+  private readonly lines = new FieldLines();
+  private readonly sections = new FieldSections();
+  private readonly decoder = new Decoder(this.lines);
   private remembered: (Remembered | undefined)[] = [];
+  private misses = 0;
 
   constructor(private readonly listBytesMax: number) {}
 
@@ -46,6 +57,8 @@ export class HeaderBlockReader {
   /** Lets go of what was remembered: an idle connection holds nothing. */
   forget(): void {
     if (this.remembered.length > 0) this.remembered = [];
+    this.lines.forget();
+    this.sections.forget();
   }
 
   /** @throws CompressionError; the connection cannot go on. */
@@ -61,11 +74,12 @@ export class HeaderBlockReader {
       (known.generation === ALWAYS || known.generation === generation) &&
       sameOctets(known.octets, bytes, start, length)
     ) {
+      this.misses = 0;
       return known.block;
     }
     const block = this.decode(bytes, start, end);
     // A block that changes the table must be decoded each time.
-    if (decoder.generation === generation) {
+    if (decoder.generation === generation && (++this.misses <= MISSES_MAX || this.misses % KEPT_THEN === 0)) {
       const octets = Buffer.from(bytes.subarray(start, end));
       this.remembered[slot] = { octets, generation: decoder.usedTable ? generation : ALWAYS, block };
     }
@@ -75,12 +89,13 @@ export class HeaderBlockReader {
   private decode(bytes: Buffer, start: number, end: number): HeaderBlock {
     const fields: Field[] = [];
     const size = this.decoder.decode(bytes, start, end, fields, this.listBytesMax);
-    const pseudo = fields.splice(0, pseudoCount(fields));
-    const bodyLength = contentLength(fields) ?? -1;
-    let fault = fieldFault(fields);
-    if (Number.isNaN(bodyLength)) fault = 'an illegal content-length';
-    for (const [, value] of pseudo) if (!isFieldValue(value)) fault = 'an illegal value of a pseudo-field';
-    return { pseudo, fields, fault, bodyLength, tooLarge: size > this.listBytesMax, meaning: undefined };
+    const count = pseudoCount(fields);
+    const section = this.sections.of(fields, count);
+    let { fault } = section;
+    fields.length = count;
+    for (const [, value] of fields) if (!isFieldValue(value)) fault = 'an illegal value of a pseudo-field';
+    const { bodyLength } = section;
+    return { pseudo: fields, fields: section.fields, section, fault, bodyLength, tooLarge: size > this.listBytesMax };
   }
 }
 

@@ -52,7 +52,7 @@ export class ServerStream implements StreamHandler, RequestLine {
     this.path = line.path;
     this.authority = line.authority;
     this.fields = block.fields;
-    this.section = block;
+    this.section = block.section;
     this.bodyDeadline = endStream ? 0 : Date.now() + bodyTimeoutMs;
   }
 
