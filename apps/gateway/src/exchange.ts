@@ -47,9 +47,9 @@ export interface Transport {
   pauseBody(): void;
   resumeBody(): void;
 
-  /** `fixed` stands before `fields`. */
-  respond(status: number, fields: Fields, body: Uint8Array | undefined, fixed: FixedFields): void;
-  begin(status: number, fields: Fields, fixed: FixedFields): void;
+  /** `fixed` and `vouched` stand beside `fields`; they are known to be legal. */
+  respond(status: number, fields: Fields, body: Uint8Array | undefined, fixed: FixedFields, vouched: Field): void;
+  begin(status: number, fields: Fields, fixed: FixedFields, vouched: Field): void;
   /** False: the client reads more slowly than we write; `onDrain` follows. */
   write(chunk: Uint8Array): boolean;
   end(trailers?: Fields): void;

@@ -1,4 +1,12 @@
-import type { ConnectionPeer, Fields, FieldSection, FixedFields, RequestEvents, ServerStream } from '@sluice/wire';
+import type {
+  ConnectionPeer,
+  Field,
+  Fields,
+  FieldSection,
+  FixedFields,
+  RequestEvents,
+  ServerStream,
+} from '@sluice/wire';
 import type { BodySink, Transport, TransportEvents } from '../exchange.js';
 
 /** One request and its answer on a stream of HTTP/2. */
@@ -50,17 +58,19 @@ export class Http2Transport implements Transport, RequestEvents {
     this.stream.resume();
   }
 
-  respond(status: number, fields: Fields, body: Uint8Array | undefined, fixed: FixedFields): void {
+  respond(status: number, fields: Fields, body: Uint8Array | undefined, fixed: FixedFields, vouched: Field): void {
     const { stream } = this;
     if (stream.finished) return;
     const length = body?.byteLength ?? 0;
-    const all: Fields = status === 204 || status === 304 ? fields : [...fields, ['content-length', String(length)]];
-    if (body === undefined || length === 0 || this.method === 'HEAD') return stream.respond(status, all, true, fixed);
-    stream.respondWith(status, all, body, fixed);
+    const bodiless = status === 204 || status === 304;
+    if (body === undefined || length === 0 || bodiless || this.method === 'HEAD') {
+      return stream.respond(status, fields, true, fixed, vouched, bodiless ? -1 : length);
+    }
+    stream.respondWith(status, fields, body, fixed, vouched);
   }
 
-  begin(status: number, fields: Fields, fixed: FixedFields): void {
-    if (!this.stream.finished) this.stream.respond(status, fields, this.method === 'HEAD', fixed);
+  begin(status: number, fields: Fields, fixed: FixedFields, vouched: Field): void {
+    if (!this.stream.finished) this.stream.respond(status, fields, this.method === 'HEAD', fixed, vouched);
   }
 
   write(chunk: Uint8Array): boolean {

@@ -34,14 +34,12 @@ export class CommonFields {
    *
    * @param fields of this answer
    * @param more of the exchange
-   * @param requestId of the call, which every answer gives back
    * @returns those that many answers begin with, and its own
    */
-  split(fields: Fields, more: Fields, requestId: Field): { fixed: FixedFields; own: Fields } {
-    if (fields.length === 1 && fields[0] === jsonType)
-      return { fixed: this.jsonAlone, own: more.length === 0 ? [requestId] : [...more, requestId] };
+  split(fields: Fields, more: Fields): { fixed: FixedFields; own: Fields } {
+    if (fields.length === 1 && fields[0] === jsonType) return { fixed: this.jsonAlone, own: more };
     const fixed = fields.some(([name]) => name === 'cache-control') ? this.cached : this.usual;
-    return { fixed, own: [...fields, ...more, requestId] };
+    return { fixed, own: [...fields, ...more] };
   }
 
   /** The fields of an answer that is made again and again. */

@@ -1,4 +1,4 @@
-import type { Fields, FieldSection } from '../fields.js';
+import type { Field, Fields, FieldSection } from '../fields.js';
 import { NO_FIXED_FIELDS } from '../fixed-fields.js';
 import type { ConnectionPeer } from '../sockets/peer.js';
 import { BodyDecoder } from './body-decoder.js';
@@ -133,22 +133,28 @@ export class Http1Request {
     return to;
   }
 
-  respond(status: number, fields: Fields, body: Uint8Array | undefined, fixed = NO_FIXED_FIELDS): void {
+  respond(
+    status: number,
+    fields: Fields,
+    body: Uint8Array | undefined,
+    fixed = NO_FIXED_FIELDS,
+    vouched?: Field,
+  ): void {
     if (this.state !== Response.NONE) return;
     const octets = body === undefined ? 0 : body.byteLength;
     const bodiless = status === 204 || status === 304;
     const head = fixed.http1Head(status);
-    const lines = fieldLines(fields);
+    const lines = fieldLines(fields, vouched);
     this.state = Response.ENDED;
     const sent = bodiless || this.method === 'HEAD' ? undefined : body;
     this.connection.sendHead(head, lines, bodiless ? -1 : octets, this.after(), sent);
     this.connection.responded(this);
   }
 
-  begin(status: number, fields: Fields, fixed = NO_FIXED_FIELDS): void {
+  begin(status: number, fields: Fields, fixed = NO_FIXED_FIELDS, vouched?: Field): void {
     if (this.state !== Response.NONE) return;
     const head = fixed.http1Head(status);
-    const lines = fieldLines(fields);
+    const lines = fieldLines(fields, vouched);
     this.state = Response.BEGUN;
     this.chunked = this.minorVersion === 1 && this.method !== 'HEAD';
     // To HTTP/1.0 the end of the connection is the end of the body.

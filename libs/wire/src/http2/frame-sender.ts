@@ -13,6 +13,9 @@ import { Outbox } from './outbox.js';
 import { initialSettings, type Settings } from './settings.js';
 import { Sent, type Stream } from './stream.js';
 
+/** Of `content-length`, as a field. */
+const LENGTH_OCTETS_MAX = 32;
+
 export abstract class FrameSender {
   readonly outbox: Outbox;
   /** What the peer's SETTINGS say. */
@@ -111,9 +114,19 @@ export abstract class FrameSender {
     this.onDataSent();
   }
 
-  /** Writes a header block: an encoded beginning, one more field, then fields; in CONTINUATION frames when it is longer than a frame. */
-  sendFields(streamId: number, head: Uint8Array | undefined, fields: Fields, endStream: boolean, extra?: Field): void {
-    let room = FRAME_HEADER_OCTETS + 1 + (head === undefined ? 0 : head.length);
+  /**
+   * Writes a header block: an encoded beginning, one more field, then fields; in CONTINUATION frames when it is longer than a frame.
+   * @param length what `content-length` says; -1: the field is left out
+   */
+  sendFields(
+    streamId: number,
+    head: Uint8Array | undefined,
+    fields: Fields,
+    endStream: boolean,
+    extra?: Field,
+    length = -1,
+  ): void {
+    let room = FRAME_HEADER_OCTETS + 1 + LENGTH_OCTETS_MAX + (head === undefined ? 0 : head.length);
     if (extra !== undefined) room += extra[0].length + extra[1].length + FIELD_OCTETS_EXTRA;
     for (const field of fields) room += field[0].length + field[1].length + FIELD_OCTETS_EXTRA;
     const page = this.outbox.reserve(room);
@@ -130,6 +143,7 @@ export abstract class FrameSender {
     }
     if (extra !== undefined) at = writeField(page, at, extra[0], extra[1]);
     for (const field of fields) at = writeField(page, at, field[0], field[1]);
+    if (length >= 0) at = writeField(page, at, 'content-length', String(length));
     const end = endStream ? Flag.END_STREAM : 0;
     if (at - block <= this.peer.maxFrameSize) {
       writeFrameHeader(page, start, at - block, FrameType.HEADERS, Flag.END_HEADERS | end, streamId);

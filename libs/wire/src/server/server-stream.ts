@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { Fields, FieldSection } from '../fields.js';
+import type { Field, Fields, FieldSection } from '../fields.js';
 import type { ConnectionPeer } from '../sockets/peer.js';
 import { NO_FIXED_FIELDS } from '../fixed-fields.js';
 import { isFieldValue, isSendableName } from '../http2/field-rules.js';
@@ -73,14 +73,16 @@ export class ServerStream implements StreamHandler, RequestLine {
   /**
    * Sends the response's header section. A status below 200 is an interim response; others follow. `fixed` stands before
    * the fields. Ignored once the stream is gone.
+   * @param vouched one more field, which the caller knows to be legal
+   * @param length what `content-length` says; -1: the field is left out
    * @throws TypeError for fields that must not travel in HTTP/2, or for a second final response.
    */
-  respond(status: number, fields: Fields, end = false, fixed = NO_FIXED_FIELDS): void {
+  respond(status: number, fields: Fields, end = false, fixed = NO_FIXED_FIELDS, vouched?: Field, length = -1): void {
     if (this.headSent) throw new TypeError('wire: the response has begun already');
     if (fields.length > 0) requireLegal(fields);
     if (this.stream.closed) return;
     this.headSent = status >= 200;
-    this.stream.sendHead(fixed.http2Head(status), fields, end);
+    this.stream.sendHead(fixed.http2Head(status), fields, end, vouched, length);
   }
 
   /** Sends body octets. False: queued; wait for `onDrain`. */
@@ -96,9 +98,9 @@ export class ServerStream implements StreamHandler, RequestLine {
     return this.finished || this.stream.writePrefixed(prefix, bytes);
   }
 
-  /** Sends the whole of a response. @throws TypeError as `respond` does */
-  respondWith(status: number, fields: Fields, body: Uint8Array, fixed = NO_FIXED_FIELDS): void {
-    this.respond(status, fields, false, fixed);
+  /** Sends the whole of a response, with its length. @throws TypeError as `respond` does */
+  respondWith(status: number, fields: Fields, body: Uint8Array, fixed = NO_FIXED_FIELDS, vouched?: Field): void {
+    this.respond(status, fields, false, fixed, vouched, body.byteLength);
     if (this.finished || this.stream.writeNow(NOTHING, body, true)) return;
     this.stream.write(body);
     this.stream.end();
