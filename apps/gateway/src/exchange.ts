@@ -48,8 +48,8 @@ export interface Transport {
   resumeBody(): void;
 
   /** `fixed` and `vouched` stand beside `fields`; they are known to be legal. */
-  respond(status: number, fields: Fields, body: Uint8Array | undefined, fixed: FixedFields, vouched: Field): void;
-  begin(status: number, fields: Fields, fixed: FixedFields, vouched: Field): void;
+  respond(status: number, fields: Fields, body: Uint8Array | undefined, fixed: FixedFields, vouched: Fields): void;
+  begin(status: number, fields: Fields, fixed: FixedFields, vouched: Fields): void;
   /** False: the client reads more slowly than we write; `onDrain` follows. */
   write(chunk: Uint8Array): boolean;
   end(trailers?: Fields): void;
@@ -98,8 +98,8 @@ export class Exchange implements TransportEvents {
   tenant = '';
   /** What a call that is not signed in says of its tenant; undefined: nothing. */
   saidTenant: string | undefined;
-  /** Header fields of the answer that stages decided on, such as those of limits. */
-  readonly responseFields: [string, string][] = [];
+  /** Header fields of the answer that stages decided on, such as those of limits; each is known to be legal. */
+  readonly responseFields: Field[] = [];
   /** What limits debited for the call. */
   debit: Debit | undefined;
   /** Refuses a body that is late, while one is awaited. */

@@ -1,12 +1,4 @@
-import type {
-  ConnectionPeer,
-  Field,
-  Fields,
-  FieldSection,
-  FixedFields,
-  RequestEvents,
-  ServerStream,
-} from '@sluice/wire';
+import type { ConnectionPeer, Fields, FieldSection, FixedFields, RequestEvents, ServerStream } from '@sluice/wire';
 import type { BodySink, Transport, TransportEvents } from '../exchange.js';
 
 /** One request and its answer on a stream of HTTP/2. */
@@ -58,7 +50,7 @@ export class Http2Transport implements Transport, RequestEvents {
     this.stream.resume();
   }
 
-  respond(status: number, fields: Fields, body: Uint8Array | undefined, fixed: FixedFields, vouched: Field): void {
+  respond(status: number, fields: Fields, body: Uint8Array | undefined, fixed: FixedFields, vouched: Fields): void {
     const { stream } = this;
     if (stream.finished) return;
     const length = body?.byteLength ?? 0;
@@ -69,7 +61,7 @@ export class Http2Transport implements Transport, RequestEvents {
     stream.respondWith(status, fields, body, fixed, vouched);
   }
 
-  begin(status: number, fields: Fields, fixed: FixedFields, vouched: Field): void {
+  begin(status: number, fields: Fields, fixed: FixedFields, vouched: Fields): void {
     if (!this.stream.finished) this.stream.respond(status, fields, this.method === 'HEAD', fixed, vouched);
   }
 

@@ -12,6 +12,8 @@ export interface CommonFieldsOfSchemes {
   readonly https: CommonFields;
 }
 
+const NO_FIELDS: Fields = [];
+
 export class CommonFields {
   private readonly usual: FixedFields;
   private readonly cached: FixedFields;
@@ -33,13 +35,12 @@ export class CommonFields {
    * Splits the fields of an answer.
    *
    * @param fields of this answer
-   * @param more of the exchange
    * @returns those that many answers begin with, and its own
    */
-  split(fields: Fields, more: Fields): { fixed: FixedFields; own: Fields } {
-    if (fields.length === 1 && fields[0] === jsonType) return { fixed: this.jsonAlone, own: more };
+  split(fields: Fields): { fixed: FixedFields; own: Fields } {
+    if (fields.length === 1 && fields[0] === jsonType) return { fixed: this.jsonAlone, own: NO_FIELDS };
     const fixed = fields.some(([name]) => name === 'cache-control') ? this.cached : this.usual;
-    return { fixed, own: [...fields, ...more] };
+    return { fixed, own: fields };
   }
 
   /** The fields of an answer that is made again and again. */

@@ -19,7 +19,7 @@ export function cors(exchange: Exchange): void {
     transport.method === 'OPTIONS' && head.passable.some(([name]) => name === 'access-control-request-method');
   if (!asksFirst || head.origin === undefined) {
     if (allowed) fields.push(['access-control-expose-headers', rules.response_headers.join(', ')]);
-    exchange.responseFields.push(...(fields as [string, string][]));
+    exchange.responseFields.push(...fields);
     return;
   }
   if (allowed) {

@@ -45,7 +45,7 @@ export function respondPrepared(exchange: Exchange, problem: Problem): boolean {
   if (body.length >= runtime.config.sizes.compress_above) return false;
   exchange.status = problem.status;
   const own = traceAt === -1 ? body : withTrace(body, traceAt, exchange.trace.traceId);
-  transport.respond(problem.status, [], own, fields, exchange.requestIdField);
+  transport.respond(problem.status, [], own, fields, [exchange.requestIdField]);
   exchange.finish();
   return true;
 }

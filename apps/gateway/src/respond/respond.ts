@@ -22,18 +22,24 @@ export function respond(exchange: Exchange, status: number, fields: Field[], bod
 
 function send(exchange: Exchange, status: number, fields: Fields, body: Uint8Array | undefined): void {
   if (exchange.finished) return;
-  const { fixed, own } = commonFields(exchange).split(fields, exchange.responseFields);
+  const { fixed, own } = commonFields(exchange).split(fields);
   exchange.status = status;
-  exchange.transport.respond(status, own, body, fixed, exchange.requestIdField);
+  exchange.transport.respond(status, own, body, fixed, vouched(exchange));
   if (body !== undefined) messageMemory.give(body);
   exchange.finish();
 }
 
 /** The beginning of an answer that is sent piece by piece. */
 export function begin(exchange: Exchange, status: number, fields: Fields): void {
-  const { fixed, own } = commonFields(exchange).split(fields, exchange.responseFields);
+  const { fixed, own } = commonFields(exchange).split(fields);
   exchange.status = status;
-  exchange.transport.begin(status, own, fixed, exchange.requestIdField);
+  exchange.transport.begin(status, own, fixed, vouched(exchange));
+}
+
+/** What the gateway itself has decided on. */
+function vouched({ responseFields, requestIdField }: Exchange): Fields {
+  responseFields.push(requestIdField);
+  return responseFields;
 }
 
 function commonFields({ runtime, transport }: Exchange): CommonFields {

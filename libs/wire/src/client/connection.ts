@@ -14,6 +14,7 @@ import { mayReceive } from '../http2/stream-state.js';
 import { MESSAGE_PREFIX_OCTETS, writeMessagePrefix } from '../grpc/message-reader.js';
 import { reading, readFrom } from '../sockets/read.js';
 import type { OctetsTaker } from '../sockets/turn.js';
+import { type PagePool, widePages } from '../sockets/page-pool.js';
 import { Alarm } from '../timers/wheel.js';
 import type { Address } from './address.js';
 import { Cancellations } from './cancellations.js';
@@ -136,6 +137,10 @@ export class ClientConnection extends FrameReceiver {
 
   protected override get endings(): Endings {
     return this.owner.endings;
+  }
+
+  protected override get pages(): PagePool {
+    return widePages;
   }
 
   /** Streams that can be opened now. */

@@ -1,4 +1,4 @@
-import type { Field, Fields, FieldSection } from '../fields.js';
+import type { Fields, FieldSection } from '../fields.js';
 import { NO_FIXED_FIELDS } from '../fixed-fields.js';
 import type { ConnectionPeer } from '../sockets/peer.js';
 import { BodyDecoder } from './body-decoder.js';
@@ -138,7 +138,7 @@ export class Http1Request {
     fields: Fields,
     body: Uint8Array | undefined,
     fixed = NO_FIXED_FIELDS,
-    vouched?: Field,
+    vouched?: Fields,
   ): void {
     if (this.state !== Response.NONE) return;
     const octets = body === undefined ? 0 : body.byteLength;
@@ -151,7 +151,7 @@ export class Http1Request {
     this.connection.responded(this);
   }
 
-  begin(status: number, fields: Fields, fixed = NO_FIXED_FIELDS, vouched?: Field): void {
+  begin(status: number, fields: Fields, fixed = NO_FIXED_FIELDS, vouched?: Fields): void {
     if (this.state !== Response.NONE) return;
     const head = fixed.http1Head(status);
     const lines = fieldLines(fields, vouched);

@@ -1,19 +1,19 @@
 /** The parts of a response's head (RFC 9112 sections 4 and 5). What frames the message is not for the caller to say. */
 import { STATUS_CODES } from 'node:http';
 import { httpDate } from '../date.js';
-import type { Field, Fields } from '../fields.js';
+import type { Fields } from '../fields.js';
 import { isFieldValue, isSendableName } from '../http2/field-rules.js';
 import { CR, LF } from './octets.js';
 
 /**
  * Field lines, as latin1 text.
  *
- * @param vouched one more field, which the caller knows to be legal
+ * @param vouched more fields, which the caller knows to be legal
  * @throws TypeError for a field that would break the message, such as a value with a line end
  */
-export function fieldLines(fields: Fields, vouched?: Field): string {
-  let lines = vouched === undefined ? '' : `${vouched[0]}: ${vouched[1]}\r\n`;
-  if (fields.length === 0) return lines;
+export function fieldLines(fields: Fields, vouched: Fields = []): string {
+  let lines = '';
+  for (const field of vouched) lines += `${field[0]}: ${field[1]}\r\n`;
   for (const [name, value] of fields) {
     if (!isSendableName(name)) throw new TypeError(`wire: ${JSON.stringify(name)} cannot be the name of a field`);
     if (!isFieldValue(value)) throw new TypeError(`wire: the value of ${name} cannot be sent`);

@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import type { Field, Fields } from '../fields.js';
 import { type MemoryAccount, unbounded } from '../memory/account.js';
+import { type PagePool, pages } from '../sockets/page-pool.js';
 import { FIELD_OCTETS_EXTRA, TABLE_SIZE_ZERO, writeField } from '../hpack/encoder.js';
 import { countCode, type Endings } from './endings.js';
 import { INITIAL_WINDOW, SendWindow } from './flow-control.js';
@@ -15,6 +16,7 @@ import { Sent, type Stream } from './stream.js';
 
 /** Of `content-length`, as a field. */
 const LENGTH_OCTETS_MAX = 32;
+const NO_FIELDS: Fields = [];
 
 export abstract class FrameSender {
   readonly outbox: Outbox;
@@ -43,7 +45,12 @@ export abstract class FrameSender {
       () => this.pump(),
       account,
       () => this.beforeFlush(),
+      this.pages,
     );
+  }
+
+  protected get pages(): PagePool {
+    return pages;
   }
 
   /** The turn ends, and what was written leaves. */
@@ -115,7 +122,7 @@ export abstract class FrameSender {
   }
 
   /**
-   * Writes a header block: an encoded beginning, one more field, then fields; in CONTINUATION frames when it is longer than a frame.
+   * Writes a header block: an encoded beginning, one more field, then fields and more fields; in CONTINUATION frames when it is longer than a frame.
    * @param length what `content-length` says; -1: the field is left out
    */
   sendFields(
@@ -124,11 +131,13 @@ export abstract class FrameSender {
     fields: Fields,
     endStream: boolean,
     extra?: Field,
+    more: Fields = NO_FIELDS,
     length = -1,
   ): void {
     let room = FRAME_HEADER_OCTETS + 1 + LENGTH_OCTETS_MAX + (head === undefined ? 0 : head.length);
     if (extra !== undefined) room += extra[0].length + extra[1].length + FIELD_OCTETS_EXTRA;
     for (const field of fields) room += field[0].length + field[1].length + FIELD_OCTETS_EXTRA;
+    for (const field of more) room += field[0].length + field[1].length + FIELD_OCTETS_EXTRA;
     const page = this.outbox.reserve(room);
     const start = this.outbox.offset;
     const block = start + FRAME_HEADER_OCTETS;
@@ -143,6 +152,7 @@ export abstract class FrameSender {
     }
     if (extra !== undefined) at = writeField(page, at, extra[0], extra[1]);
     for (const field of fields) at = writeField(page, at, field[0], field[1]);
+    for (const field of more) at = writeField(page, at, field[0], field[1]);
     if (length >= 0) at = writeField(page, at, 'content-length', String(length));
     const end = endStream ? Flag.END_STREAM : 0;
     if (at - block <= this.peer.maxFrameSize) {

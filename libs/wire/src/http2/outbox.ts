@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { type MemoryAccount, unbounded } from '../memory/account.js';
-import { pages } from '../sockets/page-pool.js';
+import { type PagePool, pages } from '../sockets/page-pool.js';
 import { flushAtEnd } from '../sockets/turn.js';
 
 /**
@@ -37,6 +37,7 @@ export class Outbox {
     private readonly onRoom: () => void,
     private readonly account: MemoryAccount = unbounded,
     private readonly beforeFlush = () => {},
+    private readonly pool: PagePool = pages,
   ) {
     socket.on('drain', () => {
       this.takeBack();
@@ -89,8 +90,8 @@ export class Outbox {
     const page = this.page;
     if (page !== undefined && page.length - this.at >= octets) return page;
     this.seal();
-    const fits = octets <= pages.octets;
-    const next = fits ? pages.take() : Buffer.allocUnsafe(octets);
+    const fits = octets <= this.pool.octets;
+    const next = fits ? this.pool.take() : Buffer.allocUnsafe(octets);
     if (fits) this.lending.push(next);
     this.page = next;
     this.at = 0;
@@ -157,9 +158,9 @@ export class Outbox {
 
   /** Of what the kernel has taken, as it mostly does at once, nobody refers to the pages any more. */
   private takeBack(): void {
-    const { lent, socket } = this;
+    const { lent, pool, socket } = this;
     if (lent.length === 0 || socket.writableLength > 0 || socket.destroyed) return;
-    while (lent.length > 0) pages.give(lent.pop()!);
+    while (lent.length > 0) pool.give(lent.pop()!);
   }
 
   private count(): void {

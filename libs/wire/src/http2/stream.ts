@@ -6,7 +6,7 @@ import { Pieces } from './pieces.js';
 import type { Session } from './session.js';
 import { SendQueue } from './send-queue.js';
 import { afterEndReceived, afterEndSent, maySend, mayReceive, StreamState } from './stream-state.js';
-import type { Field, Fields } from '../fields.js';
+import type { Fields } from '../fields.js';
 
 /** Why a stream ended before both sides had finished. */
 export interface Abort {
@@ -145,9 +145,9 @@ export class Stream {
   }
 
   /** Sends a header section that is not trailers. */
-  sendHead(head: Uint8Array, fields: Fields, end: boolean, extra?: Field, length = -1): void {
+  sendHead(head: Uint8Array, fields: Fields, end: boolean, more?: Fields, length = -1): void {
     if (!maySend(this.state)) return;
-    this.session.sendFields(this.id, head, fields, end, extra, length);
+    this.session.sendFields(this.id, head, fields, end, undefined, more, length);
     if (end) this.sentEnd();
   }
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { Field, Fields, FieldSection } from '../fields.js';
+import type { Fields, FieldSection } from '../fields.js';
 import type { ConnectionPeer } from '../sockets/peer.js';
 import { NO_FIXED_FIELDS } from '../fixed-fields.js';
 import { isFieldValue, isSendableName } from '../http2/field-rules.js';
@@ -73,11 +73,18 @@ export class ServerStream implements StreamHandler, RequestLine {
   /**
    * Sends the response's header section. A status below 200 is an interim response; others follow. `fixed` stands before
    * the fields. Ignored once the stream is gone.
-   * @param vouched one more field, which the caller knows to be legal
+   * @param vouched more fields, which the caller knows to be legal
    * @param length what `content-length` says; -1: the field is left out
    * @throws TypeError for fields that must not travel in HTTP/2, or for a second final response.
    */
-  respond(status: number, fields: Fields, end = false, fixed = NO_FIXED_FIELDS, vouched?: Field, length = -1): void {
+  respond(
+    status: number,
+    fields: Fields,
+    end = false,
+    fixed = NO_FIXED_FIELDS,
+    vouched: Fields = NO_FIELDS,
+    length = -1,
+  ): void {
     if (this.headSent) throw new TypeError('wire: the response has begun already');
     if (fields.length > 0) requireLegal(fields);
     if (this.stream.closed) return;
@@ -99,7 +106,13 @@ export class ServerStream implements StreamHandler, RequestLine {
   }
 
   /** Sends the whole of a response, with its length. @throws TypeError as `respond` does */
-  respondWith(status: number, fields: Fields, body: Uint8Array, fixed = NO_FIXED_FIELDS, vouched?: Field): void {
+  respondWith(
+    status: number,
+    fields: Fields,
+    body: Uint8Array,
+    fixed = NO_FIXED_FIELDS,
+    vouched: Fields = NO_FIELDS,
+  ): void {
     this.respond(status, fields, false, fixed, vouched, body.byteLength);
     if (this.finished || this.stream.writeNow(NOTHING, body, true)) return;
     this.stream.write(body);
@@ -163,6 +176,7 @@ export class ServerStream implements StreamHandler, RequestLine {
   }
 }
 
+const NO_FIELDS: Fields = [];
 const NOTHING = new Uint8Array(0);
 const IGNORE: RequestEvents = { onData() {}, onEnd() {}, onReset() {} };
 

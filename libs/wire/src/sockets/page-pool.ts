@@ -24,6 +24,8 @@ export class PagePool {
 
 /** What leaves on a socket stands in these. */
 export const pages = new PagePool(32_768, 256);
+/** Where the calls of many clients leave on one socket: what a turn has for it should be one write. */
+export const widePages = new PagePool(131_072, 32);
 /** What has to wait for its turn, in pieces of a frame's size. */
 export const tails = new PagePool(16_384, 256);
 
