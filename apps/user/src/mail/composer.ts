@@ -20,6 +20,8 @@ export interface OutboxRow {
   readonly email: string;
   readonly email_key: string;
   readonly attempts: number;
+  /** When it was asked for last, as Postgres writes it: to the microsecond. */
+  readonly asked_at: string;
   readonly too_old: boolean;
 }
 

@@ -37,7 +37,7 @@ const takePace = statement<{ key: string }>(
 
 const ADD = `insert into mail_outbox (kind, tenant, owner, email, email_key) values ($1, $2, $3, $4, $5)
   on conflict (email_key, tenant, kind, owner) do update
-  set email = excluded.email, attempts = 0, created_at = clock_timestamp()`;
+  set email = excluded.email, attempts = 0, created_at = clock_timestamp(), due_at = clock_timestamp()`;
 
 /** Mails on their way: written with what they tell of, in one transaction, and sent by whichever replica comes first. */
 @Injectable()

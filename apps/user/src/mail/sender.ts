@@ -18,11 +18,13 @@ const RETRY_SECONDS_MAX = 3600;
 const TAKE = `update mail_outbox set attempts = attempts + 1, due_at = clock_timestamp() + $2 * interval '1 second'
   where id in (
     select id from mail_outbox where due_at <= clock_timestamp() order by due_at limit $1 for update skip locked)
-  returning id, kind, tenant, owner, email, email_key, attempts,
+  returning id, kind, tenant, owner, email, email_key, attempts, created_at::text as asked_at,
     created_at < clock_timestamp() - $3 * interval '1 hour' as too_old`;
 
-/** A mail that was asked for again while it was on its way stays for the next round. */
-const DONE = 'delete from mail_outbox where id = $1 and attempts = $2';
+/** A mail that was asked for again while it was on its way is due again. */
+const DONE = 'delete from mail_outbox where id = $1 and created_at::text = $2';
+const LATER = `update mail_outbox set due_at = clock_timestamp() + $3 * interval '1 second'
+  where id = $1 and created_at::text = $2`;
 
 /**
  * Hands over what the outbox holds. A mail leaves the outbox after the server has taken it, so none is lost and one may come twice:
@@ -98,16 +100,13 @@ export class MailSender implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private async sendOne(row: OutboxRow): Promise<void> {
-    const { id, kind, attempts } = row;
+    const { id, kind, attempts, asked_at: asked } = row;
     const outcome = await this.handOver(row);
     this.sent.inc({ kind, outcome });
-    if (outcome !== 'failed') await this.dataSource.query(DONE, [id, attempts]);
+    if (outcome !== 'failed') await this.dataSource.query(DONE, [id, asked]);
     else {
       const seconds = Math.min(RETRY_SECONDS * 2 ** Math.min(attempts - 1, 12), RETRY_SECONDS_MAX);
-      await this.dataSource.query(
-        `update mail_outbox set due_at = clock_timestamp() + $3 * interval '1 second' where id = $1 and attempts = $2`,
-        [id, attempts, seconds],
-      );
+      await this.dataSource.query(LATER, [id, asked, seconds]);
     }
   }
 
