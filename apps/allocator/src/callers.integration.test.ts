@@ -132,6 +132,13 @@ describe('bounds of callers, two replicas', () => {
     expect(await call('free', { request_id: request.request_id }, guest)).toMatchObject({ state: 'FREED' });
   });
 
+  it('gives nothing to a caller whose e-mail address is known not to be verified', async () => {
+    const unverified: Identity = { ...alice, unverified: 'true' };
+    const one = { request_id: 'unverified', token_count: '1' };
+    expect((await failure(call('allocate', one, unverified))).code).toBe('EMAIL_NOT_VERIFIED');
+    expect((await failure(call('batchAllocate', { requests: [one] }, unverified, 1))).code).toBe('EMAIL_NOT_VERIFIED');
+  });
+
   it('counts what is held already when the bounds are set', async () => {
     await nodes({ 'ce-1': 500 });
     const url = budget.system.postgres.url;

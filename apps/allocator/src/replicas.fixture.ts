@@ -20,6 +20,7 @@ export interface Identity {
   readonly tenant: string;
   readonly roles?: string;
   readonly guest?: string;
+  readonly unverified?: string;
   /** The service that calls for them. */
   readonly service?: string;
   /** The account of their key or token. */

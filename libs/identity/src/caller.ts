@@ -10,6 +10,8 @@ export interface Caller {
   /** Space-separated, as in RFC 6749 section 3.3. */
   readonly scope: string;
   readonly guest: boolean;
+  /** The issuer says that the e-mail address is not verified; absent where it says nothing. */
+  readonly unverified?: true;
   /** The account that the caller's budget is charged to; empty: the tenant's root. */
   readonly account: string;
   /** `exp` in milliseconds since the epoch. */
@@ -23,6 +25,7 @@ export interface ClaimNames {
   readonly roles: string;
   readonly scope: string;
   readonly guest: string;
+  readonly email_verified: string;
   readonly account: string;
 }
 
@@ -32,6 +35,7 @@ export const sluiceClaims: ClaimNames = {
   roles: 'roles',
   scope: 'scope',
   guest: 'guest',
+  email_verified: 'email_verified',
   account: 'account',
 };
 
@@ -65,6 +69,7 @@ export function callerOf(claims: Claims, names: ClaimNames, defaultTenant: strin
     roles: rolesOf(claimOf(claims, names.roles)),
     scope: typeof scope === 'string' && SCOPE.test(scope) ? scope : '',
     guest: claimOf(claims, names.guest) === true,
+    ...(claimOf(claims, names.email_verified) === false && { unverified: true }),
     account,
     expiresAtMs: (claims['exp'] as number) * 1000,
   };

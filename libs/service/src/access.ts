@@ -9,6 +9,7 @@ export interface Access {
   readonly public: boolean;
   readonly roles: readonly string[];
   readonly noGuests: boolean;
+  readonly verifiedEmail: boolean;
 }
 
 /** The access rule of every method of the contract by its path, `/package.Service/Method`. */
@@ -22,13 +23,12 @@ export function readAccessRules(): ReadonlyMap<string, Access> {
     for (const method of descriptor.methods) {
       const options = method.proto.options;
       const option =
-        options && hasExtension(options, extension)
-          ? (getExtension(options, extension) as { public?: boolean; roles?: string[]; noGuests?: boolean })
-          : {};
+        options && hasExtension(options, extension) ? (getExtension(options, extension) as Partial<Access>) : {};
       rules.set(`/${descriptor.typeName}/${method.name}`, {
         public: option.public ?? false,
         roles: option.roles ?? [],
         noGuests: option.noGuests ?? false,
+        verifiedEmail: option.verifiedEmail ?? false,
       });
     }
   }
@@ -40,6 +40,9 @@ export function checkAccess(access: Access, caller: Caller | undefined): void {
   if (access.public) return;
   if (!caller) throw new Problem('UNAUTHENTICATED', 'Sign in to call this method.');
   if (access.noGuests && caller.guest) throw new Problem('PERMISSION_DENIED', 'Guests may not call this method.');
+  if (access.verifiedEmail && caller.unverified) {
+    throw new Problem('EMAIL_NOT_VERIFIED', 'Verify your e-mail address first; a refreshed token says so.');
+  }
   if (access.roles.length > 0 && !access.roles.some((role) => caller.roles.includes(role))) {
     throw new Problem('PERMISSION_DENIED', `This method needs the role ${access.roles.join(' or ')}.`);
   }

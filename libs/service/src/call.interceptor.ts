@@ -110,7 +110,10 @@ export class CallInterceptor implements NestInterceptor {
 
   private guarded(call: Call, request: unknown, next: CallHandler): Observable<unknown> {
     try {
-      checkAccess(this.accessRules.get(call.path) ?? { public: false, roles: [], noGuests: false }, call.caller);
+      checkAccess(
+        this.accessRules.get(call.path) ?? { public: false, roles: [], noGuests: false, verifiedEmail: false },
+        call.caller,
+      );
       this.textChecks.get(call.path)?.(request);
       return next.handle();
     } catch (error) {

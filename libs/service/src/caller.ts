@@ -12,6 +12,8 @@ export interface Caller {
   readonly roles: readonly string[];
   readonly scope: string;
   readonly guest: boolean;
+  /** The caller's e-mail address is known not to be verified. */
+  readonly unverified?: true;
   /** The account of the key or token that the caller's budget is charged to; empty: the tenant's root. */
   readonly account: string;
 }
@@ -68,6 +70,7 @@ function read(metadata: Metadata, service: string): Origin {
     roles: service === '' ? first(metadata, 'x-sluice-roles').split(',').filter(Boolean) : [],
     scope: first(metadata, 'x-sluice-scope'),
     guest: first(metadata, 'x-sluice-guest') === 'true',
+    ...(first(metadata, 'x-sluice-unverified') === 'true' && { unverified: true }),
     account: first(metadata, 'x-sluice-account'),
   };
   return { caller, tenant, clientAddress, service };

@@ -13,6 +13,7 @@ const caller = {
   scope: 'x y',
   guest: true,
   account: 'acc_7',
+  unverified: true as const,
 };
 const ofAllocator = 'a secret of some length';
 const ofPostcard = callerSecretFor('postcard', ofAllocator);

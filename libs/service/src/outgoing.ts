@@ -22,6 +22,7 @@ export function outgoingMetadata(call: Call, service: string, secret: string | u
   // No roles: a service speaks for callers, and never as an operator.
   metadata.set('x-sluice-scope', caller.scope);
   metadata.set('x-sluice-guest', String(caller.guest));
+  if (caller.unverified) metadata.set('x-sluice-unverified', 'true');
   if (caller.account !== '') metadata.set('x-sluice-account', caller.account);
   return metadata;
 }

@@ -45,6 +45,9 @@ function settle(exchange: Exchange, verdict: Verdict, token: string): Outcome {
   exchange.runtime.limiter.takeBackGuess(exchange);
   const { access } = exchange.route.target;
   if (access.noGuests && verdict.guest) return new Problem('PERMISSION_DENIED', 'Guests may not call this method.');
+  if (verdict.unverified && access.verifiedEmail) {
+    return new Problem('EMAIL_NOT_VERIFIED', 'Verify your e-mail address first; a refreshed token says so.');
+  }
   if (access.roles.length > 0 && !access.roles.some((role) => verdict.roles.includes(role))) {
     return new Problem('PERMISSION_DENIED', `This method needs the role ${access.roles.join(' or ')}.`);
   }

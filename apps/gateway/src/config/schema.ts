@@ -99,10 +99,16 @@ const accessRule = z
     roles: z.array(z.string().min(1)).default([]),
     no_guests: z.boolean().default(false),
     ended_sessions: z.boolean().default(false).describe('a token whose session has ended still counts'),
+    verified_email: z.boolean().default(false).describe('not for tokens with `email_verified: false`'),
   })
-  .refine((rule) => !rule.public || (rule.roles.length === 0 && !rule.no_guests && !rule.ended_sessions), {
-    message: 'a public method looks at no token: expected public alone, or roles, no_guests or ended_sessions',
-  });
+  .refine(
+    (rule) =>
+      !rule.public || (rule.roles.length === 0 && !rule.no_guests && !rule.ended_sessions && !rule.verified_email),
+    {
+      message:
+        'a public method looks at no token: expected public alone, or roles, no_guests, ended_sessions or verified_email',
+    },
+  );
 
 const upstreamTls = z.strictObject({
   ca: z.string().optional().describe('PEM file; the system store when absent'),
@@ -283,6 +289,7 @@ const auth = z.discriminatedUnion('mode', [
         roles: z.string(),
         scope: z.string(),
         guest: z.string(),
+        email_verified: z.string(),
       })
       .partial()
       .optional()

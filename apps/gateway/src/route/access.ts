@@ -12,9 +12,17 @@ export interface Access {
   readonly noGuests: boolean;
   /** A token whose session has ended still counts, until it expires. */
   readonly endedSessions: boolean;
+  /** Not for callers whose e-mail address is known not to be verified. */
+  readonly verifiedEmail: boolean;
 }
 
-export const everyone: Access = { public: true, roles: [], noGuests: false, endedSessions: false };
+export const everyone: Access = {
+  public: true,
+  roles: [],
+  noGuests: false,
+  endedSessions: false,
+  verifiedEmail: false,
+};
 
 /**
  * Whether a selector names a method: `package.Service.Method`, or a prefix of it with `*` as its last part.
@@ -62,6 +70,7 @@ export function accessOf(
     roles: rule?.roles ?? [],
     noGuests: rule?.no_guests ?? false,
     endedSessions: rule?.ended_sessions ?? false,
+    verifiedEmail: rule?.verified_email ?? false,
   };
 }
 

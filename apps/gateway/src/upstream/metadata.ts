@@ -137,6 +137,7 @@ function identityFields(caller: Caller): Field[] {
   if (caller.roles.length > 0) fields.push(['x-sluice-roles', caller.roles.join(',')]);
   if (caller.scope !== '') fields.push(['x-sluice-scope', caller.scope]);
   if (caller.guest) fields.push(['x-sluice-guest', 'true']);
+  if (caller.unverified) fields.push(['x-sluice-unverified', 'true']);
   if (caller.account !== '') fields.push(['x-sluice-account', caller.account]);
   return fields;
 }

@@ -14,6 +14,7 @@ export function* access({ upstreams, authenticates, config }: Subject): Iterable
       const at = ['upstreams', upstream.name, 'access', index];
       if (!authenticates) {
         if (rule.roles.length > 0) yield faultAt([...at, 'roles'], { value: rule.roles, expected: NOBODY });
+        if (rule.verified_email) yield faultAt([...at, 'verified_email'], { value: true, expected: NOBODY });
         if (rule.no_guests) yield faultAt([...at, 'no_guests'], { value: true, expected: NOBODY });
       }
       if (rule.ended_sessions && !tellsOfEnds) {

@@ -19,6 +19,8 @@ export interface Access {
   no_guests: boolean;
   /** A token whose session has ended still counts, so that signing out twice succeeds. */
   ended_sessions: boolean;
+  /** Callers whose token says that their e-mail address is not verified (`email_verified: false`) may not call it: the method spends. */
+  verified_email: boolean;
 }
 
 export const SLUICE_ACCESS_V1_PACKAGE_NAME = "sluice.access.v1";
