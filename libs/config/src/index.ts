@@ -14,7 +14,7 @@ export {
   type Setting,
   type SettingsOf,
 } from './settings.js';
-export { type Expectation, faultAt, type FileFault, FileFaults, shown } from './file-fault.js';
+export { type Expectation, faultAt, type FileFault, FileFaults, pathText, shown } from './file-fault.js';
 export { nearestName } from './nearest-name.js';
 export { callerSecretFor, gatewaySecretFor } from './service-secret.js';
 export { schemaFaults } from './schema-faults.js';

@@ -43,7 +43,7 @@ export function examine(
   config: GatewayConfig,
   configFile: string,
   part = false,
-): { loaded: LoadedConfig; faults: FileFault[] } {
+): { loaded: LoadedConfig; subject: Subject; faults: FileFault[] } {
   const faults: FileFault[] = [];
   const loaded = loadConfig(config, configFile, faults);
   const authenticates = config.auth.mode !== 'none';
@@ -57,7 +57,7 @@ export function examine(
     complete: !part && loaded.upstreams.length === config.upstreams.length,
   };
   for (const check of checks) faults.push(...check(subject));
-  return { loaded, faults };
+  return { loaded, subject, faults };
 }
 
 function routesOf({ config, upstreams: served }: LoadedConfig, authenticates: boolean): HostedRoute[] {

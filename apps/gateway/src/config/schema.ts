@@ -365,6 +365,14 @@ const tenants = z.strictObject({
     .describe('tenants with metrics of their own, besides those of tier vip'),
 });
 
+/** What {@link https://en.wikipedia.org/wiki/ISO_8601 ISO 8601} calls a calendar date. */
+const day = z
+  .string()
+  .refine(
+    (text) => /^\d{4}-\d{2}-\d{2}$/.test(text) && new Date(`${text}T00:00Z`).toJSON()?.startsWith(text) === true,
+    'expected a day such as 2027-06-30',
+  );
+
 const limitPolicy = z
   .strictObject({
     name,
@@ -387,6 +395,10 @@ const limitPolicy = z
     cost: z.number().int().min(1).default(1),
     shadow: z.boolean().default(false),
     on_store_loss: z.enum(['local', 'open', 'closed']).default('local'),
+    owner: z.string().min(1).max(100).optional().describe('who is asked about it'),
+    expires: day
+      .optional()
+      .describe('the last day that it is meant for; it stays in force, and `policies check` objects'),
   })
   .refine((policy) => policy.algorithm === 'token_bucket' || policy.burst === undefined, {
     message: 'burst belongs to token_bucket; a sliding window admits its limit',
@@ -402,6 +414,19 @@ export const gatewayConfigSchema = z.strictObject({
         .strictObject({ limit: z.number().int().min(1), window: period })
         .optional()
         .describe('made-up tokens that one address may present in a window; expired ones do not count'),
+      review: z
+        .strictObject({
+          require: z
+            .array(z.enum(['owner', 'expires']))
+            .default([])
+            .describe('of every policy'),
+          unlimited: z
+            .array(z.strictObject({ rpcs: z.array(z.string()).min(1), reason: z.string().min(1) }))
+            .default([])
+            .describe('methods that anyone may call and that need no limit here, and why'),
+        })
+        .prefault({})
+        .describe('what `npm run policies -- check` goes by'),
       max_keys: z.number().int().min(100).default(200_000),
       legacy_headers: z.boolean().default(false),
     })

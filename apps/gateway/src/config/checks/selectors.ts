@@ -37,6 +37,11 @@ export function* selectors({ upstreams, config, methods, complete }: Subject): I
   }
   // Without all upstreams there is no telling what is served.
   if (!complete) return;
+  for (const [index, { rpcs }] of config.limits.review.unlimited.entries()) {
+    const at = ['limits', 'review', 'unlimited', index];
+    yield* strays(fromList('rpcs', rpcs), methods, at, 'a method that is served');
+    yield* repeated(fromList('rpcs', rpcs), at);
+  }
   for (const [index, { match }] of config.limits.policies.entries()) {
     const at = ['limits', 'policies', index, 'match'];
     for (const key of ['rpcs', 'except_rpcs'] as const) {
