@@ -249,7 +249,10 @@ describe('npm run policies -- check', () => {
 
   it('says what it found and where, for people and for programs, by exit codes', () => {
     const good = run('check', written([everything]));
-    expect([good.status, good.stdout]).toEqual([0, expect.stringContaining('policies: 1, public methods: 1; nothing to object to')]);
+    expect([good.status, good.stdout]).toEqual([
+      0,
+      expect.stringContaining('policies: 1, public methods: 1; nothing to object to'),
+    ]);
     const file = written([`${everything}, match: { rpcs: [${service}.Echo] }`], { upstream: open });
     const bad = run('check', file);
     expect(bad.status).toBe(1);
