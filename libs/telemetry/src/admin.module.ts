@@ -1,6 +1,7 @@
 import { Controller, Get, Inject, Module, Res, type DynamicModule } from '@nestjs/common';
 import { collectDefaultMetrics, Counter, Gauge, type Registry } from 'prom-client';
 import { droppedLogLines } from './logger.js';
+import { watchResources } from './resources.js';
 
 /** What a process says about itself to `/readyz`. */
 export interface Readiness {
@@ -82,6 +83,7 @@ function watchReadiness(metrics: Registry, readiness: Readiness): void {
 export class AdminModule {
   static with(readiness: Readiness, metrics: Registry): DynamicModule {
     collectDefaultMetrics({ register: metrics });
+    watchResources(metrics);
     watchDroppedLogLines(metrics);
     watchReadiness(metrics, readiness);
     return {
