@@ -26,6 +26,9 @@ export interface Identity {
   readonly session?: string;
   readonly roles?: string;
   readonly guest?: string;
+  readonly key?: string;
+  readonly scope?: string;
+  readonly authorization?: string;
   readonly 'client-ip'?: string;
   readonly cookie?: string;
   readonly origin?: string;
@@ -61,16 +64,21 @@ export class CallError extends Error {
 }
 
 const definition = loadPackageDefinition(
-  loadSync(['sluice/user/v1/user.proto', 'sluice/account/v1/account.proto'], {
+  loadSync(['sluice/user/v1/user.proto', 'sluice/account/v1/account.proto', 'sluice/machines/v1/machines.proto'], {
     keepCase: true,
     longs: String,
     enums: String,
     defaults: true,
     includeDirs: [protoRoot],
   }),
-) as unknown as { sluice: Record<'user' | 'account', { v1: Record<string, GrpcClientClass> }> };
+) as unknown as Record<'sluice', Record<'user' | 'account' | 'machines', { v1: Record<string, GrpcClientClass> }>>;
 type GrpcClient = Record<string, (...parameters: unknown[]) => unknown> & { close(): void };
 type GrpcClientClass = new (address: string, channel: unknown) => GrpcClient;
+
+function classOf(service: string): GrpcClientClass {
+  const { user, account, machines } = definition.sluice;
+  return (user.v1[service] ?? account.v1[service] ?? machines.v1[service]) as GrpcClientClass;
+}
 
 /** A database and any number of replicas of the user service on it. */
 export class UserSystem {
@@ -164,15 +172,15 @@ export async function startReplicaOn(environment: NodeJS.ProcessEnv): Promise<Re
   };
 }
 
+const plainNames = new Set(['cookie', 'origin', 'authorization']);
+
 /** A client of a user service, as the gateway is one. */
 export function connect(address: string): Pick<Replica, 'answer' | 'call' | 'watch'> & { close(): void } {
   const clients = new Map<string, GrpcClient>();
   const clientOf = (service: string) => {
     let client = clients.get(service);
     if (!client) {
-      const { user, account } = definition.sluice;
-      const Client = (user.v1[service] ?? account.v1[service]) as GrpcClientClass;
-      client = new Client(address, credentials.createInsecure());
+      client = new (classOf(service))(address, credentials.createInsecure());
       clients.set(service, client);
     }
     return client;
@@ -180,7 +188,7 @@ export function connect(address: string): Pick<Replica, 'answer' | 'call' | 'wat
   const metadataOf = (identity: Identity) => {
     const metadata = new Metadata();
     for (const [key, value] of Object.entries(identity)) {
-      metadata.set(key === 'cookie' || key === 'origin' ? key : `x-sluice-${key}`, value);
+      metadata.set(plainNames.has(key) ? key : `x-sluice-${key}`, value);
     }
     return metadata;
   };
@@ -252,12 +260,14 @@ export async function signInAdmin(system: UserSystem): Promise<Identity> {
   const login = { email: 'admin@sluice.local', password };
   return identityOf((await system.first.call<userV1.TokenResponse>('UserService/Login', login)).access_token);
 }
+/** What opens a session has a refresh token. */
+export type SessionTokens = userV1.TokenResponse & { readonly refresh_token: string; readonly session_id: string };
 
 /** A user of the default tenant with a session; `identity` is what the gateway would say of the session's token. */
 export async function signIn(replica: Replica, password = 'correct horse battery') {
   const email = `user${++accounts}@example.com`;
   const { user } = await replica.call<{ user: userV1.User }>('UserService/Register', { email, password });
-  const tokens = await replica.call<userV1.TokenResponse>('UserService/Login', { email, password });
+  const tokens = await replica.call<SessionTokens>('UserService/Login', { email, password });
   return { email, password, user, tokens, identity: identityOf(tokens.access_token) };
 }
 

@@ -39,6 +39,19 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
       5,
       { min: 0, max: 50 },
     ),
+    SERVICE_TOKEN_SECONDS: integer(
+      'Lifetime of an access token of a service account, less the jitter; it has no refresh token.',
+      600,
+      { min: 5, max: 3600 },
+    ),
+    OAUTH_PASSWORD_GRANT: flag(
+      'Whether `/oauth/token` takes the grant `password`, which RFC 9700 section 2.4 advises against. `/api/v1/auth/login` is the other way.',
+      false,
+    ),
+    API_KEYS_PER_OWNER: integer('API keys that a user or a service account has at the same time, at most.', 50, {
+      min: 1,
+      max: 10_000,
+    }),
     REFRESH_GRACE_SECONDS: integer(
       'For how long after a rotation the previous refresh token still gets the current successor.',
       10,

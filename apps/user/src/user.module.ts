@@ -25,6 +25,11 @@ import { PasswordChange } from './passwords/password-change.js';
 import { Passwords } from './passwords/passwords.js';
 import { Deletion } from './privacy/deletion.js';
 import { Exports } from './privacy/export.js';
+import { ApiKeyController } from './api-keys/api-key.controller.js';
+import { ApiKeys } from './api-keys/api-keys.js';
+import { ClientCredentialsGrant } from './clients/client-credentials.js';
+import { Clients } from './clients/clients.js';
+import { ServiceAccountsController } from './clients/service-accounts.controller.js';
 import { AuditLog } from './audit/audit-log.js';
 import { LateRecords } from './audit/late-records.js';
 import { Guests } from './guests/guests.js';
@@ -68,6 +73,8 @@ export class UserModule implements OnApplicationShutdown {
         RevocationController,
         AccountController,
         AccountAdminController,
+        ServiceAccountsController,
+        ApiKeyController,
       ],
       providers: [
         { provide: SETTINGS, useValue: settings },
@@ -78,7 +85,10 @@ export class UserModule implements OnApplicationShutdown {
         },
         { provide: PasswordHasher, useValue: hasher },
         Accounts,
+        ApiKeys,
         AuditLog,
+        ClientCredentialsGrant,
+        Clients,
         { provide: REFUSALS, useExisting: AuditLog },
         FirstStart,
         Grants,

@@ -16,6 +16,7 @@ export function userService(environment: NodeJS.ProcessEnv = process.env): Servi
     packages: [
       { name: 'sluice.user.v1', file: 'sluice/user/v1/user.proto' },
       { name: 'sluice.account.v1', file: 'sluice/account/v1/account.proto' },
+      { name: 'sluice.machines.v1', file: 'sluice/machines/v1/machines.proto' },
     ],
     grpcPort: settings.USER_PORT,
     adminPort: settings.USER_ADMIN_PORT,

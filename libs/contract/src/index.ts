@@ -6,6 +6,7 @@ export * as accountV1 from './generated/sluice/account/v1/account.js';
 export * as allocatorV1 from './generated/sluice/allocator/v1/allocator.js';
 export * as budgetV1 from './generated/sluice/allocator/v1/budget.js';
 export * as gatewayV1 from './generated/sluice/gateway/v1/gateway.js';
+export * as machinesV1 from './generated/sluice/machines/v1/machines.js';
 export * as postcardV1 from './generated/sluice/postcard/v1/postcard.js';
 export * as userV1 from './generated/sluice/user/v1/user.js';
 

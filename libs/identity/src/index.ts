@@ -1,3 +1,12 @@
+export {
+  API_KEY_BEGINNING,
+  apiKeyDigest,
+  type ApiKeyEnvironment,
+  apiKeyEnvironments,
+  environmentOfApiKey,
+  newApiKey,
+  randomText,
+} from './api-key.js';
 export { sluiceClaims, type Caller, type ClaimNames } from './caller.js';
 export { blockAddress, networkOf, plainAddress } from './network.js';
 export { discoveredKeySet, httpKeySet } from './http-key-set.js';

@@ -10,6 +10,7 @@ export interface Access {
   readonly roles: readonly string[];
   readonly noGuests: boolean;
   readonly verifiedEmail: boolean;
+  readonly noKeys: boolean;
 }
 
 /** The access rule of every method of the contract by its path, `/package.Service/Method`. */
@@ -29,6 +30,7 @@ export function readAccessRules(): ReadonlyMap<string, Access> {
         roles: option.roles ?? [],
         noGuests: option.noGuests ?? false,
         verifiedEmail: option.verifiedEmail ?? false,
+        noKeys: option.noKeys ?? false,
       });
     }
   }
@@ -42,6 +44,9 @@ export function checkAccess(access: Access, caller: Caller | undefined): void {
   if (access.noGuests && caller.guest) throw new Problem('PERMISSION_DENIED', 'Guests may not call this method.');
   if (access.verifiedEmail && caller.unverified) {
     throw new Problem('EMAIL_NOT_VERIFIED', 'Verify your e-mail address first; a refreshed token says so.');
+  }
+  if (access.noKeys && caller.key !== '') {
+    throw new Problem('PERMISSION_DENIED', 'An API key may not call this method. Sign in.');
   }
   if (access.roles.length > 0 && !access.roles.some((role) => caller.roles.includes(role))) {
     throw new Problem('PERMISSION_DENIED', `This method needs the role ${access.roles.join(' or ')}.`);

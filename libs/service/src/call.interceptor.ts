@@ -111,7 +111,13 @@ export class CallInterceptor implements NestInterceptor {
   private guarded(call: Call, request: unknown, next: CallHandler): Observable<unknown> {
     try {
       checkAccess(
-        this.accessRules.get(call.path) ?? { public: false, roles: [], noGuests: false, verifiedEmail: false },
+        this.accessRules.get(call.path) ?? {
+          public: false,
+          roles: [],
+          noGuests: false,
+          verifiedEmail: false,
+          noKeys: false,
+        },
         call.caller,
       );
       this.textChecks.get(call.path)?.(request);
@@ -144,6 +150,7 @@ export class CallInterceptor implements NestInterceptor {
       code,
       duration_ms: Math.round(seconds * 1e6) / 1000,
       ...(call.caller && { subject: call.caller.subject, tenant: call.caller.tenant }),
+      ...(call.caller?.key && { key: call.caller.key }),
       ...(problem && { problem: problem.code, detail: problem.message }),
     };
     const serverFault = problem !== undefined && problem.status >= 500 && problem.code !== 'DEADLINE_EXCEEDED';

@@ -16,6 +16,10 @@ export interface Caller {
   readonly unverified?: true;
   /** The account of the key or token that the caller's budget is charged to; empty: the tenant's root. */
   readonly account: string;
+  /** The id of the API key that the caller came with; empty without one. */
+  readonly key: string;
+  /** The models that the key is for; empty: any. */
+  readonly models: readonly string[];
 }
 
 /** What a service knows about the origin of a call. */
@@ -72,6 +76,8 @@ function read(metadata: Metadata, service: string): Origin {
     guest: first(metadata, 'x-sluice-guest') === 'true',
     ...(first(metadata, 'x-sluice-unverified') === 'true' && { unverified: true }),
     account: first(metadata, 'x-sluice-account'),
+    key: first(metadata, 'x-sluice-key'),
+    models: first(metadata, 'x-sluice-models').split(',').filter(Boolean),
   };
   return { caller, tenant, clientAddress, service };
 }

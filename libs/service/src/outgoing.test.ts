@@ -14,6 +14,8 @@ const caller = {
   guest: true,
   account: 'acc_7',
   unverified: true as const,
+  key: 'k1',
+  models: ['small', 'large'],
 };
 const ofAllocator = 'a secret of some length';
 const ofPostcard = callerSecretFor('postcard', ofAllocator);

@@ -24,5 +24,7 @@ export function outgoingMetadata(call: Call, service: string, secret: string | u
   metadata.set('x-sluice-guest', String(caller.guest));
   if (caller.unverified) metadata.set('x-sluice-unverified', 'true');
   if (caller.account !== '') metadata.set('x-sluice-account', caller.account);
+  if (caller.key !== '') metadata.set('x-sluice-key', caller.key);
+  if (caller.models.length > 0) metadata.set('x-sluice-models', caller.models.join(','));
   return metadata;
 }

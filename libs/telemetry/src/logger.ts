@@ -18,6 +18,8 @@ const secretNames = new Set([
   'secret',
   'client_secret',
   'api_key',
+  'x-api-key',
+  'client_assertion',
 ]);
 const DEPTH_MAX = 3;
 

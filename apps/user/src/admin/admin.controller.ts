@@ -108,7 +108,7 @@ export class AdminController implements userV1.AdminServiceController {
   }
 }
 
-function pageSize(asked: number): number {
+export function pageSize(asked: number): number {
   if (asked < 0 || asked > PAGE_SIZE_MAX) throw invalid('page_size', `must be 1 to ${PAGE_SIZE_MAX}, or 0`);
   return asked === 0 ? PAGE_SIZE : asked;
 }

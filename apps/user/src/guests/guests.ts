@@ -192,7 +192,7 @@ export class Guests {
 
   private async keep(manager: EntityManager, key: GuestKey, tokens: userV1.TokenResponse): Promise<void> {
     const sealed = seal(this.keys.current.refreshSecret, purposeOf(key), Buffer.from(tokens.access_token));
-    await guestStore.keep(manager, key, { sealed, seconds: tokens.expires_in, sessionId: tokens.session_id });
+    await guestStore.keep(manager, key, { sealed, seconds: tokens.expires_in, sessionId: tokens.session_id! });
   }
 
   private async issueOrRefuse(

@@ -38,6 +38,15 @@ const tables: readonly PrunedTable[] = [
   { table: 'invitations', key: 'id', over: 'expires_at < clock_timestamp()' },
   { table: 'account_links', key: 'token_hash', over: 'expires_at < clock_timestamp()' },
   { table: 'mail_pace', key: 'key', over: 'due_at < clock_timestamp()' },
+  { table: 'client_assertions', key: 'digest', over: `expires_at < clock_timestamp()` },
+  { table: 'client_secrets', key: 'id', over: `expires_at < clock_timestamp()` },
+  { table: 'api_key_texts', key: 'digest', over: `expires_at < clock_timestamp() - interval '1 day'` },
+  {
+    table: 'api_keys',
+    key: 'id',
+    over: `least(revoked_at, expires_at) < clock_timestamp() - $1 * interval '1 day'`,
+  },
+  { table: 'ended_credentials', key: 'id', over: `until < clock_timestamp()` },
   { table: 'signing_keys', key: 'kid', over: `verify_until < clock_timestamp()` },
 ];
 

@@ -3,7 +3,7 @@ import { createVerifier, type TokenVerifier } from '@sluice/identity';
 import { DataSource } from 'typeorm';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { POLL_MS } from './keys.js';
-import { claimsOf, signIn, startReplicaOn, UserSystem } from '../replicas.fixture.js';
+import { claimsOf, signIn, startReplicaOn, UserSystem, type SessionTokens } from '../replicas.fixture.js';
 import { changeMasterKey, endAllSessions, endSessions, type Rotation, rotateKeys, withdrawKey } from './rotation.js';
 
 let system: UserSystem;
@@ -38,7 +38,7 @@ const published = async (replica = 0) =>
 const kidOf = (token: string) =>
   (JSON.parse(Buffer.from(token.split('.')[0] as string, 'base64url').toString()) as { kid: string }).kid;
 const refresh = (refresh_token: string, replica: number) =>
-  system.replica(replica).call<userV1.TokenResponse>('UserService/Refresh', { refresh_token });
+  system.replica(replica).call<SessionTokens>('UserService/Refresh', { refresh_token });
 
 /** A gateway's verifier, which knows no more than the key set. */
 const gateway = (): TokenVerifier =>
@@ -152,7 +152,7 @@ test('the schedule rotates a key that is due by itself, once over all replicas, 
     for (const replica of replicas) {
       await vi.waitFor(
         async () => {
-          const { access_token } = await replica.call<userV1.TokenResponse>('UserService/Login', { email, password });
+          const { access_token } = await replica.call<SessionTokens>('UserService/Login', { email, password });
           expect(kidOf(access_token)).not.toBe(kidOf(tokens.access_token));
           await expect(verifier.verify(access_token)).resolves.toBeDefined();
         },
@@ -200,11 +200,7 @@ test('a guest whose token lost its key gets another one of the same session at o
   const ask = (replica = 0) =>
     system
       .replica(replica)
-      .call<userV1.TokenResponse>(
-        'UserService/CreateGuest',
-        { device_id: 'of the key' },
-        { 'client-ip': '198.51.100.7' },
-      );
+      .call<SessionTokens>('UserService/CreateGuest', { device_id: 'of the key' }, { 'client-ip': '198.51.100.7' });
   const before = await ask();
   const kid = kidOf(before.access_token);
   expect((await ask()).access_token).toBe(before.access_token);

@@ -7,6 +7,7 @@ import { NotificationsWake1764000000006 } from './6-notifications-wake.js';
 import { KnownNetworks1764000000007 } from './7-known-networks.js';
 import { CanonicalAddresses1764000000008 } from './8-canonical-addresses.js';
 import { MailAndLinks1764000000009 } from './9-mail-and-links.js';
+import { Machines1764000000010 } from './10-machines.js';
 
 /** In the order in which they run. */
 export const migrations = [
@@ -19,4 +20,5 @@ export const migrations = [
   KnownNetworks1764000000007,
   CanonicalAddresses1764000000008,
   MailAndLinks1764000000009,
+  Machines1764000000010,
 ];

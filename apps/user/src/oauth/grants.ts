@@ -1,14 +1,20 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { userV1 } from '@sluice/contract';
 import { Problem } from '@sluice/problem';
 import type { Call } from '@sluice/service';
 import { Accounts } from '../accounts/accounts.js';
 import { readText } from '../accounts/credentials.js';
 import { meantTenant } from '../accounts/meant-tenant.js';
+import { ClientCredentialsGrant } from '../clients/client-credentials.js';
+import type { ClientRow } from '../clients/service-account-store.js';
 import { Guests } from '../guests/guests.js';
 import { Sessions } from '../sessions/sessions.js';
+import { SETTINGS, type UserSettings } from '../settings.js';
 
-export const GRANTS = ['password', 'refresh_token', 'guest'] as const;
+/** Those that are on. */
+export function grantsOf({ OAUTH_PASSWORD_GRANT: byPassword }: Pick<UserSettings, 'OAUTH_PASSWORD_GRANT'>): string[] {
+  return [...(byPassword ? ['password'] : []), 'refresh_token', 'client_credentials', 'guest'];
+}
 
 /** The grants of `/oauth/token`. */
 @Injectable()
@@ -17,30 +23,43 @@ export class Grants {
     private readonly accounts: Accounts,
     private readonly sessions: Sessions,
     private readonly guests: Guests,
+    private readonly clientCredentials: ClientCredentialsGrant,
+    @Inject(SETTINGS) private readonly settings: UserSettings,
   ) {}
 
-  /** @throws Problem; `details.oauth_error` names the error of RFC 6749 section 5.2 where the code does not */
-  async grant(call: Call, request: userV1.TokenRequest): Promise<userV1.TokenResponse> {
+  /**
+   * @param client the service account that has shown itself; undefined: the public client
+   * @throws Problem; `details.oauth_error` names the error of RFC 6749 section 5.2 where the code does not
+   */
+  async grant(call: Call, client: ClientRow | undefined, request: userV1.TokenRequest): Promise<userV1.TokenResponse> {
+    const { grant_type: grantType } = request;
+    if (grantType === '') throw missing('grant_type');
+    const grants = grantsOf(this.settings);
+    if (!grants.includes(grantType)) throw unsupported(grantType, grants);
+    if (grantType === 'client_credentials') {
+      if (client) return this.clientCredentials.grant(call, client, request);
+      throw new Problem(
+        'UNAUTHENTICATED',
+        'This grant is for service accounts: show client_id and client_secret, or a client_assertion.',
+        {
+          details: { oauth_error: 'invalid_client' },
+        },
+      );
+    }
+    if (client) {
+      throw new Problem('INVALID_ARGUMENT', 'A service account gets tokens by the grant client_credentials alone.', {
+        details: { field: 'grant_type', oauth_error: 'unauthorized_client' },
+      });
+    }
     if (request.scope !== '') {
-      throw new Problem('INVALID_ARGUMENT', 'This server knows no scopes; leave scope out.', {
+      throw new Problem('INVALID_ARGUMENT', 'Users have no scopes; leave scope out.', {
         details: { field: 'scope', oauth_error: 'invalid_scope' },
       });
     }
-    switch (request.grant_type) {
-      case 'password':
-        return this.password(call, request);
-      case 'refresh_token':
-        if (request.refresh_token === '') throw missing('refresh_token');
-        return this.sessions.rotate(call, request.refresh_token, meantTenant(call, request.tenant));
-      case 'guest':
-        return this.guests.create(call, request);
-      case '':
-        throw missing('grant_type');
-      default:
-        throw new Problem('INVALID_ARGUMENT', `grant_type must be one of ${GRANTS.join(', ')}.`, {
-          details: { field: 'grant_type', oauth_error: 'unsupported_grant_type' },
-        });
-    }
+    if (grantType === 'password') return this.password(call, request);
+    if (grantType === 'guest') return this.guests.create(call, request);
+    if (request.refresh_token === '') throw missing('refresh_token');
+    return this.sessions.rotate(call, request.refresh_token, meantTenant(call, request.tenant));
   }
 
   /** RFC 6749 section 4.3. */
@@ -56,6 +75,16 @@ export class Grants {
     });
     return this.sessions.open(call, user, device);
   }
+}
+
+function unsupported(grantType: string, grants: readonly string[]): Problem {
+  const detail =
+    grantType === 'password'
+      ? 'The grant password is off (RFC 9700 section 2.4). Sign in at POST /api/v1/auth/login; OAUTH_PASSWORD_GRANT=true turns it on.'
+      : `grant_type must be one of ${grants.join(', ')}.`;
+  return new Problem('INVALID_ARGUMENT', detail, {
+    details: { field: 'grant_type', oauth_error: 'unsupported_grant_type' },
+  });
 }
 
 /** `invalid_request` of RFC 6749 section 5.2. */

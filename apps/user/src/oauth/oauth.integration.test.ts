@@ -5,7 +5,7 @@ import { claimsOf, failure, signIn, UserSystem } from '../replicas.fixture.js';
 let system: UserSystem;
 
 beforeAll(async () => {
-  system = await UserSystem.start(2);
+  system = await UserSystem.start(2, { OAUTH_PASSWORD_GRANT: 'true' });
 });
 afterAll(() => system?.stop());
 
@@ -123,6 +123,6 @@ test('the metadata names the endpoints under the issuer', async () => {
     issuer: 'http://localhost:8083',
     token_endpoint: 'http://localhost:8083/oauth/token',
     jwks_uri: 'http://localhost:8083/.well-known/jwks.json',
-    grant_types_supported: ['password', 'refresh_token', 'guest'],
+    grant_types_supported: ['password', 'refresh_token', 'client_credentials', 'guest'],
   });
 });

@@ -6,12 +6,15 @@ import type pg from 'pg';
 import { Subject } from 'rxjs';
 import { SETTINGS, type UserSettings } from '../settings.js';
 
-/** A session that has ended. Times are those of the database's clock, in milliseconds since the epoch. */
+/** A session, or another credential, that has ended. Times are those of the database's clock, in milliseconds since the epoch. */
 export interface EndedSession {
+  /** Or `svc:<account>:<epoch>`, `key:<id>`. */
   readonly sessionId: string;
   readonly revokedAtMs: number;
   /** No access token of the session outlives this. */
   readonly tokensUntilMs: number;
+  /** A key that works on, in another way. */
+  readonly changed: boolean;
 }
 
 export interface EndedSessionRow {
@@ -19,15 +22,22 @@ export interface EndedSessionRow {
   readonly id: string | null;
   readonly revoked_ms: number;
   readonly tokens_ms: number;
+  readonly changed: boolean;
 }
 
-/** The columns of an {@link EndedSessionRow}, of table `sessions` as `s`. */
-export const endedColumns = `s.id, (extract(epoch from s.revoked_at) * 1000)::float8 as revoked_ms,
-  (extract(epoch from s.tokens_until) * 1000)::float8 as tokens_ms`;
+/** The columns of an {@link EndedSessionRow}, of {@link endedSince} as `s`. */
+export const endedColumns = `s.id, (extract(epoch from s.ended_at) * 1000)::float8 as revoked_ms,
+  (extract(epoch from s.until) * 1000)::float8 as tokens_ms, s.changed`;
+
+/** What has ended since a time, an SQL expression; each table by its index. */
+export const endedSince = (since: string) => `lateral (
+    select id::text, revoked_at as ended_at, tokens_until as until, false as changed from sessions where revoked_at > ${since}
+    union all
+    select name, at, until, changed from ended_credentials where at > ${since}) s`;
 
 export function endedSessions(rows: readonly EndedSessionRow[]): EndedSession[] {
-  return rows.flatMap(({ id, revoked_ms: revokedAtMs, tokens_ms: tokensUntilMs }) =>
-    id === null ? [] : [{ sessionId: id, revokedAtMs, tokensUntilMs }],
+  return rows.flatMap(({ id, revoked_ms: revokedAtMs, tokens_ms: tokensUntilMs, changed }) =>
+    id === null ? [] : [{ sessionId: id, revokedAtMs, tokensUntilMs, changed }],
   );
 }
 
@@ -152,16 +162,15 @@ export class RevocationFeed implements OnModuleInit, OnModuleDestroy {
     const { rows } = await client.query<EndedSessionRow & { now_ms: number }>(
       `select (extract(epoch from clock.now) * 1000)::float8 as now_ms, ${endedColumns}
        from (select clock_timestamp() as now) clock
-       left join sessions s
-         on s.revoked_at > coalesce(to_timestamp($1::float8 / 1000), clock.now) - $2 * interval '1 millisecond'`,
+       left join ${endedSince("coalesce(to_timestamp($1::float8 / 1000), clock.now) - $2 * interval '1 millisecond'")} on true`,
       [untilMs, lagMs],
     );
     return { ended: endedSessions(rows), nowMs: rows[0]?.now_ms ?? this.asOfMs };
   }
 
   private freshOf(ended: readonly EndedSession[]): readonly EndedSession[] {
-    const fresh = ended.filter(({ sessionId }) => !this.recent.has(sessionId));
-    for (const { sessionId, revokedAtMs } of fresh) this.recent.set(sessionId, revokedAtMs);
+    const fresh = ended.filter((one) => !this.recent.has(nameOf(one)));
+    for (const one of fresh) this.recent.set(nameOf(one), one.revokedAtMs);
     return fresh;
   }
 
@@ -170,8 +179,11 @@ export class RevocationFeed implements OnModuleInit, OnModuleDestroy {
   }
 
   private forget(): void {
-    for (const [sessionId, revokedAtMs] of this.recent) {
-      if (revokedAtMs < this.asOfMs - 2 * COMMIT_LAG_MS) this.recent.delete(sessionId);
+    for (const [name, revokedAtMs] of this.recent) {
+      if (revokedAtMs < this.asOfMs - 2 * COMMIT_LAG_MS) this.recent.delete(name);
     }
   }
 }
+
+/** A session ends once; a key changes again and again. */
+const nameOf = ({ sessionId, revokedAtMs }: EndedSession) => `${sessionId} ${revokedAtMs}`;

@@ -8,6 +8,7 @@ import {
   endedColumns,
   type EndedSessionRow,
   endedSessions,
+  endedSince,
   type FeedMessage,
   RevocationFeed,
 } from './revocation-feed.js';
@@ -55,8 +56,7 @@ export class RevocationController implements userV1.RevocationServiceController 
     const rows = await this.dataSource.query<(EndedSessionRow & { now_ms: number })[]>(
       `select ${endedColumns}, (extract(epoch from clock.now) * 1000)::float8 as now_ms
        from (select clock_timestamp() as now) clock
-       left join sessions s on s.revoked_at > to_timestamp($1::float8 / 1000)
-         and s.tokens_until > clock.now - $2 * interval '1 millisecond'`,
+       left join ${endedSince('to_timestamp($1::float8 / 1000)')} on s.until > clock.now - $2 * interval '1 millisecond'`,
       [sinceMs - OVERLAP_MS, SLACK_MS],
     );
     return { ended: endedSessions(rows), asOfMs: rows[0]?.now_ms ?? 0 };
@@ -65,9 +65,10 @@ export class RevocationController implements userV1.RevocationServiceController 
 
 function batchOf({ ended, asOfMs }: FeedMessage): userV1.RevocationBatch {
   return {
-    revocations: ended.map(({ sessionId, tokensUntilMs }) => ({
+    revocations: ended.map(({ sessionId, tokensUntilMs, changed }) => ({
       session_id: sessionId,
       until_ms: String(Math.ceil(tokensUntilMs + SLACK_MS)),
+      changed,
     })),
     cursor: String(Math.floor(asOfMs)),
   };

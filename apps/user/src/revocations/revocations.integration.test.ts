@@ -3,7 +3,7 @@ import { createVerifier, RevocationList } from '@sluice/identity';
 import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { failure, type Replica, signIn, UserSystem } from '../replicas.fixture.js';
+import { failure, type Replica, signIn, UserSystem, type SessionTokens } from '../replicas.fixture.js';
 
 let system: UserSystem;
 const gateway = { subject: 'gateway', roles: 'gateway' };
@@ -53,8 +53,7 @@ test('a verifier with the list refuses the token of a stolen session', async () 
     }),
   });
   const { tokens } = await signIn(system.first);
-  const refresh = (refresh_token: string) =>
-    system.first.call<userV1.TokenResponse>('UserService/Refresh', { refresh_token });
+  const refresh = (refresh_token: string) => system.first.call<SessionTokens>('UserService/Refresh', { refresh_token });
   const second = await refresh(tokens.refresh_token);
   const third = await refresh(second.refresh_token);
   await expect(verifier.verify(third.access_token)).resolves.toBeDefined();
@@ -127,7 +126,7 @@ test('a repeated refresh makes no token that outlives what the rotation wrote do
   const short = await UserSystem.join(system, { ACCESS_TOKEN_SECONDS: '30' });
   const { tokens } = await signIn(short);
   const refresh = (replica: Replica) =>
-    replica.call<userV1.TokenResponse>('UserService/Refresh', { refresh_token: tokens.refresh_token });
+    replica.call<SessionTokens>('UserService/Refresh', { refresh_token: tokens.refresh_token });
   const [rotated, repeated] = [await refresh(short), await refresh(system.first)];
   expect(repeated.refresh_token).toBe(rotated.refresh_token);
   expect(repeated.expires_in).toBeLessThanOrEqual(30 + 10 + 1);

@@ -2,11 +2,18 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
-import type { userV1 } from '@sluice/contract';
 import { transaction } from '@sluice/storage';
 import { DataSource, type EntityManager } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CallError, claimsOf, type Identity, identityOf, signIn, UserSystem } from '../replicas.fixture.js';
+import {
+  CallError,
+  claimsOf,
+  type Identity,
+  identityOf,
+  signIn,
+  UserSystem,
+  type SessionTokens,
+} from '../replicas.fixture.js';
 import { sessionStore } from './session-store.js';
 
 const ROUNDS = 20;
@@ -23,7 +30,7 @@ beforeAll(async () => {
   system = await UserSystem.start(2, { DB_POOL_SIZE: '8' });
   const password = readFileSync(system.environment['ADMIN_PASSWORD_FILE'] as string, 'utf8').trim();
   const login = { email: 'admin@sluice.local', password };
-  admin = identityOf((await system.first.call<userV1.TokenResponse>('UserService/Login', login)).access_token);
+  admin = identityOf((await system.first.call<SessionTokens>('UserService/Login', login)).access_token);
   const extra = { options: '-c search_path=identity' };
   dataSource = await new DataSource({ type: 'postgres', url: system.postgres.url, extra }).initialize();
 });
@@ -36,14 +43,12 @@ type SignedIn = Awaited<ReturnType<typeof signIn>>;
 const asAdmin = (method: string, request: object) => system.replica(1).call(`AdminService/${method}`, request, admin);
 
 /** Logs in on both replicas while `cause` runs. @returns the tokens of every login that succeeded */
-async function race({ email, password }: SignedIn, cause: () => Promise<unknown>): Promise<userV1.TokenResponse[]> {
-  const tokens: userV1.TokenResponse[] = [];
+async function race({ email, password }: SignedIn, cause: () => Promise<unknown>): Promise<SessionTokens[]> {
+  const tokens: SessionTokens[] = [];
   const logIn = async (client: number) => {
     for (let login = 0; login < LOGINS_EACH; login++) {
       try {
-        tokens.push(
-          await system.replica(client + login).call<userV1.TokenResponse>('UserService/Login', { email, password }),
-        );
+        tokens.push(await system.replica(client + login).call<SessionTokens>('UserService/Login', { email, password }));
       } catch (error) {
         if (!(error instanceof CallError) || error.failure.code.startsWith('gRPC')) throw error;
       }
@@ -55,7 +60,7 @@ async function race({ email, password }: SignedIn, cause: () => Promise<unknown>
 }
 
 /** Of these tokens those whose session has not been ended. */
-async function alive(tokens: readonly userV1.TokenResponse[]): Promise<userV1.TokenResponse[]> {
+async function alive(tokens: readonly SessionTokens[]): Promise<SessionTokens[]> {
   const rows = await system.sql<{ id: string }>('select id from sessions where id = any($1) and revoked_at is null', [
     tokens.map(({ session_id }) => session_id),
   ]);
@@ -188,7 +193,7 @@ describe.each(Object.entries(causes))('%s', (_name, { call, within }) => {
     await changed.promise;
     const { email, password } = user;
     const login = system.first
-      .call<userV1.TokenResponse>('UserService/Login', { email, password })
+      .call<SessionTokens>('UserService/Login', { email, password })
       .catch((error: CallError) => error.failure.code);
     await expect.poll(waitingForLock).toBe(true);
     commit.resolve();
@@ -198,6 +203,6 @@ describe.each(Object.entries(causes))('%s', (_name, { call, within }) => {
       [user.user.id],
     );
     if (now!.locked || now!.password_version > 0) expect(tokens).toBe('PERMISSION_DENIED');
-    else expect(claimsOf((tokens as userV1.TokenResponse).access_token)['roles']).toEqual(now!.roles);
+    else expect(claimsOf((tokens as SessionTokens).access_token)['roles']).toEqual(now!.roles);
   });
 });

@@ -2,10 +2,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { userV1 } from '@sluice/contract';
 import { freePort } from '@sluice/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { connect, signIn, UserSystem } from '../replicas.fixture.js';
+import { connect, signIn, UserSystem, type SessionTokens } from '../replicas.fixture.js';
 
 /** A real process, so that it can be killed: it runs what `tsc -b` built. */
 const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
@@ -57,7 +56,7 @@ test(
       while (client.done < ROTATIONS_EACH) {
         try {
           const request = { refresh_token: client.token };
-          const answer = await killed.call<userV1.TokenResponse>('UserService/Refresh', request);
+          const answer = await killed.call<SessionTokens>('UserService/Refresh', request);
           client.token = answer.refresh_token;
           client.done++;
         } catch (error) {
@@ -88,7 +87,7 @@ test(
     // Each answer that a client got is a generation; an answer that was lost with its process is got again, not a further one.
     expect(rows.map(({ generation }) => generation)).toEqual(rows.map(() => ROTATIONS_EACH + 1));
     for (const { token } of clients) {
-      const again = await system.first.call<userV1.TokenResponse>('UserService/Refresh', { refresh_token: token });
+      const again = await system.first.call<SessionTokens>('UserService/Refresh', { refresh_token: token });
       expect(again.refresh_token).not.toBe(token);
     }
   },

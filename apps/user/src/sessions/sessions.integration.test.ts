@@ -1,6 +1,6 @@
 import type { userV1 } from '@sluice/contract';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { claimsOf, failure, identityOf, signIn, UserSystem } from '../replicas.fixture.js';
+import { claimsOf, failure, identityOf, signIn, UserSystem, type SessionTokens } from '../replicas.fixture.js';
 
 let system: UserSystem;
 
@@ -10,7 +10,7 @@ beforeAll(async () => {
 afterAll(() => system?.stop());
 
 const refresh = (refresh_token: string, replica = 0) =>
-  system.replica(replica).call<userV1.TokenResponse>('UserService/Refresh', { refresh_token });
+  system.replica(replica).call<SessionTokens>('UserService/Refresh', { refresh_token });
 const refusal = async (refresh_token: string) => (await failure(refresh(refresh_token))).code;
 
 /** Lets the session look as if everything in it had happened earlier. */
@@ -144,7 +144,7 @@ describe('logout', () => {
     const one = await signIn(system.first);
     const other = await signIn(system.first);
     const { email, password } = one;
-    const second = await system.first.call<userV1.TokenResponse>('UserService/Login', { email, password });
+    const second = await system.first.call<SessionTokens>('UserService/Login', { email, password });
     await system.first.call('UserService/Logout', { everywhere: true }, one.identity);
     expect(await refusal(one.tokens.refresh_token)).toBe('INVALID_GRANT');
     expect(await refusal(second.refresh_token)).toBe('INVALID_GRANT');
@@ -154,7 +154,7 @@ describe('logout', () => {
   test('everywhere is no longer for the token of a session that has ended', async () => {
     const { email, password, identity } = await signIn(system.first);
     await system.first.call('UserService/Logout', {}, identity);
-    const { refresh_token } = await system.first.call<userV1.TokenResponse>('UserService/Login', { email, password });
+    const { refresh_token } = await system.first.call<SessionTokens>('UserService/Login', { email, password });
     await expect(system.first.call('UserService/Logout', { everywhere: true }, identity)).resolves.toEqual({});
     await expect(refresh(refresh_token)).resolves.toBeDefined();
   });
@@ -162,7 +162,7 @@ describe('logout', () => {
   test('everywhere ends a session, too, that was idle for too long but has an access token that lives', async () => {
     const { email, password, identity, tokens } = await signIn(system.first);
     await system.sql(`update sessions set idle_until = now() - interval '1 s' where id = $1`, [tokens.session_id]);
-    await system.first.call<userV1.TokenResponse>('UserService/Login', { email, password });
+    await system.first.call<SessionTokens>('UserService/Login', { email, password });
     await system.first.call('UserService/Logout', { everywhere: true }, identity);
     const rows = await system.sql(`select 1 from sessions where id = $1 and revoked_at is not null`, [
       tokens.session_id,
@@ -184,7 +184,7 @@ test.each([
   const lifetimes = [tokens.expires_in];
   for (let round = 0; round < 20; round++) {
     const { refresh_token } = tokens;
-    tokens = await replica.call<userV1.TokenResponse>('UserService/Refresh', { refresh_token });
+    tokens = await replica.call<SessionTokens>('UserService/Refresh', { refresh_token });
     lifetimes.push(tokens.expires_in);
   }
   await replica.stop();
@@ -197,7 +197,7 @@ test.each([
 describe('own sessions', () => {
   test('are listed with their device, and one can be ended', async () => {
     const { email, password, identity, tokens } = await signIn(system.first);
-    const second = await system.first.call<userV1.TokenResponse>('UserService/Login', {
+    const second = await system.first.call<SessionTokens>('UserService/Login', {
       email,
       password,
       device: 'phone',
@@ -239,14 +239,14 @@ describe('the refresh cookie', () => {
     const { email, password } = await signIn(system.first);
     const login = { email, password, cookie: true };
     expect((await failure(system.first.call('UserService/Login', login))).code).toBe('ORIGIN_REFUSED');
-    const answer = await system.first.call<userV1.TokenResponse>('UserService/Login', login, { origin });
+    const answer = await system.first.call<SessionTokens>('UserService/Login', login, { origin });
     expect(answer.refresh_token).toBe('');
     const [session] = await system.sql<{ id: string }>('select id from sessions where id = $1', [answer.session_id]);
     expect(session).toBeDefined();
 
     const { tokens } = await signIn(system.first);
     const cookie = `a=b; __Secure-sluice-refresh=${tokens.refresh_token}`;
-    const byCookie = (identity: object) => system.first.call<userV1.TokenResponse>('UserService/Refresh', {}, identity);
+    const byCookie = (identity: object) => system.first.call<SessionTokens>('UserService/Refresh', {}, identity);
     for (const refused of [{ cookie }, { cookie, origin: 'null' }, { cookie, origin: 'https://evil.example' }]) {
       expect((await failure(byCookie(refused))).code).toBe('ORIGIN_REFUSED');
     }
@@ -287,7 +287,7 @@ describe('the audit log', () => {
   test('has refreshes that were refused, and sessions that were ended for being too many', async () => {
     const few = await UserSystem.join(system, { SESSIONS_PER_USER: '2', REFRESH_PER_MINUTE: '1' });
     const { email, password, user, tokens } = await signIn(few);
-    const { refresh_token } = await few.call<userV1.TokenResponse>('UserService/Refresh', {
+    const { refresh_token } = await few.call<SessionTokens>('UserService/Refresh', {
       refresh_token: tokens.refresh_token,
     });
     expect((await failure(few.call('UserService/Refresh', { refresh_token }))).code).toBe('RATE_LIMIT_EXCEEDED');

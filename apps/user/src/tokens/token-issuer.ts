@@ -5,9 +5,9 @@ import { formatRefreshToken } from '../sessions/refresh-token.js';
 import type { SessionOwner } from '../sessions/session-store.js';
 import { guestTerms } from '../guests/guest-limits.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
-import { type AccessTokenClaims, signAccessToken } from './access-token.js';
+import { type AccessToken, type AccessTokenClaims, signAccessToken } from './access-token.js';
 
-/** The OAuth client of tokens that are issued here: clients are public, so none can be told from another. */
+/** The OAuth client of people, which is public: whoever uses it cannot be told from another. */
 export const CLIENT = 'sluice';
 
 /** Makes the tokens of a session as it stands in the database. */
@@ -46,6 +46,15 @@ export class TokenIssuer {
       guest: owner.guest,
       guest_terms: owner.guest ? guestTerms(this.settings) : undefined,
     };
+  }
+
+  /** An access token of a service account, which has no session and nothing to refresh it with. */
+  accessToken(claims: Omit<AccessTokenClaims, 'iss'>, seconds: number): AccessToken {
+    return signAccessToken(
+      this.keys.current.current,
+      { iss: this.settings.TOKEN_ISSUER, ...claims },
+      { seconds, jitterPercent: this.settings.ACCESS_TOKEN_JITTER_PERCENT, notAfterMs: Infinity },
+    );
   }
 
   /** Whether verifiers take a token of ours as far as its key, issuer and audience go; it may have expired or been revoked. */

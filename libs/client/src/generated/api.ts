@@ -524,6 +524,199 @@ export declare namespace gateway {
   }
 }
 
+export declare namespace machines {
+  interface AddPublicKeyRequest {
+    account_id?: string;
+    /** 1 to 100 of A–Z, a–z, 0–9, `.`, `_` and `-`: the `kid` of the assertions' header. */
+    kid?: string;
+    /** ES256, ES384, EdDSA, RS256 or PS256. */
+    alg?: string;
+    /** The members of the JSON Web Key (RFC 7518 section 6): `x` and `y` of EC, `x` of OKP, `n` and `e` of RSA. */
+    x?: string;
+    y?: string;
+    n?: string;
+    e?: string;
+  }
+  interface AddSecretRequest {
+    account_id?: string;
+    /** 60 to 157680000, five years; 0: it does not expire. */
+    expires_in_seconds?: number;
+  }
+  interface AddSecretResponse {
+    service_account?: machines.ServiceAccount;
+    /** Shown once, and kept as a hash. */
+    client_secret: string;
+  }
+  interface ApiKey {
+    /** A UUID: `x-sluice-key` to services, and the dimension `key` of limits. Rotating leaves it. */
+    id: string;
+    tenant: string;
+    name: string;
+    /** The user or service account that it acts for. */
+    owner_id: string;
+    /** `user` or `service_account`. */
+    owner_kind: string;
+    /** `live` or `test`. */
+    environment: string;
+    /** Those of the owner that it has, as long as the owner has them. */
+    roles: string[];
+    scopes: string[];
+    restrictions?: machines.ApiKeyRestrictions;
+    create_time?: string;
+    /** Absent: it does not expire. */
+    expire_time?: string;
+    revoke_time?: string;
+    /** To some minutes. */
+    last_used_time?: string;
+    /** The texts that work: one, and the former one during the overlap of a rotation. */
+    texts: machines.ApiKeyText[];
+  }
+  /** What a key may be used for. An empty list leaves that open. */
+  interface ApiKeyRestrictions {
+    /** Selectors of gRPC methods: `package.Service.Method`, `package.Service.*`, `package.*`. The gateway refuses others. At most 50. */
+    methods: string[];
+    /** Names of models; services learn them as `x-sluice-models`. At most 50. */
+    models: string[];
+    /** Addresses and CIDR blocks that it may come from. At most 50. */
+    networks: string[];
+  }
+  interface ApiKeyText {
+    /** `slc_live_` or `slc_test_`, and the first four characters. */
+    prefix: string;
+    last_four: string;
+    create_time?: string;
+    /** Of the former text: the end of the overlap. */
+    expire_time?: string;
+  }
+  interface ClientKey {
+    kid: string;
+    /** ES256, ES384, EdDSA, RS256 or PS256. */
+    alg: string;
+    create_time?: string;
+  }
+  interface ClientSecret {
+    id: string;
+    /** The last four characters. */
+    last_four: string;
+    create_time?: string;
+    /** Absent: it does not expire. */
+    expire_time?: string;
+  }
+  interface CreateApiKeyRequest {
+    /** 1 to 100 characters. */
+    name?: string;
+    /** A service account of the tenant, for administrators; empty: the caller. */
+    owner_id?: string;
+    /** `live`, which empty means too, or `test`. */
+    environment?: string;
+    /** Of those that the owner has; empty: none, so that a key is a plain caller unless it needs more. */
+    roles?: string[];
+    /** Of a service account's key those of the account at most. */
+    scopes?: string[];
+    restrictions?: machines.ApiKeyRestrictions;
+    /** 60 to 157680000, five years; 0: it does not expire. */
+    expires_in_seconds?: number;
+  }
+  interface CreateApiKeyResponse {
+    key?: machines.ApiKey;
+    /** The text of the key. Shown once, and kept as a hash. */
+    secret: string;
+  }
+  interface CreateServiceAccountRequest {
+    /** 1 to 100 characters; unique in the tenant. */
+    name?: string;
+    /** Names as of users' roles. Only an operator gives `operator`. */
+    roles?: string[];
+    /** At most 50, each up to 100 characters without spaces, quotes and backslashes. */
+    scopes?: string[];
+    /** At most 10. Empty: the audience of the gateway, TOKEN_AUDIENCE. */
+    audiences?: string[];
+  }
+  interface DeleteServiceAccountRequest {
+    account_id?: string;
+  }
+  interface DeleteServiceAccountResponse {}
+  interface GetApiKeyRequest {
+    key_id?: string;
+  }
+  interface GetServiceAccountRequest {
+    account_id?: string;
+  }
+  interface ListApiKeysRequest {
+    /** 1 to 200; 0: 50. */
+    page_size?: number;
+    page_token?: string;
+    /** Of this user or service account, for administrators; `-`: of the whole tenant; empty: the caller's own. */
+    owner_id?: string;
+  }
+  interface ListApiKeysResponse {
+    keys: machines.ApiKey[];
+    /** Empty on the last page. */
+    next_page_token: string;
+  }
+  interface ListServiceAccountsRequest {
+    /** 1 to 200; 0: 50. */
+    page_size?: number;
+    page_token?: string;
+  }
+  interface ListServiceAccountsResponse {
+    service_accounts: machines.ServiceAccount[];
+    /** Empty on the last page. */
+    next_page_token: string;
+  }
+  interface LockServiceAccountRequest {
+    account_id?: string;
+  }
+  interface RemovePublicKeyRequest {
+    account_id?: string;
+    kid?: string;
+  }
+  interface RemoveSecretRequest {
+    account_id?: string;
+    secret_id?: string;
+  }
+  interface RenameApiKeyRequest {
+    key_id?: string;
+    /** 1 to 100 characters. */
+    name?: string;
+  }
+  interface RevokeApiKeyRequest {
+    key_id?: string;
+  }
+  interface RotateApiKeyRequest {
+    key_id?: string;
+    /** How long the former text works on: 0 to 604800, a week; absent: a day. */
+    overlap_seconds?: number;
+  }
+  interface ServiceAccount {
+    /** A UUID: its `client_id`, and the `sub` of its tokens. */
+    id: string;
+    tenant: string;
+    name: string;
+    roles: string[];
+    /** What its tokens and keys can be asked to carry (RFC 6749 section 3.3). */
+    scopes: string[];
+    /** `aud` that its tokens can be asked for (RFC 8707). The first is the usual one. */
+    audiences: string[];
+    locked: boolean;
+    create_time?: string;
+    /** When it last got a token; to the minute. */
+    last_used_time?: string;
+    secrets: machines.ClientSecret[];
+    public_keys: machines.ClientKey[];
+  }
+  interface SetGrantsRequest {
+    account_id?: string;
+    roles?: string[];
+    scopes?: string[];
+    /** Empty: TOKEN_AUDIENCE. */
+    audiences?: string[];
+  }
+  interface UnlockServiceAccountRequest {
+    account_id?: string;
+  }
+}
+
 export declare namespace postcard {
   interface CreateSessionRequest {
     /** At most 200 characters. */
@@ -774,16 +967,20 @@ export declare namespace user {
   /** The names are those of RFC 6749 section 5.1. */
   interface TokenResponse {
     access_token: string;
-    refresh_token: string;
+    /** Absent with the grant `client_credentials` (RFC 6749 section 4.4.3). */
+    refresh_token?: string;
     /** Always `Bearer`. */
     token_type: string;
     /** Seconds until the access token expires. */
     expires_in: number;
-    session_id: string;
+    /** Absent with the grant `client_credentials`. */
+    session_id?: string;
     /** The token is a guest's. */
     guest: boolean;
     /** How often a device may ask for another one; absent when the token is not a guest's. */
     guest_terms?: user.GuestTerms;
+    /** What was granted, with the grant `client_credentials` (RFC 6749 section 3.3). */
+    scope?: string;
   }
   interface UnlockUserRequest {
     user_id?: string;
@@ -820,6 +1017,20 @@ export interface UnaryRoutes {
     request: account.RevokeInvitationRequest;
     response: account.RevokeInvitationResponse;
   };
+  /** Ends its tokens and deletes its secrets and keys. */
+  'DELETE /admin/service-accounts/{account_id}': {
+    request: machines.DeleteServiceAccountRequest;
+    response: machines.DeleteServiceAccountResponse;
+  };
+  'DELETE /admin/service-accounts/{account_id}/public-keys/{kid}': {
+    request: machines.RemovePublicKeyRequest;
+    response: machines.ServiceAccount;
+  };
+  /** Tokens that were issued for it live on until they expire; lock the account to end them. */
+  'DELETE /admin/service-accounts/{account_id}/secrets/{secret_id}': {
+    request: machines.RemoveSecretRequest;
+    response: machines.ServiceAccount;
+  };
   /** Ends every session of a tenant and deletes it with its accounts. Only after an export that came to its end within the last day. */
   'DELETE /admin/tenants/{tenant_id}': { request: account.DeleteTenantRequest; response: account.DeleteTenantResponse };
   /** Deletes an account when its grace is over, as its user could. */
@@ -834,6 +1045,8 @@ export interface UnaryRoutes {
     request: account.EndUserSessionsRequest;
     response: account.EndUserSessionsResponse;
   };
+  /** Every gateway refuses it within a second. Revoking a revoked key succeeds. */
+  'DELETE /keys/{key_id}': { request: machines.RevokeApiKeyRequest; response: machines.ApiKey };
   'DELETE /limits/{limit_id}': { request: allocator.DeleteLimitRequest; response: allocator.Limit };
   /** Ends one of the caller's sessions. Ending an ended session succeeds. */
   'DELETE /me/sessions/{session_id}': { request: user.RevokeSessionRequest; response: user.RevokeSessionResponse };
@@ -851,6 +1064,15 @@ export interface UnaryRoutes {
   'GET /admin/audit': { request: user.ListAuditEventsRequest; response: user.ListAuditEventsResponse };
   /** Invitations that nobody has accepted yet, the latest first. */
   'GET /admin/invitations': { request: account.ListInvitationsRequest; response: account.ListInvitationsResponse };
+  /** In the order of their ids. */
+  'GET /admin/service-accounts': {
+    request: machines.ListServiceAccountsRequest;
+    response: machines.ListServiceAccountsResponse;
+  };
+  'GET /admin/service-accounts/{account_id}': {
+    request: machines.GetServiceAccountRequest;
+    response: machines.ServiceAccount;
+  };
   'GET /admin/tenants': { request: user.ListTenantsRequest; response: user.ListTenantsResponse };
   /** In the order of their ids. */
   'GET /admin/users': { request: user.ListUsersRequest; response: user.ListUsersResponse };
@@ -873,6 +1095,9 @@ export interface UnaryRoutes {
   'GET /budget': { request: allocator.GetBudgetRequest; response: allocator.Budget };
   /** The state of the gateway and of each thing that it depends on. 200 when all serve, 503 otherwise. */
   'GET /health': { request: gateway.GetHealthRequest; response: gateway.Health };
+  /** The latest first. */
+  'GET /keys': { request: machines.ListApiKeysRequest; response: machines.ListApiKeysResponse };
+  'GET /keys/{key_id}': { request: machines.GetApiKeyRequest; response: machines.ApiKey };
   /** The caller's own account. */
   'GET /me': { request: user.GetMeRequest; response: user.User };
   /** What is left to the caller under each limit, without spending any of it. */
@@ -897,6 +1122,7 @@ export interface UnaryRoutes {
   'PATCH /accounts/{account}': { request: allocator.UpdateAccountRequest; response: allocator.Account };
   /** Changes the name of a tenant, or whether it is open: whether anyone may register. What is left out stays. */
   'PATCH /admin/tenants/{tenant_id}': { request: account.UpdateTenantRequest; response: user.Tenant };
+  'PATCH /keys/{key_id}': { request: machines.RenameApiKeyRequest; response: machines.ApiKey };
   /** Changes what the caller is called. */
   'PATCH /me': { request: account.UpdateMeRequest; response: user.User };
   /** Changes the capacity of a node. Under what is used, nothing remains until enough is freed. */
@@ -914,6 +1140,26 @@ export interface UnaryRoutes {
    * A second one for the same address replaces the first.
    */
   'POST /admin/invitations': { request: account.CreateInvitationRequest; response: account.Invitation };
+  'POST /admin/service-accounts': { request: machines.CreateServiceAccountRequest; response: machines.ServiceAccount };
+  /** Ends the account's tokens and keys, and refuses new tokens. */
+  'POST /admin/service-accounts/{account_id}/lock': {
+    request: machines.LockServiceAccountRequest;
+    response: machines.ServiceAccount;
+  };
+  /** A public key that verifies the account's assertions (`private_key_jwt`, RFC 7523). Two at most. */
+  'POST /admin/service-accounts/{account_id}/public-keys': {
+    request: machines.AddPublicKeyRequest;
+    response: machines.ServiceAccount;
+  };
+  /** A new client secret, shown once. An account has two at most, so that one can be replaced without an outage. */
+  'POST /admin/service-accounts/{account_id}/secrets': {
+    request: machines.AddSecretRequest;
+    response: machines.AddSecretResponse;
+  };
+  'POST /admin/service-accounts/{account_id}/unlock': {
+    request: machines.UnlockServiceAccountRequest;
+    response: machines.ServiceAccount;
+  };
   'POST /admin/tenants': { request: user.CreateTenantRequest; response: user.Tenant };
   /** Makes an account. Without a password a link to set one is mailed. */
   'POST /admin/users': { request: account.CreateUserRequest; response: user.User };
@@ -993,6 +1239,9 @@ export interface UnaryRoutes {
   'POST /auth/restore': { request: account.RestoreAccountRequest; response: account.RestoreAccountResponse };
   /** Returns what an allocation still holds to its node. Freeing twice gives one credit. */
   'POST /free': { request: allocator.FreeRequest; response: allocator.Allocation };
+  'POST /keys': { request: machines.CreateApiKeyRequest; response: machines.CreateApiKeyResponse };
+  /** A new text for the same key, shown once; the former one works on for the overlap. */
+  'POST /keys/{key_id}/rotate': { request: machines.RotateApiKeyRequest; response: machines.CreateApiKeyResponse };
   /** Gives more until a time, over however many periods begin before it; 0 ends it now. */
   'POST /limits/{limit_id}/override': { request: allocator.OverrideLimitRequest; response: allocator.Limit };
   /** Adds to the running period alone. */
@@ -1029,6 +1278,11 @@ export interface UnaryRoutes {
    * well: below what is used nothing is left. A new limit counts from now on.
    */
   'PUT /accounts/{account}/limits': { request: allocator.SetLimitRequest; response: allocator.Limit };
+  /** Replaces roles, scopes and audiences. Tokens that name the old ones end at once. */
+  'PUT /admin/service-accounts/{account_id}/grants': {
+    request: machines.SetGrantsRequest;
+    response: machines.ServiceAccount;
+  };
   /** Sets a password that is to be replaced at the next login, and ends the user's sessions. */
   'PUT /admin/users/{user_id}/password': { request: account.SetPasswordRequest; response: user.User };
   /** Replaces the roles of a user and ends the user's sessions, whose tokens name the old ones. */

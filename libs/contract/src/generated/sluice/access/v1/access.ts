@@ -21,6 +21,8 @@ export interface Access {
   ended_sessions: boolean;
   /** Callers whose token says that their e-mail address is not verified (`email_verified: false`) may not call it: the method spends. */
   verified_email: boolean;
+  /** Who comes with an API key may not call it: what makes or changes credentials is for those who have signed in. */
+  no_keys: boolean;
 }
 
 export const SLUICE_ACCESS_V1_PACKAGE_NAME = "sluice.access.v1";

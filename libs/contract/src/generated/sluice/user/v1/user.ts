@@ -70,16 +70,26 @@ export interface RefreshRequest {
 /** The names are those of RFC 6749 section 5.1. */
 export interface TokenResponse {
   access_token: string;
-  refresh_token: string;
+  /** Absent with the grant `client_credentials` (RFC 6749 section 4.4.3). */
+  refresh_token?:
+    | string
+    | undefined;
   /** Always `Bearer`. */
   token_type: string;
   /** Seconds until the access token expires. */
   expires_in: number;
-  session_id: string;
+  /** Absent with the grant `client_credentials`. */
+  session_id?:
+    | string
+    | undefined;
   /** The token is a guest's. */
   guest: boolean;
   /** How often a device may ask for another one; absent when the token is not a guest's. */
-  guest_terms: GuestTerms | undefined;
+  guest_terms:
+    | GuestTerms
+    | undefined;
+  /** What was granted, with the grant `client_credentials` (RFC 6749 section 3.3). */
+  scope?: string | undefined;
 }
 
 export interface LogoutRequest {
@@ -217,7 +227,7 @@ export interface UpgradeGuestRequest {
 }
 
 export interface TokenRequest {
-  /** `password`, `refresh_token` or `guest`. */
+  /** `client_credentials`, `refresh_token`, `guest`, or `password` where it is on. */
   grant_type: string;
   /** Grant `password`: an e-mail address. */
   username: string;
@@ -228,13 +238,20 @@ export interface TokenRequest {
   cause: string;
   tenant: string;
   device: string;
-  /** `sluice`, or empty: clients are public. */
+  /** `sluice`, or empty: the public client; or a service account. */
   client_id: string;
   client_secret: string;
-  /** Empty: there are no scopes. */
+  /** Grant `client_credentials`: of the scopes that were granted, separated by spaces; empty: all of them. */
   scope: string;
   /** Grant `guest`, as in CreateGuestRequest. */
   spent_session_id: string;
+  /** RFC 7521 section 4.2: `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`. */
+  client_assertion_type: string;
+  client_assertion: string;
+  /** Grant `client_credentials`: one of the audiences that were granted (RFC 8707 section 2); empty: the first. */
+  resource: string;
+  /** The same, as other servers name it. */
+  audience: string;
 }
 
 export interface RevokeRequest {
@@ -243,6 +260,8 @@ export interface RevokeRequest {
   token_type_hint: string;
   client_id: string;
   client_secret: string;
+  client_assertion_type: string;
+  client_assertion: string;
 }
 
 export interface RevokeResponse {
@@ -291,6 +310,9 @@ export interface Metadata {
   token_endpoint_auth_methods_supported: string[];
   revocation_endpoint_auth_methods_supported: string[];
   introspection_endpoint_auth_methods_supported: string[];
+  /** Of `private_key_jwt`. */
+  token_endpoint_auth_signing_alg_values_supported: string[];
+  revocation_endpoint_auth_signing_alg_values_supported: string[];
 }
 
 export interface ListUsersRequest {
@@ -390,9 +412,12 @@ export interface RevocationBatch {
 }
 
 export interface Revocation {
+  /** Of a session or a service account, as `sid` of its tokens says; or `key:` and the id of an API key. */
   session_id: string;
   /** When the last of its access tokens has expired, in milliseconds since the epoch. */
   until_ms: string;
+  /** Of an API key that works on, in another way: what is known of it is to be asked for again. */
+  changed: boolean;
 }
 
 export const SLUICE_USER_V1_PACKAGE_NAME = "sluice.user.v1";
@@ -550,10 +575,10 @@ export function UserServiceControllerMethods() {
 
 export const USER_SERVICE_NAME = "UserService";
 
-/** The endpoints of OAuth 2.0. Clients are public: they have no secret. */
+/** The endpoints of OAuth 2.0. The client of people is public and has no secret; service accounts are confidential clients. */
 
 export interface OAuthServiceClient {
-  /** RFC 6749 section 3.2: the grants `password`, `refresh_token` and `guest`. */
+  /** RFC 6749 section 3.2: the grants `client_credentials`, `refresh_token` and `guest`; and `password`, where OAUTH_PASSWORD_GRANT turns it on. */
 
   token(request: TokenRequest, metadata?: Metadata1): Observable<TokenResponse>;
 
@@ -570,10 +595,10 @@ export interface OAuthServiceClient {
   getMetadata(request: GetMetadataRequest, metadata?: Metadata1): Observable<Metadata>;
 }
 
-/** The endpoints of OAuth 2.0. Clients are public: they have no secret. */
+/** The endpoints of OAuth 2.0. The client of people is public and has no secret; service accounts are confidential clients. */
 
 export interface OAuthServiceController {
-  /** RFC 6749 section 3.2: the grants `password`, `refresh_token` and `guest`. */
+  /** RFC 6749 section 3.2: the grants `client_credentials`, `refresh_token` and `guest`; and `password`, where OAUTH_PASSWORD_GRANT turns it on. */
 
   token(
     request: TokenRequest,
