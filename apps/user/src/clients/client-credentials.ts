@@ -46,6 +46,7 @@ export class ClientCredentialsGrant {
       token_type: 'Bearer',
       expires_in: access.expiresInSeconds,
       guest: false,
+      guest_terms: undefined,
       scope,
     };
   }
