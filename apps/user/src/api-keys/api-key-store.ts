@@ -22,6 +22,7 @@ export interface ApiKeyRow {
   readonly methods: string[];
   readonly models: string[];
   readonly networks: string[];
+  readonly account: string;
   readonly created_at: Date;
   readonly expires_at: Date | null;
   readonly revoked_at: Date | null;
@@ -30,7 +31,7 @@ export interface ApiKeyRow {
   readonly texts: readonly ApiKeyTextRow[];
 }
 
-const columns = `k.id, k.tenant, k.name, k.user_id, k.account_id, k.environment, k.roles, k.scopes, k.methods, k.models, k.networks,
+const columns = `k.id, k.tenant, k.name, k.user_id, k.account_id, k.environment, k.roles, k.scopes, k.methods, k.models, k.networks, k.account,
   k.created_at, k.expires_at, k.revoked_at, k.last_used_at,
   coalesce((select jsonb_agg(jsonb_build_object('prefix', t.prefix, 'last_four', t.last_four,
       'created_ms', (extract(epoch from t.created_at) * 1000)::float8, 'expires_ms', (extract(epoch from t.expires_at) * 1000)::float8)
@@ -51,6 +52,8 @@ export interface VerifiedKeyRow {
   readonly methods: string[];
   readonly models: string[];
   readonly networks: string[];
+  readonly account: string;
+  readonly email_verified: boolean;
   readonly expires_ms: number | null;
 }
 
@@ -66,7 +69,7 @@ const verify = statement<VerifiedKeyRow>(
        array(select unnest(k.roles) intersect select unnest(coalesce(u.roles, a.roles)) order by 1) as roles,
        case when a.id is null then k.scopes
          else array(select unnest(k.scopes) intersect select unnest(a.scopes) order by 1) end as scopes,
-       k.methods, k.models, k.networks,
+       k.methods, k.models, k.networks, k.account, u.id is null or u.email_verified_at is not null as email_verified,
        (extract(epoch from least(k.expires_at, t.expires_at)) * 1000)::float8 as expires_ms, k.last_used_at
      from api_key_texts t join api_keys k on k.id = t.key_id join tenants on tenants.id = k.tenant
        left join users u on u.id = k.user_id left join service_accounts a on a.id = k.account_id
@@ -76,7 +79,7 @@ const verify = statement<VerifiedKeyRow>(
      where k.id = f.id and not f.revoked and coalesce(f.last_used_at, '-infinity') < clock_timestamp() - interval '1 minute'
    )
    select id, revoked, coalesce(expired, false) as expired, owner_locked, tenant_closed, subject, tenant, roles, scopes, methods, models,
-     networks, expires_ms from found`,
+     networks, account, email_verified, expires_ms from found`,
 );
 
 const findKey = statement<ApiKeyRow>(
@@ -120,6 +123,7 @@ export interface NewApiKey {
   readonly methods: readonly string[];
   readonly models: readonly string[];
   readonly networks: readonly string[];
+  readonly account: string;
   /** 0: never. */
   readonly expiresInSeconds: number;
 }
@@ -185,13 +189,13 @@ export const apiKeyStore = {
 
   async insertWithin(manager: EntityManager, key: NewApiKey, text: NewApiKeyText): Promise<void> {
     await manager.query(
-      `insert into api_keys (id, tenant, user_id, account_id, name, environment, roles, scopes, methods, models, networks, expires_at)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-         case when $12::int > 0 then clock_timestamp() + $12::int * interval '1 second' end)`,
+      `insert into api_keys (id, tenant, user_id, account_id, name, environment, roles, scopes, methods, models, networks, account, expires_at)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+         case when $13::int > 0 then clock_timestamp() + $13::int * interval '1 second' end)`,
       [
         ...[key.id, key.tenant],
         ...(key.ownerKind === 'user' ? [key.ownerId, null] : [null, key.ownerId]),
-        ...[key.name, key.environment, key.roles, key.scopes, key.methods, key.models, key.networks],
+        ...[key.name, key.environment, key.roles, key.scopes, key.methods, key.models, key.networks, key.account],
         key.expiresInSeconds,
       ],
     );

@@ -1,4 +1,4 @@
-import { Controller } from '@nestjs/common';
+import { Controller, Inject } from '@nestjs/common';
 import { machinesV1 } from '@sluice/contract';
 import { currentCall, currentCaller } from '@sluice/service';
 import { DataSource } from 'typeorm';
@@ -6,6 +6,7 @@ import { invalid } from '../accounts/credentials.js';
 import { pageSize } from '../admin/admin.controller.js';
 import { OPERATOR_ROLE } from '../admin/user-changes.js';
 import { UUID } from '../sessions/sessions.js';
+import { SETTINGS, type UserSettings } from '../settings.js';
 import { toTimestamp } from '../user.controller.js';
 import { type ApiKeyRow, apiKeyStore } from './api-key-store.js';
 import { ApiKeys, type KeyManager, ownerOf, type ShownApiKey } from './api-keys.js';
@@ -23,6 +24,7 @@ export class ApiKeyController
   constructor(
     private readonly keys: ApiKeys,
     private readonly dataSource: DataSource,
+    @Inject(SETTINGS) private readonly settings: UserSettings,
   ) {}
 
   async createApiKey(request: machinesV1.CreateApiKeyRequest): Promise<machinesV1.CreateApiKeyResponse> {
@@ -76,6 +78,8 @@ export class ApiKeyController
       roles: row?.roles ?? [],
       scope: row?.scopes.join(' ') ?? '',
       restrictions: { methods: row?.methods ?? [], models: row?.models ?? [], networks: row?.networks ?? [] },
+      account: row?.account ?? '',
+      unverified: this.settings.EMAIL_VERIFICATION !== 'none' && row?.email_verified === false,
       expire_time_ms: String(Math.floor(row?.expires_ms ?? 0)),
     };
   }
@@ -99,6 +103,7 @@ function toApiKey(row: ApiKeyRow): machinesV1.ApiKey {
     owner_id: ownerOf(row),
     owner_kind: row.user_id === null ? 'service_account' : 'user',
     environment: row.environment,
+    account: row.account,
     roles: row.roles,
     scopes: row.scopes,
     restrictions: { methods: row.methods, models: row.models, networks: row.networks },

@@ -57,6 +57,7 @@ export class ApiKeys {
       roles: [...new Set(request.roles)].toSorted(),
       scopes: readScopes(request.scopes),
       ...readRestrictions(request.restrictions),
+      account: readAccount(by, request.account),
       expiresInSeconds: readLifetime(request.expires_in_seconds),
     };
     const [id, secret] = [randomUUID(), newApiKey(environment)];
@@ -203,6 +204,16 @@ export function readName(text: string): string {
   const name = readText(text, 'name', 100).trim();
   if (name === '') throw invalid('name', 'must have 1 to 100 characters');
   return name;
+}
+
+/** Budgets are an administrator's to divide: whoever could choose an account would spend another's. */
+function readAccount(by: KeyManager, account: string): string {
+  if (account !== '' && !by.isAdmin)
+    throw new Problem('PERMISSION_DENIED', 'Only an administrator names the account of a key.');
+  if (account !== '' && !/^[\x21-\x7e]{1,255}$/.test(account)) {
+    throw invalid('account', 'must have 1 to 255 characters of ASCII without spaces');
+  }
+  return account;
 }
 
 function readEnvironment(text: string): ApiKeyEnvironment {

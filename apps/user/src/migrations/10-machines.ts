@@ -57,6 +57,8 @@ export class Machines1764000000010 implements MigrationInterface {
         methods text[] not null,
         models text[] not null,
         networks text[] not null,
+        -- Of budgets.
+        account text not null default '',
         created_at timestamptz not null default clock_timestamp(),
         expires_at timestamptz,
         revoked_at timestamptz,

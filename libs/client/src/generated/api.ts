@@ -570,6 +570,8 @@ export declare namespace machines {
     last_used_time?: string;
     /** The texts that work: one, and the former one during the overlap of a rotation. */
     texts: machines.ApiKeyText[];
+    /** The budget account that its calls are charged to; empty: the tenant's root. */
+    account: string;
   }
   /** What a key may be used for. An empty list leaves that open. */
   interface ApiKeyRestrictions {
@@ -616,6 +618,8 @@ export declare namespace machines {
     restrictions?: machines.ApiKeyRestrictions;
     /** 60 to 157680000, five years; 0: it does not expire. */
     expires_in_seconds?: number;
+    /** The budget account that its calls are charged to, for administrators: 1 to 255 characters of ASCII without spaces; empty: the tenant's root. */
+    account?: string;
   }
   interface CreateApiKeyResponse {
     key?: machines.ApiKey;

@@ -178,6 +178,8 @@ export interface ApiKey {
     | undefined;
   /** The texts that work: one, and the former one during the overlap of a rotation. */
   texts: ApiKeyText[];
+  /** The budget account that its calls are charged to; empty: the tenant's root. */
+  account: string;
 }
 
 export interface ApiKeyText {
@@ -207,6 +209,8 @@ export interface CreateApiKeyRequest {
     | undefined;
   /** 60 to 157680000, five years; 0: it does not expire. */
   expires_in_seconds: number;
+  /** The budget account that its calls are charged to, for administrators: 1 to 255 characters of ASCII without spaces; empty: the tenant's root. */
+  account: string;
 }
 
 export interface CreateApiKeyResponse {
@@ -269,6 +273,9 @@ export interface VerifyApiKeyResponse {
     | undefined;
   /** In milliseconds since the epoch; 0: it does not expire. */
   expire_time_ms: string;
+  account: string;
+  /** Its user's e-mail address is not verified, where addresses are. */
+  unverified: boolean;
 }
 
 export enum VerifyApiKeyResponse_State {
