@@ -47,8 +47,8 @@ export class GatewayService implements OnApplicationShutdown {
   /** @throws ConfigurationError when the configuration cannot work or a port is taken */
   async start(): Promise<void> {
     const { values } = this;
-    // Its lines are of this level.
-    if (values.ACCESS_LOG && this.logger.isLevelEnabled('info')) {
+    // None of its lines is of a higher level.
+    if (values.ACCESS_LOG && this.logger.isLevelEnabled('warn')) {
       this.accessLog = new AccessLog(this.logger, values.ACCESS_LOG_REFUSALS_PER_SECOND, this.metrics);
     }
     const config = readGatewayFile(values.GATEWAY_CONFIG);

@@ -1,6 +1,6 @@
-import { Problem } from '@sluice/problem';
+import { Problem, type ProblemCode } from '@sluice/problem';
 import { type Logger, Registry } from '@sluice/telemetry';
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { AccessLog } from './access-log.js';
 import type { Exchange } from './exchange.js';
 import { Observer } from './observe.js';
@@ -60,10 +60,53 @@ it('writes what a service said of a failure, in full or nearly so, and errors as
 it('tells the request’s id beside the trace’s, of failures and in the access log', () => {
   const exchange = { path: '/a', requestId: 'mine', trace: { traceId: 't' }, transport: {}, work: {} } as Exchange;
   observer.failed(exchange, new Problem('INTERNAL'));
-  const logger = { info: (line: Line) => lines.push(line) } as unknown as Logger;
+  const logger = { info: (line: Line) => lines.push(line), isLevelEnabled: () => true } as unknown as Logger;
   new AccessLog(logger, 1, new Registry()).ended(exchange, 'none', 1, 1);
   expect(lines).toMatchObject([
     { trace_id: 't', request_id: 'mine' },
     { trace_id: 't', request_id: 'mine' },
   ]);
+});
+
+describe('the access log', () => {
+  /** The levels of the lines that are written of such calls, and of what is told of those that were left out. */
+  function levels(enabled: readonly string[], codes: readonly (ProblemCode | undefined)[]): string[] {
+    const written: string[] = [];
+    const logger = Object.fromEntries(
+      ['info', 'warn'].map((level) => [level, (line: Line) => written.push(`${level} ${line.problem ?? 'none'}`)]),
+    );
+    const log = new AccessLog(
+      { ...logger, isLevelEnabled: (level: string) => enabled.includes(level) } as unknown as Logger,
+      1,
+      new Registry(),
+    );
+    for (const code of codes) {
+      const problem = code && new Problem(code);
+      const exchange = { path: '/a', transport: {}, work: problem ? undefined : {}, status: problem?.status ?? 200 };
+      log.ended({ ...exchange, problem } as unknown as Exchange, 'none', 1, 1);
+    }
+    log.flush();
+    return written;
+  }
+
+  it('warns of calls that a limit or a budget refused, and of those left out', () => {
+    const codes = [
+      'RATE_LIMIT_EXCEEDED',
+      'RATE_LIMIT_EXCEEDED',
+      'BUDGET_EXHAUSTED',
+      'TOKEN_EXPIRED',
+      undefined,
+    ] as const;
+    expect(levels(['info', 'warn'], codes)).toEqual([
+      'warn RATE_LIMIT_EXCEEDED',
+      'warn BUDGET_EXHAUSTED',
+      'info TOKEN_EXPIRED',
+      'info none',
+      'warn RATE_LIMIT_EXCEEDED',
+    ]);
+  });
+
+  it('has the warnings alone where nothing less is written', () => {
+    expect(levels(['warn'], ['RATE_LIMIT_EXCEEDED', 'TOKEN_EXPIRED', undefined])).toEqual(['warn RATE_LIMIT_EXCEEDED']);
+  });
 });

@@ -31,7 +31,7 @@ export const settings = {
   REDIS_CERT_FILE: optionalText('Certificate of the gateway in PEM form, for a Redis of `rediss` that asks for one.'),
   REDIS_KEY_FILE: optionalText('Private key of that certificate in PEM form.'),
   ACCESS_LOG: flag(
-    'Whether calls are logged: all that came to a service, and of the others as many as the next setting says.',
+    'Whether calls are logged: all that came to a service, and of the others as many as the next setting says. 429 is a warning, which LOG_LEVEL=warn leaves in.',
     true,
   ),
   ACCESS_LOG_REFUSALS_PER_SECOND: integer(

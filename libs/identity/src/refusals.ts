@@ -1,29 +1,30 @@
 import { Problem } from '@sluice/problem';
 
-/** RFC 6750 section 3.1. */
-const headers = { 'www-authenticate': 'Bearer realm="sluice", error="invalid_token"' };
-const options = { headers, lasting: true };
+/**
+ * RFC 6750 section 3.1: 401 with `invalid_token` for whatever is wrong with a token, also for one that is malformed, so that
+ * clients do one thing about it: get another. 400 is for requests whose `Authorization` is no `Bearer` with a token.
+ */
+function invalid(code: 'TOKEN_INVALID' | 'TOKEN_EXPIRED' | 'SESSION_REVOKED', detail: string): Problem {
+  const challenge = `Bearer realm="sluice", error="invalid_token", error_description="${detail}"`;
+  return new Problem(code, detail, { headers: { 'www-authenticate': challenge }, lasting: true });
+}
 
 /** Why a token is refused. A closed list of constant answers: a refusal costs no new error and says nothing of the token's content. */
 export const refusals = {
-  tooLong: new Problem('TOKEN_INVALID', 'The access token is too long.', options),
-  malformed: new Problem('TOKEN_INVALID', 'The access token is not a signed JWT.', options),
-  algorithm: new Problem(
-    'TOKEN_INVALID',
-    'The access token is signed with an algorithm that is not accepted.',
-    options,
-  ),
-  type: new Problem('TOKEN_INVALID', 'The token is not an access token.', options),
-  critical: new Problem('TOKEN_INVALID', 'The access token needs an extension that is not understood.', options),
-  keyId: new Problem('TOKEN_INVALID', 'The access token names no acceptable key.', options),
-  claims: new Problem('TOKEN_INVALID', 'The access token lacks a claim, or one has a wrong type.', options),
-  issuer: new Problem('TOKEN_INVALID', 'The access token is from another issuer.', options),
-  audience: new Problem('TOKEN_INVALID', 'The access token is for another audience.', options),
-  notYetValid: new Problem('TOKEN_INVALID', 'The access token is not valid yet.', options),
-  unknownKey: new Problem('TOKEN_INVALID', 'The access token is signed with an unknown key.', options),
-  signature: new Problem('TOKEN_INVALID', 'The signature of the access token is wrong.', options),
-  expired: new Problem('TOKEN_EXPIRED', 'The access token has expired.', options),
-  revoked: new Problem('SESSION_REVOKED', 'The session of the access token has ended. Sign in again.', options),
+  tooLong: invalid('TOKEN_INVALID', 'The access token is too long.'),
+  malformed: invalid('TOKEN_INVALID', 'The access token is not a signed JWT.'),
+  algorithm: invalid('TOKEN_INVALID', 'The access token is signed with an algorithm that is not accepted.'),
+  type: invalid('TOKEN_INVALID', 'The token is not an access token.'),
+  critical: invalid('TOKEN_INVALID', 'The access token needs an extension that is not understood.'),
+  keyId: invalid('TOKEN_INVALID', 'The access token names no acceptable key.'),
+  claims: invalid('TOKEN_INVALID', 'The access token lacks a claim, or one has a wrong type.'),
+  issuer: invalid('TOKEN_INVALID', 'The access token is from another issuer.'),
+  audience: invalid('TOKEN_INVALID', 'The access token is for another audience.'),
+  notYetValid: invalid('TOKEN_INVALID', 'The access token is not valid yet.'),
+  unknownKey: invalid('TOKEN_INVALID', 'The access token is signed with an unknown key.'),
+  signature: invalid('TOKEN_INVALID', 'The signature of the access token is wrong.'),
+  expired: invalid('TOKEN_EXPIRED', 'The access token has expired.'),
+  revoked: invalid('SESSION_REVOKED', 'The session of the access token has ended. Sign in again.'),
   busy: new Problem('OVERLOADED', 'Too many new access tokens at once.', {
     details: { retry_after_ms: 200 },
     lasting: true,

@@ -155,7 +155,7 @@ export class CallInterceptor implements NestInterceptor {
     };
     const serverFault = problem !== undefined && problem.status >= 500 && problem.code !== 'DEADLINE_EXCEEDED';
     if (serverFault) this.logger.error({ ...fields, err: problem.cause }, 'call failed');
-    else this.logger.info(fields, 'call');
+    else this.logger[problem?.status === 429 ? 'warn' : 'info'](fields, 'call');
   }
 }
 

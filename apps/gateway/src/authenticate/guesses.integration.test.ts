@@ -61,6 +61,14 @@ it('the same made-up token again counts too', async () => {
   expect(await statuses([...many(GUESSES, () => one), one])).toEqual([...Array(GUESSES).fill(401), 429]);
 });
 
+it('what is no token at all is answered as any that is wrong, and why', async () => {
+  const answer = await call('invalid-token');
+  expect(answer).toMatchObject({ status: 401, body: { code: 'TOKEN_INVALID' } });
+  expect(answer.headers.get('www-authenticate')).toBe(
+    'Bearer realm="sluice", error="invalid_token", error_description="The access token is not a signed JWT."',
+  );
+});
+
 it('what is no token at all counts too', async () => {
   expect(await statuses(many(GUESSES + 1, () => 'guess'))).toEqual([...Array(GUESSES).fill(401), 429]);
 });
@@ -69,7 +77,9 @@ it('good new tokens and expired ones cost no guess', async () => {
   expect(await statuses(many(3 * GUESSES, token))).toEqual(Array(3 * GUESSES).fill(200));
   const answer = await call(expired());
   expect(answer).toMatchObject({ status: 401, body: { code: 'TOKEN_EXPIRED' } });
-  expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="sluice", error="invalid_token"');
+  expect(answer.headers.get('www-authenticate')).toBe(
+    'Bearer realm="sluice", error="invalid_token", error_description="The access token has expired."',
+  );
   expect(await statuses(many(3 * GUESSES, expired))).toEqual(Array(3 * GUESSES).fill(401));
   expect(await statuses(many(GUESSES, forged))).toEqual(Array(GUESSES).fill(401));
 });
