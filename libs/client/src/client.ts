@@ -1,10 +1,15 @@
-import { errorOf, type SluiceError } from './error.js';
+import { baseUrlOf, urlBelow, type BaseUrl } from './base-url.js';
+import { errorOf, SluiceError } from './error.js';
 import type { StreamRoutes, UnaryRoutes, user } from './generated/api.js';
 import { Guests, type GuestAlert, type GuestCause, type GuestPermission, type GuestRecord } from './guest.js';
+import { checkGuestOptions, type GuestOptions } from './guest-limits.js';
 import { inProcessLock, type Lock } from './lock.js';
+import { checkOptionNames } from './option-names.js';
 import { keepRefusedWrites } from './refused-writes.js';
 import { fillRoute } from './route.js';
+import { eitherSignal, headerFields, throwIfAborted, timeoutSignal } from './runtime.js';
 import { isWithin, SessionKeeper, sessionOf, type Session, type TokenAnswer } from './session.js';
+import { SharedGets } from './shared-gets.js';
 import { memoryStore, type Store } from './store.js';
 import { messagesOf } from './stream.js';
 
@@ -21,8 +26,8 @@ export interface ClientOptions {
    * server allows (COOKIE_ORIGINS); guests keep theirs in the store.
    */
   readonly refreshToken?: 'stored' | 'cookie';
-  /** Gets a guest token when there is no session; `deviceId` names the device, one is made up and kept when absent. */
-  readonly guest?: boolean | { readonly deviceId?: string };
+  /** Gets a guest token when there is no session; options say how the device is called, and how often it asks. */
+  readonly guest?: boolean | GuestOptions;
   /** Called when the session has ended without `logout`: its refresh token was refused. */
   readonly onSignedOut?: (error: SluiceError) => void;
   /** Called after each request for a guest token, with the counts that an alert needs. */
@@ -33,9 +38,32 @@ export interface ClientOptions {
   readonly tokenTimeoutMs?: number;
   /** How long to wait for somebody else who has the lock. Default 90 000: longer than it takes a lock of ours to change hands. */
   readonly lockTimeoutMs?: number;
-  /** Sends the requests; the global `fetch` when absent. */
+  /**
+   * Whether equal GETs that are under way at the same time become one request, whose answer each gets. A GET joins none that was sent
+   * before another call (POST, …) of this client. Streams are never shared. Default false.
+   */
+  readonly shareGets?: boolean;
+  /** Sends the requests; the global `fetch` when absent. Gets the address as text, and header fields as an object. */
   readonly fetch?: typeof fetch;
+  /** Makes up a name for the device that nobody guesses; `crypto.randomUUID` when absent. */
+  readonly randomId?: () => string | Promise<string>;
 }
+
+const OPTIONS: readonly (keyof ClientOptions)[] = [
+  'baseUrl',
+  'store',
+  'lock',
+  'refreshToken',
+  'guest',
+  'onSignedOut',
+  'onAcquire',
+  'onStoreError',
+  'tokenTimeoutMs',
+  'lockTimeoutMs',
+  'shareGets',
+  'fetch',
+  'randomId',
+];
 
 export interface CallOptions {
   readonly signal?: AbortSignal;
@@ -51,6 +79,11 @@ export interface StreamOptions extends CallOptions {
 export interface GuestClient {
   /** Whether a guest token may be asked for now; if not, why not and for how long. Asks nobody. */
   canAcquire(): Promise<GuestPermission>;
+  /**
+   * What the server would say: whether it would issue a new token now, and what is left of each of its limits, which hold here
+   * too from then on. Spends nothing. @throws SluiceError for every answer that is not 2xx
+   */
+  limits(options?: { signal?: AbortSignal }): Promise<user.GuestAllowance>;
   /** The live guest session, or a new one. @throws SluiceError `GUEST_NOT_ALLOWED`, or the server's error */
   acquire(options?: { cause?: GuestCause; signal?: AbortSignal }): Promise<Session>;
   /** The requests of the last day with their causes, oldest first. */
@@ -97,11 +130,14 @@ export function createClient(options: ClientOptions): SluiceClient {
 }
 
 class Client implements SluiceClient {
-  readonly #base: URL;
+  readonly #base: BaseUrl;
   readonly #send: typeof fetch;
   readonly #keeper: SessionKeeper;
   readonly #guests: Guests;
   readonly #wantsGuest: boolean;
+  readonly #shared: SharedGets | undefined;
+  /** Whose session an answer was for, for what a stream says only later. */
+  readonly #sessions = new WeakMap<Response, Session>();
   readonly #tokenTimeoutMs: number;
   readonly #byCookie: boolean;
   /** Nobody has asked yet whether the browser has a refresh cookie. */
@@ -111,9 +147,12 @@ class Client implements SluiceClient {
   readonly guest: GuestClient;
 
   constructor(options: ClientOptions) {
+    checkOptionNames('createClient', options, OPTIONS);
+    const own = typeof options.guest === 'object' ? options.guest : {};
+    checkGuestOptions(own);
     const page = (globalThis as { location?: { href: string } }).location;
-    this.#base = new URL(options.baseUrl, page?.href);
-    if (!this.#base.pathname.endsWith('/')) this.#base.pathname += '/';
+    this.#base = baseUrlOf(options.baseUrl, page?.href);
+    this.#shared = options.shareGets ? new SharedGets() : undefined;
     const send = options.fetch ?? globalThis.fetch;
     this.#send = (input, init) => send(input, init);
     this.#tokenTimeoutMs = options.tokenTimeoutMs ?? 30_000;
@@ -123,7 +162,7 @@ class Client implements SluiceClient {
     this.#keeper = new SessionKeeper({
       store,
       lock: options.lock ?? inProcessLock(),
-      lockName: `sluice ${this.#base.origin}${this.#base.pathname}`,
+      lockName: `sluice ${this.#base.text}`,
       lockTimeoutMs: options.lockTimeoutMs ?? 90_000,
       byCookie: this.#byCookie,
       refresh: (refreshToken) =>
@@ -134,13 +173,19 @@ class Client implements SluiceClient {
     this.#guests = new Guests({
       keeper: this.#keeper,
       store,
-      deviceId: typeof options.guest === 'object' ? options.guest.deviceId : undefined,
+      own,
+      randomId: options.randomId ?? (() => crypto.randomUUID()),
       ask: (body, signal) => this.#post('auth/guest', body, signal),
+      askLimits: (body, signal) => this.#post('auth/guest/limits', body, signal),
       onAcquire: options.onAcquire,
     });
     this.guest = {
       canAcquire: () => this.#guests.canAcquire(),
-      acquire: ({ cause = 'no_token', signal } = {}) => this.#guests.acquire(cause, signal),
+      limits: ({ signal } = {}) => this.#guests.limits(signal),
+      acquire: async (wish = {}) => {
+        checkOptionNames('guest.acquire', wish, ['cause', 'signal']);
+        return this.#guests.acquire(wish.cause ?? 'no_token', wish.signal);
+      },
       records: () => this.#guests.records(),
       upgrade: (account, callOptions) =>
         this.#open(() => this.#fetchJson('auth/guest/upgrade', jsonRequest(account, callOptions))),
@@ -148,22 +193,39 @@ class Client implements SluiceClient {
   }
 
   async fetch(path: string | URL, init: RequestInit = {}): Promise<Response> {
-    const url = this.#resolve(path);
+    return this.#fetch(path, init, this.#shared);
+  }
+
+  async #fetch(path: string | URL, init: RequestInit, shared: SharedGets | undefined): Promise<Response> {
+    const url = urlBelow(this.#base, path);
     const { signal } = init;
-    signal?.throwIfAborted();
-    const headers = new Headers(init.headers);
-    if (headers.has('authorization')) return this.#send(url, init);
-    const session = await this.#sessionForCall(signal);
-    const response = await this.#sendWith(session?.access_token, url, init, headers);
+    throwIfAborted(signal);
+    const fields = headerFields(init.headers);
+    const session = 'authorization' in fields ? undefined : await this.#sessionForCall(signal);
+    const key = shared?.keyOf(url, init, fields, session?.access_token);
+    if (shared === undefined || key === undefined) return this.#exchange(session, url, init, fields);
+    return shared.join(key, signal, (own) => this.#exchange(session, url, { ...init, signal: own }, fields));
+  }
+
+  /** Sends a call, and once more after a refresh. */
+  async #exchange(
+    session: Session | undefined,
+    url: string,
+    init: RequestInit,
+    fields: Readonly<Record<string, string>>,
+  ): Promise<Response> {
+    const response = await this.#sendWith(session?.access_token, url, init, fields);
     if (session === undefined) return response;
-    if (response.status === 429) await this.#noteQuota(session, response);
+    this.#sessions.set(response, session);
+    if (response.status === 429 && session.guest) await this.#noteQuota(session, await errorOf(response.clone()));
     if (response.status !== 401 || !(await this.#wantsRefresh(session, response))) return response;
-    const token = await this.#tokenInstead(session, signal);
+    const token = await this.#tokenInstead(session, init.signal);
     if (token === undefined || isStream(init.body)) return response;
     // Read rather than cancelled, so that its connection can take the call again.
     await response.arrayBuffer().catch(() => undefined);
-    const again = await this.#sendWith(token, url, init, headers);
+    const again = await this.#sendWith(token, url, init, fields);
     if (again.status === 401) this.#refusedFresh = { token, at: Date.now() };
+    this.#sessions.set(again, { ...session, access_token: token });
     return again;
   }
 
@@ -184,9 +246,15 @@ class Client implements SluiceClient {
     const { method, path, body } = fillRoute(route, request);
     const accept = options.form === 'sse' ? 'text/event-stream' : 'application/x-ndjson';
     const init = withBody({ method, ...options, headers: { accept, ...options.headers } }, body);
-    const response = await this.fetch(path.slice(1), init);
+    const response = await this.#fetch(path.slice(1), init, undefined);
     if (!response.ok) throw await errorOf(response);
-    yield* messagesOf<StreamRoutes[R]['response']>(response);
+    try {
+      yield* messagesOf<StreamRoutes[R]['response']>(response);
+    } catch (error) {
+      const session = this.#sessions.get(response);
+      if (session?.guest && error instanceof SluiceError) await this.#noteQuota(session, error);
+      throw error;
+    }
   }
 
   async register(account: user.RegisterRequest, options?: CallOptions): Promise<user.User> {
@@ -258,17 +326,23 @@ class Client implements SluiceClient {
     return (await this.#guests.acquire('expired', signal, session.access_token)).access_token;
   }
 
-  async #sendWith(token: string | undefined, url: URL, init: RequestInit, headers: Headers): Promise<Response> {
-    const own = new Headers(headers);
-    if (token !== undefined) own.set('authorization', `Bearer ${token}`);
-    return this.#send(url, { ...init, headers: own });
+  async #sendWith(
+    token: string | undefined,
+    url: string,
+    init: RequestInit,
+    fields: Readonly<Record<string, string>>,
+  ): Promise<Response> {
+    const headers = token === undefined ? { ...fields } : { ...fields, authorization: `Bearer ${token}` };
+    return this.#send(url, { ...init, headers });
   }
 
-  /** A guest whose own quota is spent may ask for another token (C2); a limit of the address or the tenant is not the guest's. */
-  async #noteQuota(session: Session, response: Response): Promise<void> {
-    if (!session.guest || session.quota_used_up) return;
-    const { blockedBy } = await errorOf(response.clone());
-    if (blockedBy !== 'user' && blockedBy !== 'budget') return;
+  /**
+   * A guest whose budget is spent, or whose own share of it, may ask for another token (C2). Not for a limit of rates: that passes. Nor
+   * for too many allocations in flight, which end.
+   */
+  async #noteQuota(session: Session, { code, blockedBy }: SluiceError): Promise<void> {
+    if (session.quota_used_up || (code !== 'BUDGET_EXHAUSTED' && blockedBy !== 'budget')) return;
+    if (blockedBy === 'caller_requests') return;
     await this.#keeper.exclusively(async () => {
       const current = await this.#keeper.load();
       if (current?.access_token === session.access_token) await this.#keeper.put({ ...current, quota_used_up: true });
@@ -289,9 +363,10 @@ class Client implements SluiceClient {
   }
 
   #post(path: string, body: object, signal?: AbortSignal | null): Promise<Response> {
-    const timeout = AbortSignal.timeout(this.#tokenTimeoutMs);
-    const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
-    return this.#send(this.#resolve(path), this.#withCookie(jsonRequest(body, { signal: either })));
+    const either = eitherSignal(signal, timeoutSignal(this.#tokenTimeoutMs));
+    // Others wait for what it brings.
+    const init = { ...jsonRequest(body, { signal: either }), priority: 'high' } as const;
+    return this.#send(this.#resolve(path), this.#withCookie(init));
   }
 
   /** Cookies of another origin's answers are kept and sent only when that is asked for. */
@@ -299,13 +374,8 @@ class Client implements SluiceClient {
     return this.#byCookie ? { ...init, credentials: 'include' } : init;
   }
 
-  /** @throws TypeError for another origin: the session's token goes nowhere else */
-  #resolve(path: string | URL): URL {
-    const text = String(path);
-    // `/me` means below the base URL, as `me` does; a colon in it is no scheme.
-    const url = new URL(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `./${text.replace(/^\//, '')}`, this.#base);
-    if (url.origin !== this.#base.origin) throw new TypeError(`${url.origin} is not where this client's API is`);
-    return url;
+  #resolve(path: string): string {
+    return urlBelow(this.#base, path);
   }
 }
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { problem, startGateway, type TestGateway } from './gateway.fixture.js';
+import { json, problem, startGateway, type TestGateway } from './gateway.fixture.js';
 import { createClient, memoryStore, type ClientOptions, type GuestAlert, type Store } from './index.js';
 
 const MINUTE = 60_000;
@@ -142,6 +142,139 @@ describe('limits', () => {
   });
 });
 
+describe('limits by option, and by what the server says', () => {
+  const terms = (over: object = {}) => ({
+    spacing_seconds: 60,
+    hourly: 10,
+    daily: 50,
+    backoff: true,
+    backoff_seconds: 15,
+    backoff_multiplier: 2,
+    ...over,
+  });
+  const tell = (over: object) =>
+    gateway.answer('POST /auth/guest', (_, response) =>
+      json(response, 200, { ...gateway.open({ guest: true }), guest_terms: terms(over) }),
+    );
+  /** How many tokens a device gets within a time when it asks as soon as it may. */
+  async function issuedWithin(ms: number, guest: ClientOptions['guest']): Promise<number> {
+    const store = memoryStore();
+    const client = guestClient({ store, guest });
+    const end = Date.now() + ms;
+    for (let issued = 0; ;) {
+      const permission = await client.guest.canAcquire();
+      if (!permission.allowed) later(permission.retryAfterMs as number);
+      if (Date.now() >= end) return issued;
+      if (!permission.allowed) continue;
+      await client.guest.acquire();
+      issued++;
+      await forget(store);
+    }
+  }
+
+  test.each([
+    ['5 an hour, 300 s apart', { perHour: 5, intervalMs: 300_000 }, undefined, HOUR, 5],
+    ['12 a day', { perDay: 12 }, undefined, 20 * HOUR, 12],
+    ['no interval, 40 an hour', { perHour: 40, intervalMs: 0 }, undefined, HOUR, 40],
+    ['what the server says, when nothing else does', {}, { hourly: 30, spacing_seconds: 0 }, HOUR, 30],
+    ['the stricter of both: the server', { perHour: 40, intervalMs: 0 }, { hourly: 4 }, HOUR, 4],
+    ['the stricter of both: the option', { perHour: 3 }, { hourly: 30, spacing_seconds: 0 }, HOUR, 3],
+  ])('%s', async (_, guest, said, ms, count) => {
+    if (said) tell(said);
+    expect(await issuedWithin(ms, guest)).toBe(count);
+  });
+
+  const waitsOf = async (guest: ClientOptions['guest'], store = memoryStore()) => {
+    const client = guestClient({ store, guest });
+    gateway.answer('POST /auth/guest', (_, response) => problem(response, 503, 'UNAVAILABLE'));
+    const waits: number[] = [];
+    for (let failures = 0; failures < 4; failures++) {
+      await expect(client.guest.acquire()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+      const permission = await client.guest.canAcquire();
+      const wait = permission.allowed ? 0 : (permission.retryAfterMs as number);
+      waits.push(wait);
+      later(wait);
+    }
+    return waits;
+  };
+
+  test('the back-off multiplies as it was told, or is off', async () => {
+    expect(await waitsOf({ backOffMs: 1_000, backOffMultiplier: 3 })).toEqual([1_000, 3_000, 9_000, 27_000]);
+    expect(await waitsOf({ backOff: false })).toEqual([0, 0, 0, 0]);
+    const store = memoryStore();
+    tell({ backoff_multiplier: 4 });
+    await guestClient({ store }).guest.acquire();
+    await forget(store);
+    later(HOUR);
+    expect(await waitsOf(true, store)).toEqual([5_000, 20_000, 80_000, 320_000]);
+  });
+
+  test('failures without a back-off do not push out what was issued', async () => {
+    const store = memoryStore();
+    const client = guestClient({ store, guest: { backOff: false, perHour: 1 } });
+    await client.guest.acquire();
+    await forget(store);
+    later(2 * MINUTE);
+    const kept = JSON.parse((await store.get('guest')) as string) as { records: object[] };
+    const failures = Array.from({ length: 300 }, () => ({ at: Date.now(), cause: 'no_token', outcome: 'failed' }));
+    await store.set('guest', JSON.stringify({ ...kept, records: [...kept.records, ...failures] }));
+    expect(await client.guest.canAcquire()).toMatchObject({ reason: 'hour' });
+    later(HOUR);
+    gateway.answer('POST /auth/guest', (_, response) => problem(response, 503, 'UNAVAILABLE'));
+    await expect(client.guest.acquire()).rejects.toMatchObject({ status: 503 });
+    const records = await client.guest.records();
+    expect(records.filter(({ outcome }) => outcome === 'issued')).toHaveLength(1);
+    expect(records).toHaveLength(101);
+  });
+
+  test('the server’s limits can be asked for without spending anything, and hold from then on', async () => {
+    const store = memoryStore();
+    const client = guestClient({ store });
+    const asked: { device_id: string }[] = [];
+    gateway.answer('POST /auth/guest/limits', (_, response, body) => {
+      asked.push(JSON.parse(body) as { device_id: string });
+      json(response, 200, { allowed: true, limits: [], terms: terms({ hourly: 1 }) });
+    });
+    expect(await client.guest.limits()).toMatchObject({ allowed: true });
+    expect(gateway.count('POST /auth/guest')).toBe(0);
+    const session = await client.guest.acquire();
+    expect(session).toBeDefined();
+    await forget(store);
+    later(2 * MINUTE);
+    expect(await client.guest.canAcquire()).toMatchObject({ reason: 'hour' });
+    await client.guest.limits();
+    // One name for the device, whatever asks first.
+    expect(new Set(asked.map(({ device_id: id }) => id)).size).toBe(1);
+  });
+
+  test.each([
+    [{ guest: { perHuor: 5 } }, 'guest has no option perHuor: did you mean perHour?'],
+    [{ guest: { max_requests_per_hour: 5 } }, 'guest has no option max_requests_per_hour: did you mean perHour?'],
+    [{ guets: true }, 'createClient has no option guets: did you mean guest?'],
+    [{ deviceId: 'x' }, 'createClient has no option deviceId: expected some of'],
+    [{ guest: { perHour: 0 } }, 'guest.perHour 0: expected a whole number from 1 to 1000'],
+    [{ guest: { intervalMs: -1 } }, 'guest.intervalMs -1: expected'],
+    [{ guest: { intervalMs: '60s' } }, 'guest.intervalMs 60s: expected'],
+    [{ guest: { backOffMultiplier: 0.5 } }, 'guest.backOffMultiplier 0.5: expected a number from 1 to 10'],
+    [{ guest: { backOff: 'no' } }, 'guest.backOff: expected true or false'],
+    [{ guest: { backOff: false, backOffMs: 10 } }, 'have no effect beside backOff: false'],
+    [{ guest: { deviceId: '' } }, 'guest.deviceId: expected 1 to 200 characters'],
+  ])('%j is refused', (options, message) => {
+    expect(() => guestClient(options as Partial<ClientOptions>)).toThrow(message);
+  });
+
+  test('causes are one’s own, of a form that the server takes', async () => {
+    const client = guestClient();
+    for (const cause of ['', 'Manual test', 'x'.repeat(65)]) {
+      await expect(client.guest.acquire({ cause })).rejects.toThrow('expected 1 to 64 of a–z');
+    }
+    await expect(client.guest.acquire({ couse: 'restart' } as object)).rejects.toThrow('did you mean cause?');
+    expect(gateway.count('POST /auth/guest')).toBe(0);
+    await client.guest.acquire({ cause: 'service_restart' });
+    expect(await client.guest.records()).toMatchObject([{ cause: 'service_restart' }]);
+  });
+});
+
 describe('another token', () => {
   test('when the session has ended: asked for once, with its cause', async () => {
     const client = guestClient();
@@ -155,22 +288,54 @@ describe('another token', () => {
     expect(await client.guest.records()).toMatchObject([{ cause: 'no_token' }, { cause: 'expired' }]);
   });
 
-  test('when the guest’s own quota is used up, and not for a limit of the address', async () => {
+  test.each([
+    ['RATE_LIMIT_EXCEEDED', 'ip', false],
+    // A limit of rates passes, whoever it counts.
+    ['RATE_LIMIT_EXCEEDED', 'user', false],
+    ['RATE_LIMIT_EXCEEDED', 'tenant', false],
+    ['RESOURCE_EXHAUSTED', undefined, false],
+    ['BUDGET_EXHAUSTED', 'caller_requests', false],
+    ['BUDGET_EXHAUSTED', 'budget', true],
+    ['BUDGET_EXHAUSTED', 'caller_tokens', true],
+    ['BUDGET_EXHAUSTED', undefined, true],
+  ])('%s by %s: another token may be asked for: %s', async (code, blockedBy, spent) => {
     const client = guestClient();
     await client.fetch('/me');
     later(2 * MINUTE);
-    const blockedBy = (value: string) =>
-      gateway.answer('GET /me', (_, response) => problem(response, 429, 'RATE_LIMIT_EXCEEDED', { blocked_by: value }));
-    blockedBy('ip');
-    expect((await client.fetch('/me')).status).toBe(429);
-    expect(await client.guest.canAcquire()).toMatchObject({ reason: 'live_token' });
-    blockedBy('user');
+    gateway.answer('GET /me', (_, response) => problem(response, 429, code, { blocked_by: blockedBy }));
     const refused = await client.fetch('/me');
-    expect(await refused.json()).toMatchObject({ details: { blocked_by: 'user' } });
+    expect(await refused.json()).toMatchObject({ code });
+    if (!spent) {
+      expect(await client.guest.canAcquire()).toMatchObject({ reason: 'live_token' });
+      return;
+    }
     expect(await client.guest.canAcquire()).toEqual({ allowed: true });
-    await client.guest.acquire({ cause: 'quota_used_up' });
-    expect(gateway.count('POST /auth/guest')).toBe(2);
+    const before = await client.session();
+    const asked: unknown[] = [];
+    gateway.answer('POST /auth/guest', (_, response, body) => {
+      asked.push(JSON.parse(body));
+      json(response, 200, gateway.open({ guest: true }));
+    });
+    // Whatever the cause: for another one the server would return the token that is no use.
+    await client.guest.acquire({ cause: 'manual_test' });
+    expect(asked).toEqual([
+      { device_id: expect.any(String), cause: 'quota_used_up', spent_session_id: before?.session_id },
+    ]);
     expect(await client.guest.canAcquire()).toMatchObject({ reason: 'live_token' });
+  });
+
+  test('when a stream says only after its first message that the budget is spent', async () => {
+    const client = guestClient();
+    gateway.answer('POST /sessions/s/messages', (_, response) => {
+      response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+      const error = { code: 'BUDGET_EXHAUSTED', status: 429, details: { blocked_by: 'budget' } };
+      response.end(`{"text":"hi"}\n${JSON.stringify({ error })}\n`);
+    });
+    const parts = client.stream('POST /sessions/{session_id}/messages', { session_id: 's', text: 'x' });
+    expect(await parts.next()).toMatchObject({ value: { text: 'hi' } });
+    await expect(parts.next()).rejects.toMatchObject({ code: 'BUDGET_EXHAUSTED' });
+    later(2 * MINUTE);
+    expect(await client.guest.canAcquire()).toEqual({ allowed: true });
   });
 
   test('none for a refresh that only failed', async () => {

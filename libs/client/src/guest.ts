@@ -1,9 +1,14 @@
 import { errorOf, SluiceError } from './error.js';
+import type { user } from './generated/api.js';
+import { ISSUED_KEPT, limitsOf, type DeviceLimits, type GuestOptions } from './guest-limits.js';
 import { sessionOf, type Session, type SessionKeeper, type TokenAnswer } from './session.js';
 import type { Store } from './store.js';
 
-/** Why a guest token is asked for. */
-export type GuestCause = 'no_token' | 'expired' | 'quota_used_up';
+/**
+ * Why a guest token is asked for: for the server's report. The client itself says one of these three; `quota_used_up` gets a new
+ * token although one is alive. Names of your own (`restart`, `manual_test`, …) have 1 to 64 of a–z, 0–9, `_`, `-` and `.`.
+ */
+export type GuestCause = 'no_token' | 'expired' | 'quota_used_up' | (string & {});
 
 /** One request for a guest token. */
 export interface GuestRecord {
@@ -46,26 +51,28 @@ export type GuestPermission =
 export interface GuestsOptions {
   readonly keeper: SessionKeeper;
   readonly store: Store;
-  /** Names the device to the server; made and kept when absent. */
-  readonly deviceId: string | undefined;
-  readonly ask: (body: { device_id: string; cause: GuestCause }, signal?: AbortSignal | null) => Promise<Response>;
+  readonly own: GuestOptions;
+  readonly randomId: () => string | Promise<string>;
+  readonly ask: (body: user.CreateGuestRequest, signal?: AbortSignal | null) => Promise<Response>;
+  readonly askLimits: (body: user.GetGuestLimitsRequest, signal?: AbortSignal | null) => Promise<Response>;
   readonly onAcquire: ((alert: GuestAlert) => void) | undefined;
 }
 
 interface Ledger {
   readonly device_id: string;
   readonly records: readonly GuestRecord[];
+  /** What the server has told of its limits. */
+  readonly terms?: user.GuestTerms;
 }
 
 const KEY = 'guest';
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-const INTERVAL_MS = 60_000;
-const HOUR_MAX = 10;
-const DAY_MAX = 50;
-const BACK_OFF_MS = 5_000;
 const BACK_OFF_MS_MAX = HOUR_MS;
-const RECORDS_MAX = 200;
+/** Failures that are remembered: more would only make a wait longer that is at its longest already. */
+const FAILURES_KEPT = 100;
+/** As the server checks it. */
+const CAUSE = /^[a-z0-9_.-]{1,64}$/;
 /** A record from farther in the future was made while this machine's clock was wrong, and says nothing about now. */
 const CLOCK_TOLERANCE_MS = 60_000;
 
@@ -75,7 +82,29 @@ export class Guests {
 
   /** Whether a guest token may be asked for now; asks nobody. */
   async canAcquire(): Promise<GuestPermission> {
-    return permission(await this.options.keeper.load(), (await this.#ledger()).records, Date.now());
+    const session = await this.options.keeper.load();
+    return permission(session, await this.#ledger(), this.options.own);
+  }
+
+  /**
+   * What the server would say of another token now, which spends nothing; its limits hold here from now on.
+   *
+   * @throws SluiceError for every answer that is not 2xx
+   */
+  async limits(signal?: AbortSignal | null): Promise<user.GuestAllowance> {
+    const { keeper, store, askLimits } = this.options;
+    const { device_id } = await keeper.exclusively(async () => {
+      const ledger = await this.#ledger();
+      await store.set(KEY, JSON.stringify(ledger));
+      return ledger;
+    }, signal);
+    const response = await askLimits({ device_id }, signal);
+    if (!response.ok) throw await errorOf(response);
+    const allowance = (await response.json()) as user.GuestAllowance;
+    const { terms } = allowance;
+    if (terms)
+      await keeper.exclusively(async () => store.set(KEY, JSON.stringify({ ...(await this.#ledger()), terms })));
+    return allowance;
   }
 
   /** The requests of the last day, oldest first. */
@@ -87,29 +116,45 @@ export class Guests {
    * A guest session: the live one, or a new one. Everybody who shares the store and lock asks once.
    *
    * @param used the access token that was refused as expired, if that is why
-   * @throws SluiceError `GUEST_NOT_ALLOWED` with `details.reason`; the server's error
+   * @throws SluiceError `GUEST_NOT_ALLOWED` with `details.reason`; the server's error; TypeError for a cause that is none
    */
   async acquire(cause: GuestCause, signal?: AbortSignal | null, used?: string): Promise<Session> {
+    if (!CAUSE.test(cause)) {
+      throw new TypeError(`cause ${JSON.stringify(cause)}: expected 1 to 64 of a–z, 0–9, _, - and .`);
+    }
     return this.options.keeper.exclusively(async () => {
       const session = await this.options.keeper.load();
       const live = isLive(session) && session.access_token !== used;
       if (live && (session.guest !== true || !session.quota_used_up)) return session;
       const ledger = await this.#ledger();
-      const permitted = permission(used === session?.access_token ? undefined : session, ledger.records, Date.now());
+      const permitted = permission(used === session?.access_token ? undefined : session, ledger, this.options.own);
       if (!permitted.allowed) throw notAllowed(permitted);
-      return this.#ask(ledger, cause, signal);
+      if (!live) return this.#ask(ledger, { cause }, signal);
+      // Whatever the caller's cause is: for any other the server would return the token that is no use.
+      const { session_id: spent } = session;
+      return this.#ask(ledger, { cause: 'quota_used_up', ...(spent && { spent_session_id: spent }) }, signal);
     }, signal);
   }
 
-  async #ask(ledger: Ledger, cause: GuestCause, signal: AbortSignal | null | undefined): Promise<Session> {
+  async #ask(
+    ledger: Ledger,
+    wish: { readonly cause: GuestCause; readonly spent_session_id?: string },
+    signal: AbortSignal | null | undefined,
+  ): Promise<Session> {
     const { ask, keeper } = this.options;
+    const { cause } = wish;
     const at = Date.now();
     let response: Response;
     let session: Session | undefined;
+    let terms = ledger.terms;
     try {
-      response = await ask({ device_id: ledger.device_id, cause }, signal);
-      // What a captive portal answers with 200 is no session either.
-      if (response.ok) session = { ...sessionOf((await response.json()) as TokenAnswer), guest: true };
+      response = await ask({ device_id: ledger.device_id, ...wish }, signal);
+      if (response.ok) {
+        const answer = (await response.json()) as TokenAnswer;
+        // What a captive portal answers with 200 is no session either.
+        session = { ...sessionOf(answer), guest: true };
+        terms = answer.guest_terms ?? terms;
+      }
     } catch (error) {
       await this.#record(ledger, { at, cause, outcome: 'failed' });
       throw error;
@@ -122,12 +167,15 @@ export class Guests {
       throw error;
     }
     await keeper.put(session);
-    await this.#record(ledger, { at, cause, outcome: 'issued', status: response.status });
+    await this.#record(
+      { ...ledger, ...(terms && { terms }) },
+      { at, cause, outcome: 'issued', status: response.status },
+    );
     return session;
   }
 
   async #ledger(): Promise<Ledger> {
-    const { store, deviceId } = this.options;
+    const { store, own, randomId } = this.options;
     const text = await store.get(KEY);
     let kept: Partial<Ledger> = {};
     try {
@@ -138,14 +186,15 @@ export class Guests {
     const now = Date.now();
     const isOfLastDay = ({ at }: GuestRecord) => at > now - DAY_MS && at <= now + CLOCK_TOLERANCE_MS;
     return {
-      device_id: deviceId ?? kept.device_id ?? crypto.randomUUID(),
+      device_id: own.deviceId ?? kept.device_id ?? (await randomId()),
       records: (Array.isArray(kept.records) ? kept.records : []).filter(isOfLastDay),
+      ...(kept.terms && { terms: kept.terms }),
     };
   }
 
   async #record(ledger: Ledger, record: GuestRecord): Promise<void> {
-    const records = [...ledger.records, record].slice(-RECORDS_MAX);
-    await this.options.store.set(KEY, JSON.stringify({ device_id: ledger.device_id, records }));
+    const records = bounded([...ledger.records, record]);
+    await this.options.store.set(KEY, JSON.stringify({ ...ledger, records }));
     this.options.onAcquire?.({
       record,
       deviceId: ledger.device_id,
@@ -163,8 +212,15 @@ function notAllowed({ reason, retryAfterMs }: GuestPermission & { allowed: false
   });
 }
 
-/** The server's limits for a device, kept here too so that they are not found out by asking; the longest wait counts. */
-function permission(session: Session | undefined, records: readonly GuestRecord[], now: number): GuestPermission {
+/** Failures never push out what was issued, by which the limits are counted. */
+function bounded(records: readonly GuestRecord[]): readonly GuestRecord[] {
+  const kept = new Set([...issuedOf(records).slice(-ISSUED_KEPT), ...failuresOf(records).slice(-FAILURES_KEPT)]);
+  return records.filter((record) => kept.has(record));
+}
+
+/** The limits of a device, kept here too so that they are not found out by asking; the longest wait counts. */
+function permission(session: Session | undefined, { records, terms }: Ledger, own: GuestOptions): GuestPermission {
+  const now = Date.now();
   if (session !== undefined && session.guest !== true) return { allowed: false, reason: 'signed_in' };
   if (isLive(session) && !session.quota_used_up) {
     const { expires_at: expiresAt } = session;
@@ -174,28 +230,35 @@ function permission(session: Session | undefined, records: readonly GuestRecord[
       ...(expiresAt !== undefined && { retryAfterMs: expiresAt - now }),
     };
   }
-  const issued = records.filter(({ outcome }) => outcome === 'issued');
+  const { perHour, perDay, intervalMs, backOff } = limitsOf(own, terms);
+  const issued = issuedOf(records);
+  const after = (count: number, ms: number) => (issued[issued.length - count]?.at ?? -Infinity) + ms;
   const waits: [GuestReason, number][] = [
-    ['interval', (issued.at(-1)?.at ?? -Infinity) + INTERVAL_MS],
-    ['hour', (issued.at(-HOUR_MAX)?.at ?? -Infinity) + HOUR_MS],
-    ['day', (issued.at(-DAY_MAX)?.at ?? -Infinity) + DAY_MS],
-    ['back_off', backOffUntil(records)],
+    ['interval', after(1, intervalMs)],
+    ['hour', after(perHour, HOUR_MS)],
+    ['day', after(perDay, DAY_MS)],
+    ['back_off', backOffUntil(records, backOff)],
   ];
   const [reason, until] = waits.reduce((longest, wait) => (wait[1] > longest[1] ? wait : longest));
   return until > now ? { allowed: false, reason, retryAfterMs: until - now } : { allowed: true };
 }
 
-function backOffUntil(records: readonly GuestRecord[]): number {
+function backOffUntil(records: readonly GuestRecord[], backOff: DeviceLimits['backOff']): number {
   const failures = failuresAtEnd(records);
-  const last = failures.at(-1);
+  const last = failures[failures.length - 1];
   if (last === undefined) return -Infinity;
-  const backOff = Math.min(BACK_OFF_MS * 2 ** (failures.length - 1), BACK_OFF_MS_MAX);
-  return last.at + Math.max(backOff, last.retry_after_ms ?? 0);
+  const wait = backOff ? Math.min(backOff.ms * backOff.multiplier ** (failures.length - 1), BACK_OFF_MS_MAX) : 0;
+  return last.at + Math.max(wait, last.retry_after_ms ?? 0);
 }
 
 function failuresAtEnd(records: readonly GuestRecord[]): readonly GuestRecord[] {
-  return records.slice(records.findLastIndex(({ outcome }) => outcome === 'issued') + 1);
+  let end = records.length;
+  while (end > 0 && records[end - 1]?.outcome !== 'issued') end--;
+  return records.slice(end);
 }
+
+const issuedOf = (records: readonly GuestRecord[]) => records.filter(({ outcome }) => outcome === 'issued');
+const failuresOf = (records: readonly GuestRecord[]) => records.filter(({ outcome }) => outcome !== 'issued');
 
 function isLive(session: Session | undefined): session is Session {
   return session !== undefined && (session.expires_at === undefined || session.expires_at > Date.now());

@@ -1,3 +1,5 @@
+import { reasonOf, throwIfAborted } from './runtime.js';
+
 /** Lets one task of a name run at a time, among everybody who shares the lock. */
 export interface Lock {
   /** @param signal gives up waiting, not a task that has begun */
@@ -11,7 +13,7 @@ export function inProcessLock(): Lock {
     async run(name, task, signal) {
       const before = tails.get(name) ?? Promise.resolve();
       const turn = before.then(() => {
-        signal?.throwIfAborted();
+        throwIfAborted(signal);
         return task();
       });
       const tail = turn.catch(() => undefined);
@@ -27,10 +29,10 @@ export function abandonable<T>(promise: Promise<T>, signal: AbortSignal | null |
   if (!signal) return promise;
   if (signal.aborted) {
     promise.catch(() => undefined);
-    return Promise.reject(signal.reason as Error);
+    return Promise.reject(reasonOf(signal));
   }
   return new Promise((resolve, reject) => {
-    const abandon = () => reject(signal.reason as Error);
+    const abandon = () => reject(reasonOf(signal));
     signal.addEventListener('abort', abandon, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abandon));
   });

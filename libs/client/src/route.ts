@@ -25,10 +25,12 @@ export function fillRoute(route: string, request: object): RouteRequest {
     return encodeURIComponent(String(value));
   });
   if (method !== 'GET' && method !== 'DELETE') return { method, path, body: JSON.stringify(Object.fromEntries(rest)) };
-  const query = new URLSearchParams();
+  const query: string[] = [];
   for (const [name, value] of rest) {
-    for (const each of Array.isArray(value) ? value : [value]) query.append(name, String(each));
+    for (const each of Array.isArray(value) ? value : [value]) {
+      query.push(`${encodeURIComponent(name)}=${encodeURIComponent(String(each))}`);
+    }
   }
-  if (query.size > 0) path += `?${query}`;
+  if (query.length > 0) path += `?${query.join('&')}`;
   return { method, path, body: undefined };
 }

@@ -1,5 +1,7 @@
+import type { user } from './generated/api.js';
 import { errorOf, SluiceError } from './error.js';
 import { abandonable, type Lock } from './lock.js';
+import { eitherSignal, newController } from './runtime.js';
 import type { Store } from './store.js';
 
 /** The tokens of a session as they are kept. */
@@ -11,7 +13,7 @@ export interface Session {
   readonly guest?: boolean;
   /** When the access token expires, in milliseconds of this machine's clock; absent when that was not said. */
   readonly expires_at?: number;
-  /** A call was refused because this guest's quota is used up. */
+  /** A call was refused because the budget of this guest is spent. */
   readonly quota_used_up?: boolean;
 }
 
@@ -22,6 +24,8 @@ export interface TokenAnswer {
   readonly expires_in?: number;
   readonly session_id?: string;
   readonly guest?: boolean;
+  /** How often another guest token may be asked for. */
+  readonly guest_terms?: user.GuestTerms;
 }
 
 export function sessionOf(answer: TokenAnswer): Session {
@@ -100,7 +104,7 @@ export class SessionKeeper {
    */
   async exclusively<T>(task: () => Promise<T>, signal?: AbortSignal | null): Promise<T> {
     const { lock, lockName, lockTimeoutMs, store } = this.options;
-    const waiting = new AbortController();
+    const waiting = newController();
     const timer = setTimeout(() => {
       const text = `the lock "${lockName}" was not given back within ${lockTimeoutMs} ms by whoever shares the store`;
       waiting.abort(new SluiceError('LOCK_TIMEOUT', text));
@@ -111,7 +115,7 @@ export class SessionKeeper {
       return task();
     };
     try {
-      return await lock.run(lockName, caughtUp, signal ? AbortSignal.any([signal, waiting.signal]) : waiting.signal);
+      return await lock.run(lockName, caughtUp, eitherSignal(signal, waiting.signal));
     } finally {
       clearTimeout(timer);
     }

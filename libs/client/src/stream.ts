@@ -1,4 +1,5 @@
 import { problemError, SluiceError } from './error.js';
+import { newDecoder } from './runtime.js';
 
 /**
  * The messages of a streamed answer, as they arrive: NDJSON (`application/x-ndjson`) or server-sent events
@@ -62,7 +63,7 @@ async function* events<T>(response: Response): AsyncGenerator<T, void, undefined
 async function* linesOf(response: Response): AsyncGenerator<string, void, undefined> {
   if (response.body === null) return;
   const reader = response.body.getReader();
-  const decoder = new TextDecoder();
+  const decoder = newDecoder();
   let rest = '';
   try {
     for (;;) {
