@@ -1,3 +1,5 @@
+import type { Logins } from './login-storm-verdict.js';
+import type { StormReport } from './login-storm.js';
 import type { ExpiryReport } from './token-expiry.js';
 
 /** A report for people. */
@@ -31,10 +33,44 @@ export function tableOf(report: ExpiryReport): string {
     ]),
     ['verdict', report.passed ? 'passed' : 'NOT PASSED'],
   ];
-  const lines = rows.map(([name, value]) => `  ${name.padEnd(18)} ${value}`);
-  const reasons = report.reasons.map((reason) => `  ✗ ${reason}`);
-  const advice = report.advice.map((sentence) => `  → ${sentence}`);
-  return ['token-expiry', ...lines, ...reasons, ...advice, ''].join('\n');
+  return page('token-expiry', rows, report);
+}
+
+/** The same of a login storm. */
+export function stormTable(report: StormReport): string {
+  const [flooding, other] = report.tenants;
+  return page(
+    'login-storm',
+    [
+      ['target', report.base_url],
+      ['capacity', `${report.capacity} logins a second in quiet`],
+      [
+        'storm',
+        `${report.clients} clients of ${flooding} for ${report.seconds} s: ${report.sent_per_second} logins a second (${report.wanted_per_second} wanted)`,
+      ],
+      [flooding, `${loginsOf(report.flooding)}; refused after ${report.refused_after_ms} ms at the most`],
+      [`${other}, before`, loginsOf(report.before)],
+      [`${other}, meanwhile`, loginsOf(report.other)],
+      ['verdict', report.passed ? 'passed' : 'NOT PASSED'],
+    ],
+    report,
+  );
+}
+
+function loginsOf({ outcomes, p50_ms, p95_ms }: Logins): string {
+  return `${countsOf(outcomes)}  p50 ${p50_ms} ms  p95 ${p95_ms} ms`;
+}
+
+function page(
+  title: string,
+  rows: readonly (readonly [string, string])[],
+  { reasons, advice }: { readonly reasons: readonly string[]; readonly advice: readonly string[] },
+): string {
+  const width = Math.max(18, ...rows.map(([name]) => name.length));
+  const lines = rows.map(([name, value]) => `  ${name.padEnd(width)} ${value}`);
+  return [title, ...lines, ...reasons.map((each) => `  ✗ ${each}`), ...advice.map((each) => `  → ${each}`), ''].join(
+    '\n',
+  );
 }
 
 function countsOf(counts: Readonly<Record<string, number>>): string {

@@ -1,0 +1,61 @@
+/** What the lab asks of an administrator: tenants of its own. */
+import { readFileSync } from 'node:fs';
+
+export interface OperatorAccount {
+  readonly email: string;
+  readonly passwordFile: string;
+}
+
+/** The administrator that `npm start` makes, unless ADMIN_EMAIL and ADMIN_PASSWORD_FILE name another. */
+export function operatorAccount(environment: Readonly<Record<string, string | undefined>>): OperatorAccount {
+  return {
+    email: environment['ADMIN_EMAIL'] || 'admin@sluice.local',
+    passwordFile: environment['ADMIN_PASSWORD_FILE'] || '.sluice/secrets/admin-password',
+  };
+}
+
+/** An administrator of the default tenant, signed in. */
+export class Operator {
+  private constructor(
+    private readonly origin: string,
+    private readonly token: string,
+  ) {}
+
+  /** @throws Error that says what to give instead, when there is no password or it is not the right one */
+  static async signIn(origin: string, { email, passwordFile }: OperatorAccount): Promise<Operator> {
+    let password: string;
+    try {
+      password = readFileSync(passwordFile, 'utf8').trim();
+    } catch {
+      throw new Error(`${passwordFile} cannot be read: set ADMIN_EMAIL and ADMIN_PASSWORD_FILE to an administrator's`);
+    }
+    const answer = await ask(origin, 'POST', '/api/v1/auth/login', { email, password });
+    const { access_token: token } = answer.body;
+    if (answer.status !== 200 || typeof token !== 'string') {
+      throw new Error(`${email} cannot sign in at ${origin} (${answer.status} ${String(answer.body['code'])})`);
+    }
+    return new Operator(origin, token);
+  }
+
+  /** A tenant that takes registrations; one that is there stays as it is. */
+  async createTenant(id: string, name: string): Promise<void> {
+    const body = { id, name, open_registration: true };
+    const answer = await ask(this.origin, 'POST', '/api/v1/admin/tenants', body, this.token);
+    if (answer.status === 200 || answer.body['code'] === 'ALREADY_EXISTS') return;
+    throw new Error(`the tenant ${id} cannot be made (${answer.status} ${String(answer.body['code'])})`);
+  }
+}
+
+interface Answered {
+  readonly status: number;
+  readonly body: Record<string, unknown>;
+}
+
+async function ask(origin: string, method: string, path: string, body: object, token?: string): Promise<Answered> {
+  const answer = await fetch(`${origin}${path}`, {
+    method,
+    headers: { 'content-type': 'application/json', ...(token !== undefined && { authorization: `Bearer ${token}` }) },
+    body: JSON.stringify(body),
+  });
+  return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+}
