@@ -1,5 +1,6 @@
+import { Agent, request } from 'node:http';
 import { startSystem, type TestSystem } from '@sluice/testing';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { client, type Client } from './client.js';
 
 let system: TestSystem;
@@ -7,7 +8,14 @@ let api: Client;
 
 beforeAll(async () => {
   system = await startSystem({
-    env: { NODES: 'a,b,c', NODE_BUDGET: '40', RATE_LIMIT_ENABLED: 'false', PASSWORD_MEMORY_KIB: '64' },
+    env: {
+      NODES: 'a,b,c',
+      NODE_BUDGET: '40',
+      RATE_LIMIT_ENABLED: 'false',
+      PASSWORD_MEMORY_KIB: '4096',
+      PASSWORD_HASH_CONCURRENCY: '1',
+      PASSWORD_QUEUE_MS: '2000',
+    },
     replicas: { allocator: 2 },
   });
   api = client(system.baseUrl);
@@ -43,4 +51,61 @@ test('one request id 50 times at once: one debit, equal answers', async () => {
   expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 50 }, () => 200));
   expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);
   expect(await books()).toMatchObject({ used: 7, live: 7 });
+});
+
+describe('a flood of logins', () => {
+  const password = 'correct horse battery staple';
+  const login = (tenant: string, by: 'header' | 'message') => {
+    const account = { email: `one@${tenant}.example`, password };
+    return by === 'header'
+      ? api.call('POST', '/api/v1/auth/login', account, { 'x-tenant-id': tenant })
+      : api.call('POST', '/api/v1/auth/login', { ...account, tenant });
+  };
+  /** The status of a login from an address of the loopback network; wrong passwords count against addresses. */
+  const loginFrom = (localAddress: string, tenant: string, agent: Agent) =>
+    new Promise<number>((resolve, reject) => {
+      const headers = { 'content-type': 'application/json' };
+      const url = `${system.baseUrl}/api/v1/auth/login`;
+      const sent = request(url, { method: 'POST', agent, localAddress, headers }, (answer) => {
+        answer.resume().once('end', () => resolve(answer.statusCode!));
+      });
+      sent.once('error', reject).end(JSON.stringify({ email: `one@${tenant}.example`, password, tenant }));
+    });
+
+  test('of one tenant leaves the logins of another alone, and those of made-up tenants take one share', async () => {
+    await system.query(
+      `insert into identity.tenants (id, name, open_registration) values ('acme', '', true), ('bravo', '', true)`,
+    );
+    for (const tenant of ['acme', 'bravo']) {
+      const account = { email: `one@${tenant}.example`, password, tenant };
+      expect((await api.call('POST', '/api/v1/auth/register', account)).status).toBe(200);
+    }
+    const flood: Record<number, number> = {};
+    let over = false;
+    let made = 0;
+    const client = async (index: number) => {
+      const agent = new Agent({ keepAlive: true });
+      while (!over) {
+        const tenant = index < 200 ? 'acme' : `made-up-${made++}`;
+        const status = await loginFrom(`127.7.${index}.1`, tenant, agent);
+        flood[status] = (flood[status] ?? 0) + 1;
+      }
+      agent.destroy();
+    };
+    const clients = Array.from({ length: 250 }, (_, index) => client(index));
+    const statuses: number[] = [];
+    try {
+      // It is one when it is refused for want of room.
+      await vi.waitFor(() => expect(flood[503]).toBeGreaterThan(20), 30_000);
+      for (let index = 0; index < 8; index++) {
+        statuses.push((await login('bravo', index % 2 === 0 ? 'header' : 'message')).status);
+      }
+    } finally {
+      over = true;
+      await Promise.all(clients);
+    }
+    expect(statuses).toEqual([200, 200, 200, 200, 200, 200, 200, 200]);
+    // Let in, or refused in time: nobody waits until it is over. Made-up tenants are nobody's, and are held after many failures.
+    expect(Object.keys(flood).filter((status) => !['200', '401', '429', '503'].includes(status))).toEqual([]);
+  });
 });

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Counter, Gauge, METRICS, type Registry } from '@sluice/telemetry';
 import { PasswordHasher } from './accounts/password-hasher.js';
+import { turnRefusals } from './protection/fair-turns.js';
 
 /** What the user service counts besides its calls. */
 @Injectable()
@@ -12,10 +13,29 @@ export class UserMetrics {
   readonly pruned: Counter<'table'>;
   readonly watchers: Gauge;
   readonly signingKeyAge: Gauge;
-  readonly passwordQueue: Gauge;
 
   constructor(@Inject(METRICS) metrics: Registry, hasher: PasswordHasher) {
     const registers = [metrics];
+    const { turns } = hasher;
+    const gauge = (name: string, help: string, read: () => number) =>
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(read());
+        },
+      });
+    const total = (name: string, help: string, read: () => number) =>
+      new Counter({
+        name,
+        help,
+        registers,
+        collect() {
+          this.reset();
+          this.inc(read());
+        },
+      });
     const counter = <Label extends string>(name: string, help: string, label: Label) =>
       new Counter({ name, help, labelNames: [label], registers });
     this.logins = counter('sluice_logins_total', 'Logins with a password by outcome', 'outcome');
@@ -37,12 +57,19 @@ export class UserMetrics {
       help: 'For how long the current signing key has been in use',
       registers,
     });
-    this.passwordQueue = new Gauge({
-      name: 'sluice_password_queue',
-      help: 'Logins and registrations that wait for their password to be hashed',
+    gauge('sluice_password_queue', 'Logins and registrations that wait for their password', () => turns.queued);
+    gauge('sluice_password_queue_tenants', 'Tenants of which passwords wait to be hashed', () => turns.shareCount);
+    gauge('sluice_password_queue_longest', 'Passwords that wait of the tenant with most of them', () => turns.longest);
+    total('sluice_password_waited_total', 'Passwords that waited and were hashed', () => turns.waited.pieces);
+    total('sluice_password_waited_seconds_total', 'How long they waited, in all', () => turns.waited.ms / 1000);
+    new Counter({
+      name: 'sluice_password_refusals_total',
+      help: 'Passwords that were not hashed: the wait was too long or longer than the deadline, too many waited, or it had become too late',
+      labelNames: ['reason'],
       registers,
-      collect(this: Gauge) {
-        this.set(hasher.queued);
+      collect() {
+        this.reset();
+        for (const reason of turnRefusals) this.inc({ reason }, turns.refused[reason]);
       },
     });
   }

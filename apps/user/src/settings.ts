@@ -141,10 +141,11 @@ export function userSettings(environment: NodeJS.ProcessEnv = process.env) {
       min: 1,
       max: 64,
     }),
-    PASSWORD_QUEUE_MS: integer('A login is refused with 503 when it would wait longer than this to be hashed.', 5000, {
-      min: 10,
-      max: 60_000,
-    }),
+    PASSWORD_QUEUE_MS: integer(
+      'A login is refused with 503, on arrival, when it would wait longer than this to be hashed; tenants take turns.',
+      5000,
+      { min: 10, max: 60_000 },
+    ),
   };
 }
 

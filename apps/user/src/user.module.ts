@@ -39,6 +39,7 @@ import { UserMetrics } from './metrics.js';
 import { Grants } from './oauth/grants.js';
 import { OAuthController } from './oauth/oauth.controller.js';
 import { ShownTokens } from './oauth/shown-tokens.js';
+import { KnownTenants } from './protection/known-tenants.js';
 import { Throttles } from './protection/throttles.js';
 import { RevocationController } from './revocations/revocation.controller.js';
 import { RevocationFeed } from './revocations/revocation-feed.js';
@@ -95,6 +96,7 @@ export class UserModule implements OnApplicationShutdown {
         Guests,
         Housekeeping,
         Keys,
+        KnownTenants,
         LateRecords,
         Nobody,
         PasswordStrength,

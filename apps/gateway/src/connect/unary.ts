@@ -96,8 +96,8 @@ class ConnectUnaryCall implements CallEvents {
 
   private send(message: Uint8Array): void {
     const { exchange, place } = this;
-    const { deadline, account } = exchange;
-    const options = { deadline, idempotent: place.idempotent, account };
+    const { deadline, account, tenant: share } = exchange;
+    const options = { deadline, idempotent: place.idempotent, account, share };
     exchange.work = startUnary(exchange, place, message, options, this);
   }
 

@@ -77,8 +77,8 @@ class RelayCall implements RelayEvents, RelayOpener {
   open(deadline: number): Relay {
     const { exchange, upstream, handle, fields } = this;
     const unlimited = exchange.route.target.method.kind !== 'unary';
-    const { account } = exchange;
-    const options = { deadline, account, unlimited, waitMs: askedWait(exchange) };
+    const { account, tenant: share } = exchange;
+    const options = { deadline, account, share, unlimited, waitMs: askedWait(exchange) };
     this.relay = upstream.channel.openStream(handle, fields, options, this);
     exchange.work = this.relay;
     return this.relay;

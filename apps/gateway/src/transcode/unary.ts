@@ -106,8 +106,8 @@ class UnaryCall implements BodyTaker, CallEvents {
 
   private send(): void {
     const { exchange, place, request } = this;
-    const { deadline, account } = exchange;
-    const options = { deadline, idempotent: place.idempotent, account, waitMs: askedWait(exchange) };
+    const { deadline, account, tenant: share } = exchange;
+    const options = { deadline, idempotent: place.idempotent, account, share, waitMs: askedWait(exchange) };
     exchange.work = startUnary(exchange, place, request, options, this);
   }
 

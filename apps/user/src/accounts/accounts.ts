@@ -8,6 +8,7 @@ import { AuditLog } from '../audit/audit-log.js';
 import { Registrations } from '../addresses/registrations.js';
 import { Outbox } from '../mail/outbox.js';
 import { UserMetrics } from '../metrics.js';
+import { KnownTenants } from '../protection/known-tenants.js';
 import { type AttemptKeys, Throttles } from '../protection/throttles.js';
 import { SETTINGS, type UserSettings } from '../settings.js';
 import { accountStore, type UserRow } from './account-store.js';
@@ -41,6 +42,7 @@ export class Accounts {
     private readonly registrations: Registrations,
     private readonly admission: Admission,
     private readonly outbox: Outbox,
+    private readonly tenants: KnownTenants,
     private readonly audit: AuditLog,
     private readonly metrics: UserMetrics,
     @Inject(SETTINGS) private readonly settings: UserSettings,
@@ -58,7 +60,7 @@ export class Accounts {
     const tenant = await this.openTenant(call, request.tenant);
     const verifies = this.settings.EMAIL_VERIFICATION !== 'none';
     if (verifies) await this.outbox.takePace(call, tenant, email);
-    const passwordHash = await this.hasher.inTurn(call.signal, () => this.hasher.hash(password));
+    const passwordHash = await this.hasher.inTurn(call, tenant, () => this.hasher.hash(password));
     if (verifies) {
       await this.registrations.begin(call, { tenant, email, passwordHash, displayName });
       return undefined;
@@ -105,7 +107,8 @@ export class Accounts {
   ): Promise<UserRow> {
     await this.checkThrottle(call, tenant, keys);
     const user = await accountStore.findByEmail(this.dataSource, call, tenant, email);
-    return this.hasher.inTurn(call.signal, async () => {
+    const share = await this.tenants.shareOf(call, tenant);
+    return this.hasher.inTurn(call, share, async () => {
       // Others may have failed while this attempt waited: guesses sent all at once get no more tries than guesses one by one.
       await this.checkThrottle(call, tenant, keys);
       const passwordHash = user?.password_hash ?? (await this.nobody.hashFor(email.key));

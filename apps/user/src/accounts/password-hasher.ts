@@ -1,6 +1,5 @@
 import { hash, parseOptions, verify } from '@node-rs/argon2';
-import { DeadlineError } from '@sluice/storage';
-import { Problem } from '@sluice/problem';
+import { type Asker, FairTurns } from '../protection/fair-turns.js';
 
 /** `Algorithm.Argon2id`: a const enum, which isolated modules cannot read. */
 const ARGON2ID = 2;
@@ -18,40 +17,26 @@ export interface PasswordHasherOptions extends HashCost {
   readonly queueMsMax: number;
 }
 
-/**
- * argon2id off the event loop, with a bound on what runs and on what waits.
- *
- * The wait is predicted from how long the latest hashes took, so the bound means the same on every machine.
- */
+/** Passwords that wait at most, of all tenants together: a bound on memory, since each tenant is bounded by time. */
+const WAITING_MAX = 2000;
+
+/** argon2id off the event loop, with a bound on what runs and on what waits; tenants take turns. */
 export class PasswordHasher {
-  private readonly waiting: (() => void)[] = [];
-  private running = 0;
-  /** Milliseconds that one piece of work takes, smoothed. */
-  private workMs = 50;
+  readonly turns: FairTurns;
 
-  constructor(private readonly options: PasswordHasherOptions) {}
-
-  /** Work that is waiting for its turn. */
-  get queued(): number {
-    return this.waiting.length;
+  constructor(private readonly options: PasswordHasherOptions) {
+    const { concurrency, queueMsMax } = options;
+    this.turns = new FairTurns({ concurrency, waitMsMax: queueMsMax, waitingMax: WAITING_MAX });
   }
 
   /**
    * Runs `work`, which hashes or verifies, when it is its turn.
    *
+   * @param share the tenant for which it is, which must exist; see {@link KnownTenants.shareOf}
    * @throws Problem OVERLOADED with `retry_after_ms` when the wait would be too long, DeadlineError when the caller left meanwhile
    */
-  async inTurn<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    await this.turn();
-    const started = performance.now();
-    try {
-      if (signal?.aborted) throw new DeadlineError('the caller has left');
-      return await work();
-    } finally {
-      this.workMs += 0.1 * (performance.now() - started - this.workMs);
-      this.running--;
-      this.waiting.shift()?.();
-    }
+  inTurn<T>(call: Asker, share: string, work: () => Promise<T>): Promise<T> {
+    return this.turns.take(call, share, work);
   }
 
   /** What a new hash costs. */
@@ -71,24 +56,5 @@ export class PasswordHasher {
   isOutdated(passwordHash: string): boolean {
     const { memoryCost, timeCost } = parseOptions(passwordHash);
     return memoryCost !== this.options.memoryKib || timeCost !== this.options.passes;
-  }
-
-  private async turn(): Promise<void> {
-    if (this.running < this.options.concurrency) {
-      this.running++;
-      return;
-    }
-    const waitMs = Math.ceil((this.waiting.length * this.workMs) / this.options.concurrency);
-    if (waitMs > this.options.queueMsMax) {
-      throw new Problem('OVERLOADED', 'Too many passwords are being checked at the moment.', {
-        details: { retry_after_ms: waitMs },
-      });
-    }
-    await new Promise<void>((resolve) => {
-      this.waiting.push(() => {
-        this.running++;
-        resolve();
-      });
-    });
   }
 }

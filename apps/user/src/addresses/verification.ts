@@ -103,7 +103,7 @@ export class Verification {
   private async requirePassword(call: Call, registered: Unverified, password: string): Promise<void> {
     const keys = this.throttles.keysOf(registered.tenant, registered.email_key, call.clientAddress);
     await this.throttles.check(call, keys);
-    const right = await this.hasher.inTurn(call.signal, () =>
+    const right = await this.hasher.inTurn(call, registered.tenant, () =>
       this.hasher.verify(registered.password_hash, readShownPassword(password)),
     );
     if (right) return;

@@ -44,7 +44,7 @@ export class Upgrades {
     const user = await accountStore.find(this.dataSource, call, caller.tenant, caller.subject);
     if (user?.guest) {
       await this.strength.check(password, [email.text, displayName]);
-      const passwordHash = await this.hasher.inTurn(call.signal, () => this.hasher.hash(password));
+      const passwordHash = await this.hasher.inTurn(call, caller.tenant, () => this.hasher.hash(password));
       const tokens = await this.change(call, caller, { email, passwordHash, displayName, device });
       if (tokens) return tokens;
     }

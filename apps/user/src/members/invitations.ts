@@ -120,7 +120,7 @@ export class Invitations {
       : [];
     if (!invitation) throw linkInvalid();
     await this.strength.check(password, [invitation.email, displayName]);
-    const passwordHash = await this.change.hash(call, password);
+    const passwordHash = await this.change.hash(call, invitation.tenant, password);
     return transaction(this.dataSource, call, async (manager) => {
       const { id, tenant, email, email_key: key } = invitation;
       const owner = { id: randomUUID(), tenant, email: { text: email, key }, passwordHash, displayName };

@@ -50,7 +50,7 @@ export class Members {
     const mailed = request.password === '';
     if (mailed) this.outbox.require();
     else await this.strength.check(readPassword(request.password), [email.text, displayName]);
-    const passwordHash = await this.change.hash(call, mailed ? unguessable() : readPassword(request.password));
+    const passwordHash = await this.change.hash(call, tenant, mailed ? unguessable() : readPassword(request.password));
     const row = await transaction(this.dataSource, call, async (manager) => {
       const tenants = await manager.query<unknown[]>('select from tenants where id = $1 and delete_at is null', [
         tenant,
@@ -78,7 +78,7 @@ export class Members {
     if (user.roles.includes(OPERATOR_ROLE) && !isOperator()) throw onlyOperators();
     if (user.guest) throw invalid('user_id', 'must not be a guest: guests have no password');
     await this.strength.check(password, [user.email ?? '', user.display_name]);
-    const passwordHash = await this.change.hash(call, password);
+    const passwordHash = await this.change.hash(call, user.tenant, password);
     const { tenant, id } = user;
     const row = await this.changes.change(call, {
       tenant,
@@ -112,7 +112,7 @@ export class Members {
   async withdrawPassword(call: Call, userId: string): Promise<UserRow> {
     this.outbox.require();
     const { tenant } = currentCaller();
-    const passwordHash = await this.change.hash(call, unguessable());
+    const passwordHash = await this.change.hash(call, tenant, unguessable());
     const row = await this.changes.change(call, {
       tenant,
       userId,

@@ -40,7 +40,7 @@ export class PasswordChange {
     const hash = user.password_hash;
     const keys = this.throttles.keysOf(tenant, readEmail(user.email).key, call.clientAddress);
     await this.throttles.check(call, keys);
-    const right = await this.hasher.inTurn(call.signal, async () => {
+    const right = await this.hasher.inTurn(call, tenant, async () => {
       await this.throttles.check(call, keys);
       return this.hasher.verify(hash, readShownPassword(shown));
     });
@@ -49,8 +49,9 @@ export class PasswordChange {
     throw new Problem('INVALID_CREDENTIALS', `${field} is not the password of the account.`, { details: { field } });
   }
 
-  hash(call: Call, password: string): Promise<string> {
-    return this.hasher.inTurn(call.signal, () => this.hasher.hash(password));
+  /** @param tenant whose share of the queue it takes */
+  hash(call: Call, tenant: string, password: string): Promise<string> {
+    return this.hasher.inTurn(call, tenant, () => this.hasher.hash(password));
   }
 
   /**

@@ -43,7 +43,7 @@ export class Passwords {
       });
     }
     await this.strength.check(password, [user.email ?? '', user.display_name], 'new_password');
-    const passwordHash = await this.change.hash(call, password);
+    const passwordHash = await this.change.hash(call, user.tenant, password);
     const ended = await transaction(this.dataSource, call, async (manager) => {
       const others =
         UUID.test(session) &&
@@ -85,7 +85,7 @@ export class Passwords {
       : [];
     if (!link || !user) throw linkInvalid();
     await this.strength.check(password, [user.email ?? '', user.display_name]);
-    const passwordHash = await this.change.hash(call, password);
+    const passwordHash = await this.change.hash(call, user.tenant, password);
     const { tenant, id: subject } = user;
     const changed = await transaction(this.dataSource, call, async (manager) => {
       await sessionStore.revokeAllWithin(manager, subject, tenant, 'password-changed');

@@ -44,6 +44,8 @@ export interface CallOptions {
   unlimited?: boolean;
   /** How long the call may wait to be sent although the channel's `maxWaitMs` is less, in milliseconds. */
   waitMs?: number;
+  /** Calls of one share wait behind each other, and take turns with those of others where many wait. Default: one share for all. */
+  share?: string;
   /** Counts what is held for the call; without room in it, large messages wait, or end the call as `overloaded`. */
   account?: MemoryAccount;
 }
@@ -85,6 +87,7 @@ export interface RelayOptions {
   /** As in `CallOptions`. */
   unlimited?: boolean;
   waitMs?: number;
+  share?: string;
   /** Counts what is held for the stream. */
   account?: MemoryAccount;
 }

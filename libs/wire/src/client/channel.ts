@@ -206,6 +206,7 @@ export class Channel implements CallOwner, EndpointOwner {
     if (this.failing) return call.finishLater(this.unreachable());
     const refused = this.enqueue(call);
     if (refused !== undefined) call.finishLater(this.refusal(refused));
+    else if (this.admission.waiting.busy.size > 1) this.onCapacity();
     if (!this.active) this.activate();
     else if (call.unlimited || !this.admission.full) this.grow();
   }

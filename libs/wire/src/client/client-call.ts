@@ -39,6 +39,7 @@ export abstract class ClientCall extends Timer implements StreamHandler, Opening
   /** When it was sent, while it has a place among the calls in flight, as `Date.now()` counts; 0: it has none. */
   sentAt = 0;
   cohort = 0;
+  beside: { hasBeside: boolean } | undefined;
   /** Where it was sent last. */
   endpoint: Endpoint | undefined;
 
@@ -60,6 +61,7 @@ export abstract class ClientCall extends Timer implements StreamHandler, Opening
     /** It takes no place among the calls in flight. */
     readonly unlimited: boolean,
     readonly waitMs: number,
+    readonly share: string,
     /** The only message, which leaves with the headers. */
     private readonly onlyMessage: Uint8Array | undefined,
     readonly account: MemoryAccount = unbounded,

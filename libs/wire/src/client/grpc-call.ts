@@ -45,6 +45,7 @@ export class GrpcCall extends ClientCall implements Call, MessageSink {
       options.idempotent === true,
       options.unlimited === true,
       options.waitMs ?? 0,
+      options.share ?? '',
       onlyMessage,
       options.account,
     );

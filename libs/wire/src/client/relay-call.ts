@@ -15,8 +15,8 @@ export class RelayCall extends ClientCall implements Relay {
     options: RelayOptions,
     private readonly events: RelayEvents,
   ) {
-    const { deadline, unlimited = false, waitMs = 0, account } = options;
-    super(owner, head, fields, deadline, false, unlimited, waitMs, undefined, account);
+    const { deadline, unlimited = false, waitMs = 0, share = '', account } = options;
+    super(owner, head, fields, deadline, false, unlimited, waitMs, share, undefined, account);
   }
 
   write(bytes: Uint8Array): boolean {

@@ -119,6 +119,8 @@ export function simulate(scenario: Scenario): SimulatedCall[] {
       sentAt: 0,
       cohort: 0,
       waitMs: 0,
+      share: '',
+      beside: undefined,
       end: 0,
       outcome: undefined,
     };

@@ -1,11 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { Admission, type Refusal } from './admission.js';
 import type { AdmittedCall, Limiter } from './limiter.js';
+import type { WaitingCall } from './waiting-calls.js';
 
 interface NamedCall extends AdmittedCall {
   readonly name: string;
 }
-const call = (name: string, deadline?: number): NamedCall => ({ name, deadline, sentAt: 0, cohort: 0, waitMs: 0 });
+const call = (name: string, deadline?: number, share = ''): NamedCall => ({
+  name,
+  deadline,
+  sentAt: 0,
+  cohort: 0,
+  waitMs: 0,
+  share,
+  beside: undefined,
+});
 
 function admission(over: Partial<Limiter> = {}, maxQueued = 100) {
   const limiter: Limiter = {
@@ -114,7 +123,7 @@ describe('a queue', () => {
 
   it('forgets a call that has ended', () => {
     const { made, first } = full(3);
-    const { oldest } = made.waiting;
+    const [{ oldest }] = made.waiting.busy as unknown as [{ oldest: WaitingCall<NamedCall> }];
     made.left(oldest!.newer!.call, 1000);
     made.gaveBack(first, 1010, 'answered');
     expect([made.next(1010)?.name, made.next(1010)?.name, made.next(1010)]).toEqual(['0', '2', undefined]);
@@ -137,5 +146,92 @@ describe('an answer', () => {
     made.gaveBack(third, 4000, 'answered');
     made.heard(4000);
     expect([made.unansweredMs(9000), made.heardAt]).toEqual([0, 4000]);
+  });
+});
+
+describe('calls of several shares', () => {
+  const served = (made: Admission<NamedCall>, count: number, now: number) =>
+    Array.from({ length: count }, () => made.next(now)?.name);
+
+  /** One in flight, and a flood of `many` calls of one share that wait, of which nobody has waited for long. */
+  function flooded(many: number, over: Partial<Limiter> = {}, maxQueued = 1000) {
+    const { made, refused } = admission(over, maxQueued);
+    const first = call('first', undefined, 'flood');
+    made.sent(first, 1000);
+    for (let index = 0; index < many; index++) made.wait(call(`f${index}`, undefined, 'flood'), 1000);
+    return { made, refused, first };
+  }
+
+  it('take turns, however many one of them has', () => {
+    const { made, first } = flooded(600);
+    for (const name of ['b0', 'b1']) made.wait(call(name, undefined, 'b'), 1001);
+    made.wait(call('c0', undefined, 'c'), 1001);
+    made.gaveBack(first, 1002, 'answered');
+    expect(served(made, 6, 1002)).toEqual(['f0', 'b0', 'c0', 'f1', 'b1', 'f2']);
+  });
+
+  it('have queues that are young or old by themselves', () => {
+    const { made, refused } = flooded(3);
+    made.expire(1401);
+    expect(refused.map(([name]) => name)).toEqual(['f0', 'f1', 'f2']);
+    // The flood goes on in a queue that stands; the other one has just begun, and waits as long as a burst may.
+    made.wait(call('f3', undefined, 'flood'), 1402);
+    made.wait(call('b0', undefined, 'b'), 1402);
+    made.expire(1440);
+    expect(refused.at(-1)).toEqual(['f3', 'queue_wait']);
+    expect(made.waiting.size).toBe(1);
+    expect(made.expiresIn(1440)).toBe(100);
+  });
+
+  it('get a place in a full queue, which the longest line gives up', () => {
+    const { made, refused } = flooded(10, {}, 10);
+    for (const name of ['b0', 'b1']) expect(made.wait(call(name, undefined, 'b'), 1001)).toBeUndefined();
+    expect(refused).toEqual([
+      ['f9', 'queue_full'],
+      ['f8', 'queue_full'],
+    ]);
+    expect(made.wait(call('f10', undefined, 'flood'), 1001)).toBe('queue_full');
+    // Nobody gets more than the longest line has by it.
+    const rest = Array.from({ length: 8 }, (_, index) => made.wait(call(`b${index + 2}`, undefined, 'b'), 1001));
+    expect(rest.filter((why) => why === undefined).length).toBe(3);
+    expect(made.waiting.size).toBe(10);
+  });
+
+  it('are bounded: more of them than there are lines wait in one', () => {
+    const { made } = flooded(0);
+    for (let index = 0; index < 1000; index++) made.wait(call(`${index}`, undefined, `share ${index}`), 1000);
+    expect(made.waiting.busy.size).toBe(257);
+    made.expire(1401);
+    expect(made.waiting.size).toBe(0);
+    made.wait(call('later', undefined, 'another'), 1402);
+    expect([...made.waiting.busy].map(({ oldest }) => oldest?.call.name)).toEqual(['later']);
+  });
+
+  it('of which one sends little go beside a full service, one at a time, and come back to the limit', () => {
+    const { made, first } = flooded(600);
+    expect(made.next(1001)).toBeUndefined();
+    const [b0, b1, c0] = [call('b0', undefined, 'b'), call('b1', undefined, 'b'), call('c0', undefined, 'c')];
+    for (const each of [b0, b1, c0]) made.wait(each, 1001);
+    expect(served(made, 3, 1001)).toEqual(['b0', 'c0', undefined]);
+    for (const each of [b0, c0]) made.sent(each, 1001);
+    // The limit knows of the first alone.
+    expect(made.inFlight).toBe(1);
+    made.gaveBack(b0, 1010, 'answered');
+    expect(served(made, 2, 1010)).toEqual(['b1', undefined]);
+    made.sent(b1, 1010);
+    made.gaveBack(first, 1020, 'answered');
+    expect(served(made, 1, 1020)).toEqual(['f0']);
+    expect(made.inFlight).toBe(0);
+  });
+
+  it('go beside it in bounded number', () => {
+    const { made } = flooded(600);
+    for (let index = 0; index < 100; index++) made.wait(call(`${index}`, undefined, `share ${index}`), 1001);
+    let beside = 0;
+    for (let next = made.next(1001); next !== undefined; next = made.next(1001)) {
+      made.sent(next, 1001);
+      beside++;
+    }
+    expect(beside).toBe(16);
   });
 });

@@ -4,10 +4,14 @@ export interface AdmittedCall {
   readonly deadline: number | undefined;
   /** How long it may wait at least, since its caller has asked for patience, in milliseconds. */
   readonly waitMs: number;
+  /** Calls of one share wait behind each other, and take turns with those of others. */
+  readonly share: string;
   /** When it was sent, while it is in flight; 0: it is not. */
   sentAt: number;
   /** Of an adaptive limit: among which calls its latency counts; 0: it does not. */
   cohort: number;
+  /** Where it waited, when it was sent beside those that the limit counts. */
+  beside: { hasBeside: boolean } | undefined;
 }
 
 /**

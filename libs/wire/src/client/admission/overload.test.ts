@@ -129,7 +129,14 @@ describe('the adaptive limit', () => {
     const limiter = adaptive();
     let now = 1000;
     for (let round = 0; round < 300; round++) {
-      const calls = Array.from({ length: 33 }, () => ({ deadline: undefined, sentAt: now, cohort: 0, waitMs: 0 }));
+      const calls = Array.from({ length: 33 }, () => ({
+        deadline: undefined,
+        sentAt: now,
+        cohort: 0,
+        waitMs: 0,
+        share: '',
+        beside: undefined,
+      }));
       for (const [index, call] of calls.entries()) limiter.sent(call, now, index + 1);
       limiter.blocked(now);
       for (const call of calls.slice(0, 3)) limiter.ended(call, now + 5, 'answered');
