@@ -6,20 +6,26 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { startSystem, type TestSystem } from '@sluice/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Mailbox } from '../apps/user/testdata/mailbox.js';
 import { client, type Answer, type Client } from './client.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 let system: TestSystem;
 let api: Client;
+let mailbox: Mailbox;
 
 beforeAll(async () => {
+  mailbox = await Mailbox.start();
   system = await startSystem({
     replicas: { user: 2 },
-    env: { RATE_LIMIT_ENABLED: 'false', PASSWORD_MEMORY_KIB: '64', KEY_PUBLISH_SECONDS: '0' },
+    env: { RATE_LIMIT_ENABLED: 'false', PASSWORD_MEMORY_KIB: '64', KEY_PUBLISH_SECONDS: '0', SMTP_URL: mailbox.url },
   });
   api = client(system.baseUrl);
 });
-afterAll(() => system?.stop());
+afterAll(async () => {
+  await system?.stop();
+  await mailbox?.stop();
+});
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 const me = (token: string) => api.call('GET', '/api/v1/me', undefined, bearer(token));
@@ -304,5 +310,68 @@ describe('administration', () => {
     const renewed = (await api.login(session.account)).body.access_token;
     expect((await me(renewed)).status).toBe(200);
     expect((await me(session.accessToken)).status).toBe(200);
+  });
+});
+
+describe('accounts by mail', () => {
+  const post = (path: string, body: object, headers: Record<string, string> = {}) =>
+    api.call('POST', path, body, headers);
+  const login = (email: string, password: string, tenant = '') =>
+    post('/api/v1/auth/login', { email, password, tenant });
+  const NEW = 'a lamp, two boats and the sea';
+
+  test('a forgotten password is set anew from a mail, whose page is there and runs nothing else', async () => {
+    const email = `forgot-${randomUUID()}@example.com`;
+    await post('/api/v1/auth/register', { email, password: 'correct horse battery' });
+    expect((await post('/api/v1/auth/password/forgot', { email })).status).toBe(200);
+    expect((await post('/api/v1/auth/password/forgot', { email: `no-${email}` })).body).toEqual({});
+    const mail = await mailbox.next(email);
+    const page = await fetch(`${system.baseUrl}/account/reset`);
+    expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    expect(page.headers.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'sha256-/);
+    expect(await page.text()).toContain('password/reset');
+    expect((await fetch(`${system.baseUrl}/account/other`)).status).toBe(404);
+    const reset = { token: mail.token, password: NEW };
+    const answers = await Promise.all([1, 2, 3, 4].map(() => post('/api/v1/auth/password/reset', reset)));
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 400, 400, 400]);
+    expect(answers.find(({ status }) => status === 400)!.body).toMatchObject({ code: 'LINK_INVALID' });
+    expect((await login(email, 'correct horse battery')).status).toBe(401);
+    expect((await login(email, NEW)).status).toBe(200);
+  });
+
+  test('an invitation into a closed tenant makes its first administrator', async () => {
+    const tenant = `t${randomUUID().slice(0, 8)}`;
+    const admin = bearer(await administrator());
+    await post('/api/v1/admin/tenants', { id: tenant, name: 'Invited' }, admin);
+    const email = `first@${tenant}.example`;
+    const invited = await post('/api/v1/admin/invitations', { email, roles: ['admin'], tenant }, admin);
+    expect(invited.body).toMatchObject({ email, tenant, roles: ['admin'] });
+    const { token } = await mailbox.next(email);
+    const accepted = await post('/api/v1/auth/invitation', { token, password: NEW, display_name: 'Ada' });
+    expect(accepted.body).toMatchObject({ user: { email, tenant, roles: ['admin'], email_verified: true } });
+    const own = bearer(String((await login(email, NEW, tenant)).body['access_token']));
+    const { body } = await api.call('GET', '/api/v1/admin/users', undefined, own);
+    expect(body['users']).toHaveLength(1);
+  });
+
+  test('an account is exported and deleted, and the gateway refuses its token within a moment', async () => {
+    const email = `leaving-${randomUUID()}@example.com`;
+    await post('/api/v1/auth/register', { email, password: NEW });
+    const token = bearer(String((await login(email, NEW)).body['access_token']));
+    const exported = await fetch(`${system.baseUrl}/api/v1/me/export`, {
+      headers: { ...token, accept: 'application/x-ndjson' },
+    });
+    const records = (await exported.text())
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { kind: string; data: Record<string, unknown> });
+    expect(records[0]).toMatchObject({ kind: 'account', data: { email } });
+    expect(records.at(-1)!.kind).toBe('end');
+    expect((await post('/api/v1/me/delete', { password: 'not it at all' }, token)).status).toBe(401);
+    expect((await post('/api/v1/me/delete', { password: NEW }, token)).body).toHaveProperty('delete_time');
+    await expect.poll(async () => (await api.call('GET', '/api/v1/me', undefined, token)).status).toBe(401);
+    const refused = await login(email, NEW);
+    expect(refused.body).toMatchObject({ code: 'ACCOUNT_CLOSING', details: { token: expect.stringMatching(/^slk_/) } });
+    expect((await mailbox.next(email)).subject).toContain('will be deleted');
   });
 });

@@ -17,6 +17,7 @@ import { Composer } from './mail/composer.js';
 import { Outbox } from './mail/outbox.js';
 import { MailSender } from './mail/sender.js';
 import { AccountAdminController } from './members/account-admin.controller.js';
+import { AccountPageController } from './members/account-page.controller.js';
 import { AccountController } from './members/account.controller.js';
 import { Invitations } from './members/invitations.js';
 import { Members } from './members/members.js';
@@ -76,6 +77,7 @@ export class UserModule implements OnApplicationShutdown {
         AccountAdminController,
         ServiceAccountsController,
         ApiKeyController,
+        AccountPageController,
       ],
       providers: [
         { provide: SETTINGS, useValue: settings },

@@ -1,5 +1,5 @@
 export { checkAccess, readAccessRules, type Access } from './access.js';
-export { currentCall, currentCaller, type Call } from './call.js';
+export { currentCall, currentCaller, withCall, type Call } from './call.js';
 export { asProblem, LOGGER, REFUSALS, type RefusalRecord } from './call.interceptor.js';
 export type { Caller, Origin } from './caller.js';
 export { outgoingMetadata } from './outgoing.js';

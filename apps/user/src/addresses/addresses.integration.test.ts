@@ -1,7 +1,7 @@
 /** Addresses that are verified and changed, over two replicas, with mails through a real SMTP server. */
 import type { accountV1, userV1 } from '@sluice/contract';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Mailbox } from '../mail/mailbox.fixture.js';
+import { Mailbox } from '../../testdata/mailbox.js';
 import {
   CallError,
   claimsOf,

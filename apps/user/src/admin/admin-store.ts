@@ -68,7 +68,11 @@ export const adminStore = {
     manager: EntityManager,
     tenant: string,
     userId: string,
-    change: 'locked_at = coalesce(locked_at, clock_timestamp())' | 'locked_at = null' | 'roles = $3',
+    change:
+      | 'locked_at = coalesce(locked_at, clock_timestamp())'
+      | 'locked_at = null'
+      | 'roles = $3'
+      | 'email_verified_at = coalesce(email_verified_at, clock_timestamp())',
     values: readonly unknown[] = [],
   ): Promise<UserRow | undefined> {
     const [rows] = await manager.query<[UserRow[], number]>(

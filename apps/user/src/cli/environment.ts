@@ -4,6 +4,7 @@ import { userSettings, type UserSettings } from '../settings.js';
 
 /** Where `npm start` keeps what it generates, beside the folder the command runs in. */
 const SECRETS = '.sluice/secrets';
+const MAIL = '.sluice/mail';
 const generated = { USER_DATABASE_URL: 'user-database-url', MASTER_KEY: 'master-key' };
 
 /** The settings of the service that runs here: from the environment, and from what `npm start` generated where it says nothing. */
@@ -13,6 +14,9 @@ export function commandSettings(environment: NodeJS.ProcessEnv = process.env): U
     const given = filled[name] || filled[`${name}_FILE`] || (name === 'USER_DATABASE_URL' && filled['DATABASE_URL']);
     if (!given && existsSync(`${SECRETS}/${file}`)) filled[`${name}_FILE`] = `${SECRETS}/${file}`;
   }
+  // `npm start` has mails written there; a command only adds to what waits.
+  if (!filled['SMTP_URL'] && !filled['SMTP_URL_FILE'] && !filled['MAIL_FOLDER'] && existsSync(MAIL))
+    filled['MAIL_FOLDER'] = MAIL;
   return readSettings(userSettings(filled), filled);
 }
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CallError, failure, signIn, startReplicaOn, UserSystem } from '../replicas.fixture.js';
-import { Mailbox } from './mailbox.fixture.js';
+import { Mailbox } from '../../testdata/mailbox.js';
 
 let mailbox: Mailbox;
 let system: UserSystem;

@@ -3,7 +3,7 @@ import type { accountV1, userV1 } from '@sluice/contract';
 import { DataSource } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { prune } from '../housekeeping/prune.js';
-import { Mailbox } from '../mail/mailbox.fixture.js';
+import { Mailbox } from '../../testdata/mailbox.js';
 import { erase } from '../privacy/erasure.js';
 import {
   CallError,
@@ -159,7 +159,7 @@ describe('a user', () => {
     const user = await signIn(system.first);
     await signIn(system.first);
     const records = await messagesOf<Exported>(system.first.watch('AccountService/ExportMe', {}, user.identity));
-    expect(new Set(kindsOf(records))).toEqual(new Set(['account', 'session', 'audit_event', 'end']));
+    expect(new Set(kindsOf(records))).toEqual(new Set(['account', 'session', 'audit_event', 'kept_elsewhere', 'end']));
     expect(records.at(-1)?.kind).toBe('end');
     const { fields } = records[0]!.data.structValue;
     expect(fields['email']?.stringValue).toBe(user.email);

@@ -1,7 +1,7 @@
 /** Passwords that are changed, forgotten, set and withdrawn, over two replicas, with mails through a real SMTP server. */
 import type { accountV1, userV1 } from '@sluice/contract';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Mailbox } from '../mail/mailbox.fixture.js';
+import { Mailbox } from '../../testdata/mailbox.js';
 import { CallError, failure, type Identity, identityOf, signIn, signInAdmin, UserSystem } from '../replicas.fixture.js';
 
 const NEW = 'a lamp, two boats and the sea';

@@ -62,6 +62,20 @@ const OF_TENANT: readonly Source[] = [
   },
 ];
 
+/** What other services of ours keep, which this one cannot read: said, so that nobody takes the export for all there is. */
+const ELSEWHERE = [
+  {
+    service: 'postcard',
+    what: 'The sessions that you have opened and their messages, under your id; they are deleted when a session has not been used for its idle time.',
+    where: 'GET /api/v1/sessions/{session_id}/messages',
+  },
+  {
+    service: 'allocator',
+    what: 'The token allocations that you have made: your id, counts and times. When the account is deleted the id means nobody.',
+    where: 'GET /api/v1/allocations',
+  },
+] as const;
+
 /** Everything that is kept, record after record; never more than a page in memory. */
 @Injectable()
 export class Exports {
@@ -73,6 +87,7 @@ export class Exports {
   async *ofUser(call: Call, { tenant, subject }: Caller): AsyncGenerator<accountV1.ExportRecord> {
     await this.audit.record(call, { tenant, action: 'account.export', outcome: 'success', subject });
     yield* this.all(call, OF_USER, subject, tenant);
+    for (const data of ELSEWHERE) yield record(data.service, 'kept_elsewhere', data);
     yield record('user', 'end', {});
   }
 

@@ -8,6 +8,7 @@
 import type { Metadata } from "@grpc/grpc-js";
 import { GrpcMethod, GrpcStreamMethod } from "@nestjs/microservices";
 import { Observable } from "rxjs";
+import { HttpBody } from "../../../google/api/httpbody.js";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
 import { Session, Tenant, User } from "../../user/v1/user.js";
 
@@ -104,6 +105,11 @@ export interface RestoreAccountRequest {
 }
 
 export interface RestoreAccountResponse {
+}
+
+export interface GetAccountPageRequest {
+  /** `reset`, `verify`, `email`, `invitation` or `restore`. */
+  action: string;
 }
 
 export interface ExportMeRequest {
@@ -392,6 +398,44 @@ export function AccountServiceControllerMethods() {
 }
 
 export const ACCOUNT_SERVICE_NAME = "AccountService";
+
+/** Where the links of mails lead, unless MAIL_LINK_URL says otherwise: a small page that calls the methods above. */
+
+export interface AccountPageServiceClient {
+  /** The same page for each action; the token of the link stays in the browser. */
+
+  getAccountPage(request: GetAccountPageRequest, metadata?: Metadata): Observable<HttpBody>;
+}
+
+/** Where the links of mails lead, unless MAIL_LINK_URL says otherwise: a small page that calls the methods above. */
+
+export interface AccountPageServiceController {
+  /** The same page for each action; the token of the link stays in the browser. */
+
+  getAccountPage(
+    request: GetAccountPageRequest,
+    metadata?: Metadata,
+  ): Promise<HttpBody> | Observable<HttpBody> | HttpBody;
+}
+
+export function AccountPageServiceControllerMethods() {
+  return function (constructor: Function) {
+    const grpcMethods: string[] = ["getAccountPage"];
+    for (const method of grpcMethods) {
+      const descriptor: any = Reflect.getOwnPropertyDescriptor(constructor.prototype, method);
+      GrpcMethod("AccountPageService", method)(constructor.prototype[method], method, descriptor);
+      Object.defineProperty(constructor.prototype, method, descriptor);
+    }
+    const grpcStreamMethods: string[] = [];
+    for (const method of grpcStreamMethods) {
+      const descriptor: any = Reflect.getOwnPropertyDescriptor(constructor.prototype, method);
+      GrpcStreamMethod("AccountPageService", method)(constructor.prototype[method], method, descriptor);
+      Object.defineProperty(constructor.prototype, method, descriptor);
+    }
+  };
+}
+
+export const ACCOUNT_PAGE_SERVICE_NAME = "AccountPageService";
 
 /** Of administrators, within their tenant; operators may name another one. Operators are changed by operators alone. */
 

@@ -371,7 +371,7 @@ export interface AuditEvent {
   action: string;
   /** `success`, or why not. */
   outcome: string;
-  /** Who did it: a user id; empty when nobody was signed in. */
+  /** Who did it: a user id; `command-line` for a command; empty when nobody was signed in. */
   actor: string;
   /** Whom it is about: a user id; empty when there is no such user. */
   subject: string;
