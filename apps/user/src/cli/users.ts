@@ -247,7 +247,17 @@ function changing(
 
 function callOf(tenant: string): Call {
   return {
-    caller: { subject: ACTOR, tenant, session: '', roles: ['admin', 'operator'], scope: '', guest: false, account: '' },
+    caller: {
+      subject: ACTOR,
+      tenant,
+      session: '',
+      roles: ['admin', 'operator'],
+      scope: '',
+      guest: false,
+      account: '',
+      key: '',
+      models: [],
+    },
     tenant,
     clientAddress: '',
     service: '',

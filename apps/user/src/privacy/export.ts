@@ -20,6 +20,7 @@ const NIL = '00000000-0000-0000-0000-000000000000';
 const USER = `id, email, display_name, tenant, roles, guest, created_at, email_verified_at, locked_at, delete_at, password_expired`;
 const SESSION = `id, user_id, device, address, created_at, rotated_at, idle_until, absolute_until, revoked_at, revoked_because`;
 const EVENT = `id, at, tenant, action, outcome, actor, subject, session_id, address, trace_id`;
+const API_KEY = `id, user_id, account_id, name, environment, roles, scopes, methods, models, networks, created_at, expires_at, revoked_at, last_used_at`;
 const EMAIL_CHANGE = 'id, email, old_confirmed, new_confirmed, expires_at';
 
 /** What is kept about a user. Secrets (hashes, keys of sessions) are not data that a user gave or that tells of him. */
@@ -36,6 +37,11 @@ const OF_USER: readonly Source[] = [
     rows: `select ${EMAIL_CHANGE} from email_changes where user_id = $1 and id > $2 and $3 <> ''`,
   },
   {
+    kind: 'api_key',
+    first: NIL,
+    rows: `select ${API_KEY} from api_keys where user_id = $1 and id > $2 and tenant = $3`,
+  },
+  {
     kind: 'audit_event',
     first: '0',
     rows: `select ${EVENT} from audit_events where tenant = $3 and subject = $1::text and id > $2`,
@@ -50,6 +56,12 @@ const OF_USER: readonly Source[] = [
 const OF_TENANT: readonly Source[] = [
   { kind: 'account', first: NIL, rows: `select ${USER} from users where tenant = $1 and id > $2 and $3 <> ''` },
   { kind: 'session', first: NIL, rows: `select ${SESSION} from sessions where tenant = $1 and id > $2 and $3 <> ''` },
+  { kind: 'api_key', first: NIL, rows: `select ${API_KEY} from api_keys where tenant = $1 and id > $2 and $3 <> ''` },
+  {
+    kind: 'service_account',
+    first: NIL,
+    rows: `select id, name, roles, scopes, created_at from service_accounts where tenant = $1 and id > $2 and $3 <> ''`,
+  },
   {
     kind: 'invitation',
     first: NIL,
