@@ -1,8 +1,8 @@
 import { createClient, type SluiceClient } from '@sluice/client';
-import { Agent, fetch as undiciFetch } from 'undici';
 import { loopbackAddress } from '../load/address-pool.js';
 import { expiredToken } from './expired-token.js';
 import type { ExpiryOptions } from './options.js';
+import { transport } from './transport.js';
 import type { WireTap } from './wire-tap.js';
 
 /** One client of the simulation, on connections of its own. */
@@ -86,15 +86,4 @@ async function newUser(options: ExpiryOptions, tap: WireTap, run: string, index:
 
 function pathsOf({ endpoints, batchSize }: ExpiryOptions): string[] {
   return Array.from({ length: batchSize }, (_, index) => endpoints[index % endpoints.length] as string);
-}
-
-function transport({ concurrency }: ExpiryOptions, localAddress: string | undefined) {
-  const agent = new Agent({
-    connections: concurrency,
-    ...(localAddress !== undefined && { localAddress }),
-  });
-  // The platform's fetch and undici's are the same but for the package that their types come from.
-  const send = ((input: string | URL, init?: object) =>
-    undiciFetch(input, { ...init, dispatcher: agent })) as unknown as typeof fetch;
-  return { send, agent };
 }
