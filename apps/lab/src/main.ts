@@ -5,7 +5,7 @@ const commands: Readonly<Record<string, { summary: string; run(args: readonly st
     run: async (args) => (await import('./load/command.js')).load(args),
   },
   simulate: {
-    summary: 'a bad moment: all tokens expire at once, or a tenant floods the login',
+    summary: 'a bad moment: all tokens expire at once, a tenant floods the login, programs ask for guests',
     run: async (args) => (await import('./simulate/command.js')).simulate(args),
   },
 };

@@ -1,6 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { SluiceError } from '@sluice/client';
 import { UsageError } from '../load/scenario.js';
+import { guestStormUsage, readGuestStormOptions } from './guest-storm/options.js';
+import { guestStormTable } from './guest-storm/report.js';
+import { simulateGuestStorm } from './guest-storm/storm.js';
 import { readStormOptions, stormUsage } from './login-storm-options.js';
 import { simulateLoginStorm } from './login-storm.js';
 import { readOptions, usage } from './options.js';
@@ -40,6 +43,13 @@ const simulations: Readonly<Record<string, Simulation>> = {
     readStormOptions,
     simulateLoginStorm,
     stormTable,
+  ),
+  'guest-storm': simulation(
+    'programs ask for guest tokens whenever they start, fail or are tried',
+    guestStormUsage,
+    readGuestStormOptions,
+    simulateGuestStorm,
+    guestStormTable,
   ),
 };
 

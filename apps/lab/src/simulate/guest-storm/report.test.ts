@@ -38,7 +38,7 @@ test('one new token, one returned, the rest avoided: passed, and it says by what
     avoided_by: { live_token: 87, interval: 5, shared_store: 3, returned: 1 },
     without_client: { requests: 3, acquisitions: 1, refused_by: { 'guest-spacing': 2 } },
   });
-  expect(guestStormTable(report)).toContain('avoided 87         the token that was kept is alive (live_token)');
+  expect(guestStormTable(report)).toMatch(/avoided 87 +the token that was kept is alive \(live_token\)/);
 });
 
 test.each([

@@ -105,6 +105,7 @@ function countsOf(names: readonly string[]): Record<string, number> {
 /** A report for people. */
 export function guestStormTable(report: GuestStormReport): string {
   const percent = (count: number) => `${((100 * count) / report.occasions).toFixed(1)} %`;
+  const tokens = (count: number) => `${count} new token${count === 1 ? '' : 's'}`;
   const list = (counts: Readonly<Record<string, number>>) =>
     Object.entries(counts)
       .map(([name, count]) => `${name}: ${count} (${percent(count)})`)
@@ -116,10 +117,10 @@ export function guestStormTable(report: GuestStormReport): string {
   ];
   const { without_client: without } = report;
   if (without) {
-    rows.push(['without the client', `${without.requests} requests, ${without.acquisitions} new tokens`]);
+    rows.push(['without the client', `${without.requests} requests, ${tokens(without.acquisitions)}`]);
     rows.push(['  refused by', list(without.refused_by)]);
   }
-  rows.push(['with the client', `${report.requests} requests, ${report.acquisitions} new tokens`]);
+  rows.push(['with the client', `${report.requests} requests, ${tokens(report.acquisitions)}`]);
   for (const [by, count] of Object.entries(report.avoided_by)) {
     rows.push([`  avoided ${count}`, `${REASONS[by] ?? by} (${by})`]);
   }

@@ -1,4 +1,4 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import { fork, type ChildProcess, type ForkOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,6 +13,8 @@ import { STORY, type Burst, type Occasion } from './story.js';
 import type { Asked, OccasionOutcome, Service } from './worker.js';
 
 const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
+/** As a program of its own, whatever this process was started with. */
+const STARTED_AS: ForkOptions = { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: [] };
 /** Source addresses of the two legs, far from those that other runs take first. */
 const WITH_CLIENT = 60_000;
 const WITHOUT_CLIENT = 60_001;
@@ -57,7 +59,7 @@ async function runBurst(
     try {
       for (let occasion = waiting.shift(); occasion !== undefined; occasion = waiting.shift()) {
         if (child !== undefined && occasion.cause === 'service_restart') child = await stop(child);
-        child ??= fork(workerFile, [JSON.stringify(service)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+        child ??= fork(workerFile, [JSON.stringify(service)], STARTED_AS);
         outcomes.push(await tell(child, occasion));
       }
     } finally {
