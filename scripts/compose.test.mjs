@@ -17,14 +17,22 @@ const NETWORKS = {
   allocator: ['database', 'metrics', 'services'],
   postcard: ['database', 'metrics', 'model', 'services'],
   gateway: ['limits', 'metrics', 'public', 'services'],
+  'open-allocator': ['database', 'metrics', 'services'],
+  app: ['limits', 'metrics', 'public', 'services'],
   prometheus: ['metrics'],
   grafana: ['dashboards', 'metrics'],
 };
 const CAPABILITIES = { postgres: ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETGID', 'SETUID'] };
 const PUBLISHED = {
   gateway: ['${GATEWAY_PUBLISH:-127.0.0.1:8083}:8083'],
+  app: ['${APP_PUBLISH:-127.0.0.1:8000}:8083'],
   grafana: ['127.0.0.1:${GRAFANA_PORT:-3000}:3000'],
 };
+/** In no network at all. */
+const ALIASES = { 'gateway-service': 'gateway', 'user-service': 'user', 'postcard-service': 'postcard' };
+/** Whose secrets a service of another name has. */
+const SECRETS_OF = { app: 'gateway', 'open-allocator': 'allocator' };
+const networksOf = ({ networks: own }) => own && (Array.isArray(own) ? [...own] : Object.keys(own)).sort();
 const FORBIDDEN = ['privileged', 'pid', 'ipc', 'userns_mode', 'devices', 'cgroup_parent', 'env_file'];
 
 describe.each(each)('%s', (name, service) => {
@@ -45,8 +53,9 @@ describe.each(each)('%s', (name, service) => {
 
   test('is in the networks that it needs, and publishes only what it must', () => {
     if (name === 'lab') expect(service.network_mode).toBe('service:gateway');
+    else if (name in ALIASES) expect(service.network_mode).toBe('none');
     else expect(service).not.toHaveProperty('network_mode');
-    expect(service.networks && [...service.networks].sort()).toEqual(NETWORKS[name]);
+    expect(networksOf(service)).toEqual(NETWORKS[name]);
     expect(service.ports).toEqual(PUBLISHED[name]);
   });
 
@@ -65,11 +74,34 @@ describe.each(each)('%s', (name, service) => {
   test('mounts no secrets but its own, and nothing of the machine that it could write', () => {
     for (const mount of service.volumes ?? []) {
       const folder = /:\/secrets\/(\w+)/.exec(mount)?.[1];
-      if (folder !== undefined && name !== 'prepare') expect(folder).toBe(name);
+      if (folder !== undefined && name !== 'prepare') expect(folder).toBe(SECRETS_OF[name] ?? name);
       if (/^[./$]/.test(mount) && mount.includes(':')) expect(mount).toMatch(/:ro$/);
       expect(mount).not.toContain('docker.sock');
     }
   });
+});
+
+test.each(Object.entries(ALIASES))(
+  '%s stands for %s: its image, its build, its name in the network, and it waits for it',
+  (alias, name) => {
+    expect(services[alias]).toMatchObject({
+      profiles: ['aliases'],
+      image: services[name].image,
+      build: services[name].build,
+      depends_on: { [name]: { condition: 'service_healthy' } },
+    });
+    expect(services[name].networks.services.aliases).toEqual([alias]);
+  },
+);
+
+test('what a service of a profile depends on is in that profile, too', () => {
+  for (const [name, { profiles, depends_on: needed = {} }] of each) {
+    for (const other of Array.isArray(needed) ? needed : Object.keys(needed))
+      expect(services[other].profiles, `${name} needs ${other}`).toEqual(expect.arrayContaining(profiles));
+  }
+  const inProfile = (profile) => each.filter(([, { profiles }]) => profiles.includes(profile)).map(([name]) => name);
+  expect(inProfile('core').sort()).toEqual(['allocator', 'gateway', 'postgres', 'prepare', 'redis', 'user']);
+  expect(inProfile('allocator').sort()).toEqual(['app', 'open-allocator', 'postgres', 'prepare', 'redis']);
 });
 
 test('only networks of what publishes a port or calls out lead out', () => {

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The system from containers: sh scripts/dev.sh up|down|build|logs|ps [profile]
-# Profiles: core (default), postcard, observability, lab. Several: core,observability
+# The system from containers: sh scripts/dev.sh up|logs|ps [profile], build [profile or services], down (all that runs)
+# Profiles: core (default), postcard, allocator, observability, lab. Several: core,observability. Logs are in logs/<name>/<name>-service.log.
 # sh scripts/dev.sh lab load SCENARIO …: a run of the lab beside the gateway; its reports come to ./reports, its exit code is the run's.
 set -eu
 cd "$(dirname "$0")/.."
@@ -23,7 +23,24 @@ check_model_key() {
   esac
 }
 command=${1:-}
-if [ "$command" = lab ]; then profile=lab; else profile=${2:-core}; fi
+PROFILES='core postcard allocator observability lab'
+is_profile() { case " $PROFILES " in *" $1 "*) true ;; *) false ;; esac; }
+services=
+case $command in
+  lab) profile=lab ;;
+  down) profile=$(echo "$PROFILES aliases" | tr ' ' ,) ;;
+  build)
+    profile=core
+    for word in $(shift; echo "$@" | tr , ' '); do
+      if is_profile "$word"; then profile=$profile,$word; else services="$services $word"; fi
+    done
+    [ -z "$services" ] || profile=$(echo "$PROFILES aliases" | tr ' ' ,)
+    ;;
+  *) profile=${2:-core} ;;
+esac
+for name in $(echo "$profile" | tr , ' '); do
+  is_profile "$name" || [ "$name" = aliases ] || fail "There is no profile $name: $PROFILES. A service is built by: sh scripts/dev.sh build $name"
+done
 
 case $command in up | lab) check_model_key ;; esac
 
@@ -33,16 +50,22 @@ else
   echo 'Neither `docker compose` nor `docker-compose` is installed. Without Docker, `npm start` runs the same system.' >&2
   exit 1
 fi
+if ! docker info >/dev/null 2>&1; then
+  echo 'Docker is installed, but its engine does not answer. Start it, or run the same system without Docker: npm start' >&2
+  exit 1
+fi
 for name in $(echo "$profile" | tr , ' '); do compose="$compose --profile $name"; done
 
 case $command in
   up)
     $compose up --build --detach
+    sh scripts/follow-logs.sh $($compose ps -q)
     address=${GATEWAY_PUBLISH:-127.0.0.1:8083}
+    [ "$profile" != allocator ] || address=${APP_PUBLISH:-127.0.0.1:8000}
     echo "waiting for the gateway on $address"
     for _ in $(seq 60); do
       if curl -fsS -o /dev/null "http://$address/health" 2>/dev/null; then
-        echo "Sluice is ready at http://$address; stop it with: sh scripts/dev.sh down $profile"
+        echo "Sluice is ready at http://$address; stop it with: sh scripts/dev.sh down"
         exit 0
       fi
       sleep 1
@@ -61,7 +84,7 @@ case $command in
     exit "$code"
     ;;
   down) $compose down --remove-orphans ;;
-  build) $compose build ;;
+  build) $compose build $services ;;
   logs) $compose logs --tail=200 --follow ;;
   ps) $compose ps ;;
   *) usage ;;

@@ -1,8 +1,9 @@
 /**
- * Writes docs/reference/settings.md from the tables that the processes read; with --check, exits with 1 when the page is not what they say.
+ * Writes docs/reference/settings.md, and the names by which unread variables are told, from the tables that the processes read; with
+ * --check, exits with 1 when one of the two is not what they say.
  * Needs the built apps.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import { serviceSettings } from '@sluice/service';
@@ -52,9 +53,32 @@ function row([name, { fallback, absent, secret, expect, describe }]) {
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
 }
 
-const text = await format(render(), { ...(await resolveConfig(page)), filepath: page });
-if (!process.argv.includes('--check')) writeFileSync(page, text);
-else if (readFileSync(page, 'utf8') !== text) {
-  console.error('docs/reference/settings.md is not what the code says: run `npm run settings`');
-  process.exitCode = 1;
+/** The names of all tables, of what is set for containers, and of the shipped configuration. */
+function renderNames() {
+  const names = new Map();
+  for (const [, , table] of SECTIONS) for (const [name, { secret }] of Object.entries(table)) names.set(name, secret);
+  const root = new URL('../', import.meta.url);
+  const files = ['docker-compose.yml', ...readdirSync(new URL('config/', root)).map((name) => `config/${name}`)];
+  for (const file of files.filter((name) => /\.ya?ml$/.test(name))) {
+    for (const [, name] of readFileSync(new URL(file, root), 'utf8').matchAll(/\$\{([A-Z]\w*)/g))
+      if (!names.has(name)) names.set(name, false);
+  }
+  const rows = [...names].sort(([a], [b]) => (a < b ? -1 : 1));
+  return `/** Written by \`npm run settings\`: every setting of every process, of compose and of the shipped configuration. */
+export const SETTING_NAMES: ReadonlyMap<string, { readonly secret: boolean }> = new Map([
+${rows.map(([name, secret]) => `['${name}', { secret: ${secret} }],`).join('\n')}
+]);
+`;
+}
+
+for (const [path, written] of [
+  [page, render()],
+  [fileURLToPath(new URL('../libs/config/src/setting-names.ts', import.meta.url)), renderNames()],
+]) {
+  const text = await format(written, { ...(await resolveConfig(path)), filepath: path });
+  if (!process.argv.includes('--check')) writeFileSync(path, text);
+  else if (readFileSync(path, 'utf8') !== text) {
+    console.error(`${path} is not what the code says: run \`npm run settings\``);
+    process.exitCode = 1;
+  }
 }

@@ -1,5 +1,5 @@
 import { readSettings } from '@sluice/config';
-import { postgresReadiness, type ServiceDefinition } from '@sluice/service';
+import { type Caller, postgresReadiness, type ServiceDefinition } from '@sluice/service';
 import { DataSource } from 'typeorm';
 import { AllocatorModule } from './allocator.module.js';
 import { allocatorSettings, checkLeases } from './settings.js';
@@ -18,6 +18,21 @@ export function allocatorService(environment: NodeJS.ProcessEnv = process.env): 
     adminPort: settings.ALLOCATOR_ADMIN_PORT,
     settings,
     module: AllocatorModule.with(settings),
+    everyone: settings.ALLOC_OPEN ? everyoneOf(settings.DEFAULT_TENANT) : undefined,
     readiness: (app) => postgresReadiness(app.get(DataSource)),
+  };
+}
+
+function everyoneOf(tenant: string): Caller {
+  return {
+    subject: 'everyone',
+    tenant,
+    session: '',
+    roles: ['admin'],
+    scope: '',
+    guest: false,
+    account: '',
+    key: '',
+    models: [],
   };
 }

@@ -32,14 +32,19 @@ function parseTokens(text: string, min = 1n): bigint | undefined {
   return value >= min && value <= INT64_MAX ? value : undefined;
 }
 
+/** More than this is rather a capacity in the wrong place. */
+const NODES_COUNTED_MAX = 1000;
+
 const nodes: Setting<readonly ConfiguredNode[]> = {
   describe:
     'The nodes that hold budget, each with its capacity or with NODE_BUDGET; those that are missing are added at the start.',
-  expect: 'names separated by commas, each once and with `:capacity` if wanted, for example node-1,node-2:500000',
+  expect:
+    'how many (1 to 1000: node-1, node-2, …), or names separated by commas, each once and with `:capacity` if wanted, for example node-1,node-2:500000',
   fallback: 'node-1,node-2,node-3',
   secret: false,
   absent: 'required',
   parse(text) {
+    if (/^[\d.]+$/.test(text)) return countedNodes(text);
     const parsed: ConfiguredNode[] = [];
     for (const part of text.split(',').map((piece) => piece.trim())) {
       const [nodeId = '', capacityText, ...rest] = part.split(':');
@@ -52,6 +57,13 @@ const nodes: Setting<readonly ConfiguredNode[]> = {
     return parsed;
   },
 };
+
+/** `NODES=5`: five nodes. */
+function countedNodes(text: string): ConfiguredNode[] | undefined {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1 || count > NODES_COUNTED_MAX) return undefined;
+  return Array.from({ length: count }, (_, index) => ({ nodeId: `node-${index + 1}`, capacity: undefined }));
+}
 
 /** The settings of the allocator. */
 export function allocatorSettings(environment: NodeJS.ProcessEnv = process.env) {
@@ -74,6 +86,11 @@ export function allocatorSettings(environment: NodeJS.ProcessEnv = process.env) 
     ),
     ALLOC_GUESTS: flag(
       'Whether guests may allocate by themselves. A service may always allocate for a guest whom it serves.',
+      false,
+    ),
+    ALLOC_OPEN: flag(
+      'Whether who is not signed in at the gateway may do everything here, as `everyone` of DEFAULT_TENANT with the role admin: for an ' +
+        'allocator alone, without the user service (`config/allocator.yaml`), in a network that is trusted.',
       false,
     ),
     ALLOC_LEASE_DEFAULT_SECONDS: integer(

@@ -1,14 +1,14 @@
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
-import { readSettings, requireFreePort } from '@sluice/config';
+import { namedByConfiguration, readSettings, requireFreePort } from '@sluice/config';
 import { createLogger, nestLogger, runProcess } from '@sluice/telemetry';
 import { GatewayModule } from './gateway.module.js';
 import { GatewayService } from './gateway.service.js';
 import { settings } from './settings.js';
 
 await runProcess(async () => {
-  const values = readSettings(settings);
+  const values = readSettings(settings, process.env, namedByConfiguration(process.env));
   const logger = createLogger('gateway', values.LOG_LEVEL);
   await requireFreePort('GATEWAY_ADMIN_PORT', values.ADMIN_HOST, values.GATEWAY_ADMIN_PORT);
   await requireFreePort('GATEWAY_PORT', values.GATEWAY_HOST, values.GATEWAY_PORT);

@@ -21,7 +21,8 @@ export function nearestName(text: string, names: Iterable<string>): string | und
   return best?.name;
 }
 
-function alignmentDistance(a: string, b: string): number {
+/** Letters to insert, drop, replace or swap with their neighbour, so that one text becomes the other (optimal string alignment). */
+export function alignmentDistance(a: string, b: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, column) => column);
   for (let row = 1; row <= a.length; row++) {

@@ -1,11 +1,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, test } from 'vitest';
 import {
   choice,
   ConfigurationError,
   decimal,
+  duration,
   flag,
   integer,
   port,
@@ -70,4 +71,30 @@ describe('readSettings', () => {
   it('stops without a required setting', () => {
     expect(() => readSettings({ KEY: required(secret('A key.')) }, {})).toThrow('KEY is not set');
   });
+});
+
+describe('duration', () => {
+  const table = { WAIT: duration('A wait.', '5s', { min: 100, max: 60_000 }) };
+  it.each([
+    ['', 5000],
+    ['30', 30_000],
+    ['0.5', 500],
+    ['250ms', 250],
+    ['1m', 60_000],
+    ['2 s', 2000],
+  ])('%s', (text, milliseconds) => expect(readSettings(table, { WAIT: text }).WAIT).toBe(milliseconds));
+
+  it('refuses what is out of bounds, and says how milliseconds are written', () => {
+    for (const text of ['0', '99ms', '61', '1h', '-1', '5 apples', 's']) {
+      expect(() => readSettings(table, { WAIT: text })).toThrow(
+        `WAIT=${JSON.stringify(text)}: expected a number of seconds from 0.1 to 60, or with a unit (500ms, 5s, 1m)`,
+      );
+    }
+    expect(() => readSettings(table, { WAIT: '5000' })).toThrow('; as milliseconds it is 5000ms');
+  });
+});
+
+test('a port that Kubernetes has set says so', () => {
+  const read = () => readSettings({ GATEWAY_PORT: port('Port.', 1) }, { GATEWAY_PORT: 'tcp://10.0.0.1:8083' });
+  expect(read).toThrow('enableServiceLinks: false');
 });

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { misspelt } from './unread-settings.js';
 
 /** What can be wrong with one setting; its message names the expectation, never a secret's value. */
 class SettingFault extends Error {}
@@ -16,6 +17,8 @@ export interface Setting<T> {
   readonly absent: 'required' | 'undefined';
   /** Throws or returns undefined for text that is not as expected. */
   parse(text: string): T | undefined;
+  /** What to type instead of a text that is refused, for mistakes that are known; never the text itself where it is secret. */
+  advise?(text: string): string | undefined;
 }
 
 type Settings = Readonly<Record<string, Setting<unknown>>>;
@@ -34,15 +37,17 @@ export class ConfigurationError extends Error {
  * Reads every setting of the table from the environment at once.
  *
  * An empty value counts as absent. A setting marked `secret` may come as `NAME_FILE`, the path of a file whose
- * content, less a trailing newline, is the value.
+ * content, less a trailing newline, is the value. A variable that can only be a misspelt setting of the table is a fault, too.
  *
+ * @param read names that are read besides the table, as those that a file of configuration refers to
  * @throws ConfigurationError with all faults
  */
 export function readSettings<S extends Settings>(
   settings: S,
   environment: Readonly<Record<string, string | undefined>> = process.env,
+  read: readonly string[] = [],
 ): SettingsOf<S> {
-  const faults: string[] = [];
+  const faults = misspelt(settings, environment, read);
   const values: Record<string, unknown> = {};
   for (const [key, setting] of Object.entries(settings)) {
     try {
@@ -64,7 +69,10 @@ function readOne(key: string, setting: Setting<unknown>, environment: Readonly<R
   }
   const value = setting.parse(text);
   if (value !== undefined) return value;
-  throw new SettingFault(`${key}=${setting.secret ? '(secret)' : JSON.stringify(text)}: expected ${setting.expect}`);
+  const advice = setting.advise?.(text);
+  throw new SettingFault(
+    `${key}=${setting.secret ? '(secret)' : JSON.stringify(text)}: expected ${setting.expect}${advice === undefined ? '' : `; ${advice}`}`,
+  );
 }
 
 function rawValue(key: string, setting: Setting<unknown>, environment: Readonly<Record<string, string | undefined>>) {
@@ -103,7 +111,35 @@ export function integer(describe: string, fallback: number, { min, max }: Bounds
 
 /** A TCP port; 0 lets the system choose. */
 export function port(describe: string, fallback: number): Setting<number> {
-  return integer(describe, fallback, { min: 0, max: 65_535 });
+  return { ...integer(describe, fallback, { min: 0, max: 65_535 }), advise: adviseOnPort };
+}
+
+/** What Kubernetes sets in every pod for a Service of the same name. */
+function adviseOnPort(text: string): string | undefined {
+  if (!text.startsWith('tcp://')) return undefined;
+  return 'this is the link that Kubernetes makes to a Service of this name: set enableServiceLinks: false in the pod';
+}
+
+const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** A time in milliseconds, written as a number of seconds or with a unit. `min` and `max` are milliseconds. */
+export function duration(describe: string, fallback: string, { min, max }: Bounds): Setting<number> {
+  return {
+    describe,
+    expect: `a number of seconds from ${min / 1000} to ${max / 1000}, or with a unit (500ms, 5s, 1m)`,
+    fallback,
+    secret: false,
+    absent: 'required',
+    parse(text) {
+      const [, count, unit = 's'] = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)?$/.exec(text) ?? [];
+      const value = Math.round(Number(count) * UNITS_MS[unit]!);
+      return value >= min && value <= max ? value : undefined;
+    },
+    advise(text) {
+      const value = Number(text);
+      return value > max / 1000 && value <= max ? `as milliseconds it is ${text}ms` : undefined;
+    },
+  };
 }
 
 /** A number with an optional fraction, within bounds. */

@@ -1,6 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
-
+import { namedByConfiguration } from '@sluice/config';
 import type { Environment } from '../ports.mjs';
 import { PROCESSES, type ProcessSpec } from '../process-table.mjs';
 
@@ -16,7 +14,6 @@ export function environmentOfMachine(environment: Environment): NodeJS.ProcessEn
 /** Names under which people keep secrets, ours among them. */
 const SECRET =
   /(TOKEN|SECRET|PASSWORD|PASSWD|MASTER_KEY|API_KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?|(DATABASE|REDIS)_URL)(_ID)?(_FILE)?$/i;
-const REFERENCE = /\$\{([A-Za-z_]\w*)/g;
 
 /**
  * What one of the processes sees of the environment: all but the secrets that are not its own. Its own are those of its row, and for the
@@ -32,14 +29,4 @@ export function neededEnvironment(spec: ProcessSpec, environment: Environment, r
     return !SECRET.test(name) && !others.has(name.replace(/_FILE$/, ''));
   };
   return Object.fromEntries(Object.entries(environment).filter(([name]) => needed(name)));
-}
-
-/** Of a file that cannot be read the gateway itself says so. */
-function namedByConfiguration(environment: Environment, root: string): string[] {
-  try {
-    const text = readFileSync(resolve(root, environment.GATEWAY_CONFIG || 'config/gateway.yaml'), 'utf8');
-    return [...text.matchAll(REFERENCE)].map(([, name]) => name as string);
-  } catch {
-    return [];
-  }
 }

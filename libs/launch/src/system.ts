@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { misspeltSettings, namedByConfiguration, unreadSettings } from '@sluice/config';
 import { startDatabase, type DatabaseProcess } from './database-process.js';
 import { freePort } from './free-port.js';
 import { boundLogs } from './log-file.js';
@@ -61,7 +62,8 @@ export interface System {
  * @throws PlanError when a port is taken or a setting of the start is wrong, before anything is started;
  *   an Error with the last log lines when something does not start, after everything else was stopped
  */
-export async function startSystem(options: SystemOptions): Promise<System> {
+export async function startSystem(given: SystemOptions): Promise<System> {
+  const options = { ...given, environment: readEnvironment(given) };
   const planned = await plan(PROCESSES, options.environment, options.replicas ?? {}, freePort);
   const embedded = PROCESSES.filter(
     ({ database }) => database && !isSet(options.environment, database.setting, 'DATABASE_URL'),
@@ -134,6 +136,20 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   watchLogs = setInterval(() => void boundLogs(logs).then((faults) => faults.forEach(options.report)), WATCH_LOGS_MS);
   watchLogs.unref();
   return { plan: planned, processes, database, stop };
+}
+
+/**
+ * The environment without variables that look like settings and that nothing reads: those are reported, once for all processes.
+ *
+ * @throws PlanError for variables that can only be misspelt settings
+ */
+function readEnvironment({ environment, root, report }: SystemOptions): Environment {
+  const named = namedByConfiguration(environment, root);
+  const faults = misspeltSettings(environment, named);
+  if (faults.length > 0) throw new PlanError(faults.join('\n'));
+  const unread = unreadSettings(environment, named);
+  for (const [name, why] of unread) report(`${name} is set, and ${why}`);
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !unread.has(name)));
 }
 
 /** The environment of one process: ours, what the user set for it, and the paths of the secrets that the user did not set. */

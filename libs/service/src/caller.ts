@@ -45,10 +45,12 @@ const digest = (text: string) => createHash('sha256').update(text).digest();
  * for that name alone: it can neither leave the name out nor take another. It speaks for no one's roles: it never is an operator.
  *
  * @param gatewaySecret GATEWAY_SECRET of this service
+ * @param everyone who calls when nobody is signed in at the gateway; undefined: nobody
  */
 export function originReader(
   gatewaySecret: string | undefined,
   loopbackOnly: boolean,
+  everyone?: Caller,
 ): (metadata: Metadata, peer: string) => Origin {
   const ofGateway = gatewaySecret === undefined ? undefined : digest(gatewaySecret);
   const proves = (metadata: Metadata, service: string): boolean => {
@@ -58,15 +60,17 @@ export function originReader(
   };
   return (metadata, peer) => {
     const service = first(metadata, 'x-sluice-service');
-    return proves(metadata, service) ? read(metadata, service) : { ...nobody, clientAddress: addressOf(peer) };
+    return proves(metadata, service)
+      ? read(metadata, service, everyone)
+      : { ...nobody, clientAddress: addressOf(peer) };
   };
 }
 
-function read(metadata: Metadata, service: string): Origin {
+function read(metadata: Metadata, service: string, everyone: Caller | undefined): Origin {
   const subject = first(metadata, 'x-sluice-subject');
   const clientAddress = first(metadata, 'x-sluice-client-ip');
   const tenant = first(metadata, 'x-sluice-tenant');
-  if (subject === '') return { caller: undefined, tenant, clientAddress, service };
+  if (subject === '') return { caller: everyone, tenant, clientAddress, service };
   const caller: Caller = {
     subject,
     tenant,

@@ -19,7 +19,7 @@ import {
   runProcess,
 } from '@sluice/telemetry';
 import { HealthImplementation } from 'grpc-health-check';
-import { originReader } from './caller.js';
+import { type Caller, originReader } from './caller.js';
 import { CallInterceptor, LOGGER, ORIGIN } from './call.interceptor.js';
 
 /** The values of {@link serviceSettings}. */
@@ -45,6 +45,8 @@ export interface ServiceDefinition {
   readonly settings: CommonSettings;
   /** The module with the controllers. */
   readonly module: Type | DynamicModule;
+  /** Who calls when nobody is signed in at the gateway; undefined: nobody, and what is not public is refused. */
+  readonly everyone?: Caller | undefined;
   /** What must be reachable for the service to serve; asked at every `/readyz`. */
   readiness(app: INestApplication): Readiness;
 }
@@ -153,7 +155,7 @@ function servicesOf(loaded: PackageDefinition, { packages }: ServiceDefinition):
 
 function rootModule(definition: ServiceDefinition, logger: Logger, readiness: Readiness): DynamicModule {
   const { settings } = definition;
-  const originOf = originReader(settings.GATEWAY_SECRET, loopback.has(settings.SERVICE_HOST));
+  const originOf = originReader(settings.GATEWAY_SECRET, loopback.has(settings.SERVICE_HOST), definition.everyone);
   const providers = [
     { provide: LOGGER, useValue: logger },
     { provide: ORIGIN, useValue: originOf },

@@ -1,4 +1,4 @@
-import { choice, flag, integer, secret, text, type Setting } from '@sluice/config';
+import { choice, duration, flag, integer, secret, text, type Setting } from '@sluice/config';
 import { parseAddress } from '@sluice/storage';
 import { processSettings } from '@sluice/telemetry';
 
@@ -28,7 +28,7 @@ export const serviceSettings = {
     60,
     { min: 0, max: 3600 },
   ),
-  DB_POOL_TIMEOUT: integer('Milliseconds that a call waits for a free connection.', 5000, { min: 1, max: 60_000 }),
+  DB_POOL_TIMEOUT: duration('How long a call waits for a free connection.', '5s', { min: 100, max: 60_000 }),
 };
 
 /** `NAME_DATABASE_URL`, or `DATABASE_URL` when it is not set. */
@@ -43,5 +43,15 @@ export function databaseUrl(name: string, environment = process.env): Setting<st
     secret: true,
     absent: 'required',
     parse: (value) => (parseAddress(value) === undefined ? undefined : value),
+    advise: adviseOnDatabaseUrl,
   };
+}
+
+/** Of addresses as other libraries write them; only the scheme is repeated, since the rest holds a password. */
+function adviseOnDatabaseUrl(value: string): string | undefined {
+  const [, before, driver] = /^(jdbc:)?postgres(?:ql)?(\+\w+)?:\/\//.exec(value) ?? [];
+  const surplus = [before, driver].filter(Boolean);
+  if (surplus.length > 0) return `drop ${surplus.join(' and ')}, and the rest may stay`;
+  if (value.startsWith('sqlite')) return 'there is no SQLite here: without a URL, `npm start` brings a Postgres of its own';
+  return undefined;
 }

@@ -25,6 +25,8 @@ export interface DatabaseOptions {
   readonly entities?: readonly (Class<object> | EntitySchema)[];
 }
 
+/** A Postgres that is busy gets this long to take the first connection, however short callers wait for theirs; in milliseconds. */
+const CONNECT_MS_MIN = 5000;
 /** Replicas that start together migrate one after another, each waiting this long at most; longer than any migration takes. */
 const MIGRATION_WAIT = '10min';
 const PREPARE_ATTEMPTS = 10;
@@ -87,7 +89,7 @@ async function migrateAlone(
     connectionString: options.url,
     application_name: `${options.applicationName}-migrations`,
     options: `-c search_path=${options.schema}`,
-    connectionTimeoutMillis: options.poolTimeoutMs,
+    connectionTimeoutMillis: Math.max(options.poolTimeoutMs, CONNECT_MS_MIN),
   });
   await holder.connect();
   try {
@@ -120,7 +122,8 @@ async function patiently<T>({ waitMs = 0, onWait }: DatabaseOptions, work: () =>
       const now = performance.now();
       if (MISTAKE.test(String((error as { code?: unknown }).code))) throw error;
       const later = isConnectionFailure(error) || CONNECT_TIMEOUT.test((error as Error).message);
-      if (!later || now >= until) throw error;
+      if (!later) throw error;
+      if (now >= until) throw waitMs > 0 ? notReached(waitMs, error) : error;
       if (now - told >= TELL_MS) {
         told = now;
         onWait?.(error as Error);
@@ -128,6 +131,13 @@ async function patiently<T>({ waitMs = 0, onWait }: DatabaseOptions, work: () =>
       await new Promise((resolve) => setTimeout(resolve, ASK_MS));
     }
   }
+}
+
+function notReached(waitMs: number, cause: unknown): Error {
+  return new Error(
+    `Postgres could not be used within ${waitMs / 1000} s (DB_START_WAIT_SECONDS): it is not there, does not answer, or takes no changes`,
+    { cause },
+  );
 }
 
 /** `if not exists` looks before it makes, so of two at once one may fail; the second time it finds what the other made. */

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs';
-import { ConfigurationError } from '@sluice/config';
+import { ConfigurationError, namedByConfiguration, unreadSettings } from '@sluice/config';
 import { errorText } from './logged-error.js';
 import type { Logger } from './logger.js';
 
@@ -40,6 +40,8 @@ export async function runProcess(start: () => Promise<Running>): Promise<void> {
     tell(startFailure(error));
     process.exit(error instanceof ConfigurationError ? 78 : 1);
   }
+  for (const [setting, why] of unreadSettings(process.env, namedByConfiguration(process.env)))
+    running.logger.warn({ setting }, `${setting} is set, and ${why}`);
   let stopping = false;
   const stop = async (reason: string) => {
     if (stopping) process.exit(1);
