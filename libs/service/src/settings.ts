@@ -52,6 +52,7 @@ function adviseOnDatabaseUrl(value: string): string | undefined {
   const [, before, driver] = /^(jdbc:)?postgres(?:ql)?(\+\w+)?:\/\//.exec(value) ?? [];
   const surplus = [before, driver].filter(Boolean);
   if (surplus.length > 0) return `drop ${surplus.join(' and ')}, and the rest may stay`;
-  if (value.startsWith('sqlite')) return 'there is no SQLite here: without a URL, `npm start` brings a Postgres of its own';
+  if (value.startsWith('sqlite'))
+    return 'there is no SQLite here: without a URL, `npm start` brings a Postgres of its own';
   return undefined;
 }
