@@ -118,6 +118,7 @@ test('the password of Redis comes by standard input, and its health check reads 
 
 test.each([
   ['a key in the environment', { MODEL_API_KEY: 'sk-in-the-open' }, /^MODEL_API_KEY is set: .*MODEL_API_KEY_FILE/],
+  ['a mail server in the environment', { SMTP_URL: 'smtp://a:b@mail' }, /^SMTP_URL is set: .*SMTP_URL_FILE/],
   ['a relative path', { MODEL_API_KEY_FILE: 'key' }, /^MODEL_API_KEY_FILE=key: expected an absolute path/],
   [
     'a path where nothing is',

@@ -13,13 +13,14 @@ fail() {
   echo "$1" >&2
   exit 2
 }
-# Of the key of postcard's model: containers get files.
-check_model_key() {
-  [ -z "${MODEL_API_KEY:-}" ] ||
-    fail 'MODEL_API_KEY is set: whoever may inspect a container sees its environment. Put the key into a file that user 1000 can read, and set MODEL_API_KEY_FILE to its absolute path.'
-  case ${MODEL_API_KEY_FILE:-/} in
-    /*) [ -z "${MODEL_API_KEY_FILE:-}" ] || [ -f "$MODEL_API_KEY_FILE" ] || fail "MODEL_API_KEY_FILE=$MODEL_API_KEY_FILE: there is no such file" ;;
-    *) fail "MODEL_API_KEY_FILE=$MODEL_API_KEY_FILE: expected an absolute path, such as $PWD/$MODEL_API_KEY_FILE" ;;
+# Of the key of postcard's model and the mail server: containers get files.
+check_secret_file() {
+  eval "value=\${$1:-} file=\${$1_FILE:-}"
+  [ -z "$value" ] ||
+    fail "$1 is set: whoever may inspect a container sees its environment. Put it into a file that user 1000 can read, and set $1_FILE to its absolute path."
+  case ${file:-/} in
+    /*) [ -z "$file" ] || [ -f "$file" ] || fail "$1_FILE=$file: there is no such file" ;;
+    *) fail "$1_FILE=$file: expected an absolute path, such as $PWD/$file" ;;
   esac
 }
 command=${1:-}
@@ -42,7 +43,7 @@ for name in $(echo "$profile" | tr , ' '); do
   is_profile "$name" || [ "$name" = aliases ] || fail "There is no profile $name: $PROFILES. A service is built by: sh scripts/dev.sh build $name"
 done
 
-case $command in up | lab) check_model_key ;; esac
+case $command in up | lab) check_secret_file MODEL_API_KEY && check_secret_file SMTP_URL ;; esac
 
 if docker compose version >/dev/null 2>&1; then compose='docker compose'
 elif command -v docker-compose >/dev/null 2>&1; then compose=docker-compose

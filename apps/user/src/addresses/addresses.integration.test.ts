@@ -162,6 +162,17 @@ describe('where budgets need it', () => {
   });
 });
 
+test('a guest who becomes a user verifies the address too', async () => {
+  const email = newEmail();
+  const guest = await system.first.call<userV1.TokenResponse>('UserService/CreateGuest', { device_id: email }, from());
+  const upgrade = { email, password: PASSWORD };
+  const identity = identityOf(guest.access_token);
+  const tokens = await system.first.call<userV1.TokenResponse>('UserService/UpgradeGuest', upgrade, identity);
+  expect(claimsOf(tokens.access_token)['email_verified']).toBe(false);
+  await verify((await mailbox.next(email)).token);
+  await expect(login(email)).resolves.toBeDefined();
+});
+
 describe('a change of address', () => {
   const change = (identity: Identity, email: string, password = PASSWORD) =>
     account('ChangeEmail', { email, password }, identity);

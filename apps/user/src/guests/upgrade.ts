@@ -1,4 +1,4 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { userV1 } from '@sluice/contract';
 import { Problem } from '@sluice/problem';
 import type { Call, Caller } from '@sluice/service';
@@ -11,8 +11,10 @@ import { type Email, readEmail } from '../accounts/email.js';
 import { PasswordHasher } from '../accounts/password-hasher.js';
 import { PasswordStrength } from '../accounts/password-strength.js';
 import { AuditLog } from '../audit/audit-log.js';
+import { Outbox } from '../mail/outbox.js';
 import { sessionStore } from '../sessions/session-store.js';
 import { Sessions, UUID } from '../sessions/sessions.js';
+import { SETTINGS, type UserSettings } from '../settings.js';
 
 const UNIQUE_VIOLATION = '23505';
 
@@ -26,6 +28,8 @@ export class Upgrades {
     private readonly hasher: PasswordHasher,
     private readonly strength: PasswordStrength,
     private readonly audit: AuditLog,
+    private readonly outbox: Outbox,
+    @Inject(SETTINGS) private readonly settings: UserSettings,
   ) {}
 
   /**
@@ -60,7 +64,7 @@ export class Upgrades {
     const { subject, tenant, session } = caller;
     if (!UUID.test(session)) return undefined;
     try {
-      return await transaction(this.dataSource, call, async (manager) => {
+      const tokens = await transaction(this.dataSource, call, async (manager) => {
         const [changed] = await manager.query<[unknown[], number]>(
           `update users u set guest = false, email = $4, email_key = $5, password_hash = $6, display_name = $7
            where id = $1 and tenant = $2 and guest and locked_at is null and exists (
@@ -73,8 +77,13 @@ export class Upgrades {
         // Whoever had the guest's tokens before must not hold the user's account now.
         await sessionStore.revokeAllWithin(manager, subject, tenant, 'guest-upgrade');
         await this.audit.recordWithin(manager, call, { tenant, action: 'guest.upgrade', outcome: 'success', subject });
+        if (this.settings.EMAIL_VERIFICATION !== 'none') {
+          await this.outbox.add(manager, { kind: 'verify', tenant, owner: subject, email: change.email });
+        }
         return this.sessions.openWithin(manager, call, subject, change.device);
       });
+      this.outbox.wake();
+      return tokens;
     } catch (error) {
       if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error;
       throw new Problem('ALREADY_EXISTS', 'There is an account with this e-mail address.');
