@@ -1,6 +1,11 @@
--- version 1
+-- version 2
 --
 -- The functions of accounts: periods in time zones, references, and the rows that a path is charged to.
+
+-- The time that decides: the database's. Tests move it for their session.
+create or replace function budget_clock() returns timestamptz language sql volatile parallel safe as $function$
+  select coalesce(nullif(current_setting('budget.clock', true), '')::timestamptz, clock_timestamp())
+$function$;
 
 -- The first instant at which clocks in the zone show this time. Postgres takes the later one where clocks are set back over midnight, as
 -- in Havana; that would begin a day after its first hour.

@@ -1,4 +1,4 @@
--- version 1
+-- version 2
 --
 -- budget.apply_operations: every change of an allocation, a whole batch in one call and one transaction.
 --
@@ -196,14 +196,14 @@ declare
 begin
   if not wait then
     select array_agg(held.node_id), array_agg(held.capacity - held.used),
-        array_agg(held.state = 1 and (held.rest_until is null or held.rest_until <= clock_timestamp())), array_agg(held.pool),
+        array_agg(held.state = 1 and (held.rest_until is null or held.rest_until <= budget_clock())), array_agg(held.pool),
         max(held.window_seconds) > 0
       into names, node_remaining, node_active, node_pool, windows
       from (select * from nodes order by node_id for no key update skip locked) held;
   end if;
   if names is null then
     select array_agg(held.node_id), array_agg(held.capacity - held.used),
-        array_agg(held.state = 1 and (held.rest_until is null or held.rest_until <= clock_timestamp())), array_agg(held.pool),
+        array_agg(held.state = 1 and (held.rest_until is null or held.rest_until <= budget_clock())), array_agg(held.pool),
         max(held.window_seconds) > 0
       into names, node_remaining, node_active, node_pool, windows
       from (select * from nodes order by node_id for no key update) held;
@@ -219,7 +219,7 @@ begin
     select s.caller_tokens_max, s.caller_requests_max into tokens_max, requests_max from settings s for no key update;
     bounded := tokens_max > 0 or requests_max > 0;
   end if;
-  clock := coalesce(nullif(current_setting('budget.clock', true), '')::timestamptz, clock_timestamp());
+  clock := budget_clock();
   any_due := exists (select from leases l where l.expires_at <= clock);
   at_us := extract(epoch from clock) * 1000000;
   more_due := false;
@@ -561,6 +561,7 @@ begin
         returning p.row_id, p.unit, p.hard, p.ends, p.used, p.soft, p.ceiling + case when p.extra_until > clock then p.extra else 0 end as ceiling,
           case p.unit when 1 then b.tokens when 2 then b.cost else b.requests end as moved,
           case p.unit when 1 then b.new_tokens when 2 then b.new_cost else b.new_requests end as asked,
+          b.new_requests > 0 as wanted,
           case p.unit when 1 then b.over_tokens when 2 then b.over_cost else false end as overran
     )
     select array_agg(d.row_id order by d.ends desc, d.row_id) filter (where d.tight),
@@ -570,7 +571,7 @@ begin
         array_agg(d.row_id) filter (where d.overran)
       into tight_rows, tight_units, tight_room, crossed_rows, overrun_rows
       from (
-        select done.*, done.hard and done.asked > 0 and done.used > done.ceiling as tight,
+        select done.*, done.hard and done.wanted and done.used >= done.ceiling as tight,
             (done.used - done.moved < done.soft and done.used >= done.soft)
               or (not done.hard and done.used - done.moved <= done.ceiling and done.used > done.ceiling) as crossed
           from done
@@ -642,7 +643,8 @@ begin
         limited := false;
         for p in tight_from[leaf_at[i]]..tight_to[leaf_at[i]] loop
           tight := tight_of[p];
-          asked := case tight_units[tight] when 1 then count when 2 then coalesce(costs[i], 0) else 1 end;
+          -- Who names no cost needs room for one all the same: it may be told when it settles.
+          asked := case tight_units[tight] when 1 then count when 2 then greatest(costs[i], 1) else 1 end;
           if tight_room[tight] < asked then
             limited := true;
             exit;
@@ -864,7 +866,8 @@ begin
   if due + changes + placed > 0 then
     if windows then
       update nodes set used = nodes.used + d.delta,
-          window_used = case when d.started = nodes.window_start then nodes.window_used + d.window_delta else d.window_delta end,
+          window_used = case when d.started = 0 then 0 when d.started = nodes.window_start then nodes.window_used + d.window_delta
+            else d.window_delta end,
           window_start = d.started
         from (
           select unnest(names) as node_id, unnest(node_delta) as delta, unnest(window_delta) as window_delta, unnest(node_start) as started

@@ -15,11 +15,16 @@ import { freePort } from '@sluice/testing';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { verify } from './ledger/verify.js';
-import { AllocatorClient, CallError } from './replicas.fixture.js';
+import { alice, AllocatorClient, CallError, type Identity } from './replicas.fixture.js';
 
 const SECONDS = Number(process.env['CRASH_SECONDS'] ?? 15);
 const CLIENTS = 16;
 const BETWEEN_KILLS_MS = 1800;
+/** Every second client is of a tenant with accounts. */
+const budgeted: Identity = { ...alice, tenant: 'budgeted' };
+const operator: Identity = { subject: 'root', tenant: 'default', roles: 'admin' };
+const TEAMS = ['a', 'b'];
+const KEYS = ['1', '2', '3'];
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const kinds = { allocate: 1, settle: 2, extend: 3, free: 4 } as const;
 type Kind = keyof typeof kinds;
@@ -111,6 +116,7 @@ describe('crashes', () => {
     for (let index = 0; index < 2; index++) replicas.push(new KillableReplica(await freePort(), environment, log));
     for (const replica of replicas) replica.start();
     await ready(replicas);
+    await makeAccounts((replicas[0] as KillableReplica).client);
   });
 
   afterAll(async () => {
@@ -127,7 +133,9 @@ describe('crashes', () => {
       const over = new AbortController();
       const breaches: unknown[] = [];
       const watching = watchInvariant(() => postgres.url('postgres'), over.signal, breaches);
-      const clients = Array.from({ length: CLIENTS }, (_, index) => work(`c${index}`, replicas, tallies, over.signal));
+      const clients = Array.from({ length: CLIENTS }, (_, index) =>
+        work(`c${index}`, replicas, tallies, over.signal, index % 2 === 1),
+      );
       let databaseDeaths = 0;
       const end = Date.now() + SECONDS * 1000;
       for (let turn = 0; Date.now() < end; turn++) {
@@ -164,6 +172,9 @@ describe('crashes', () => {
           `${replicas[0]!.deaths + replicas[1]!.deaths} replicas and ${databaseDeaths} databases killed in ${SECONDS} s; ` +
             `${acknowledged} operations acknowledged, ${ledgerEntries} entries in the ledger, ${looks} looks at the invariant`,
         );
+        // The limits were reached.
+        const { rows: reached } = await client.query('select from budget_events where kind = 2');
+        expect(reached.length).toBeGreaterThan(0);
       });
     },
     SECONDS * 1000 + 60_000,
@@ -188,6 +199,7 @@ async function work(
   replicas: readonly KillableReplica[],
   tallies: Map<string, Record<Kind, Tally>>,
   over: AbortSignal,
+  accounted: boolean,
 ): Promise<void> {
   const random = (below: number) => Math.floor(Math.random() * below);
   for (let number = 0; !over.aborted; number++) {
@@ -200,7 +212,12 @@ async function work(
         tally[kind].tried++;
         try {
           const replica = replicas[random(replicas.length)] as KillableReplica;
-          const { state } = await replica.client.call(kind, { request_id: id, ...request }, undefined, 2000);
+          const { state } = await replica.client.call(
+            kind,
+            { request_id: id, ...request },
+            accounted ? budgeted : alice,
+            2000,
+          );
           // What its lease has freed already is answered as expired, and nothing is recorded.
           if (!(kind === 'free' && state === 'EXPIRED')) tally[kind].acknowledged++;
           return true;
@@ -217,14 +234,19 @@ async function work(
       }
       return false;
     };
-    if (
-      !(await attempt('allocate', { token_count: 1 + random(50), ttl_seconds: random(3) === 0 ? 1 + random(3) : 0 }))
-    ) {
+    const tokens = 1 + random(50);
+    const charged = accounted && {
+      account: `${TEAMS[random(2)]}/${KEYS[random(3)]}`,
+      pool: 'wide',
+      cost_micros: tokens * 3,
+    };
+    const ttl_seconds = random(3) === 0 ? 1 + random(3) : 0;
+    if (!(await attempt('allocate', { token_count: tokens, ttl_seconds, ...charged }))) {
       await delay(5);
       continue;
     }
     if (random(4) === 0) await attempt('extend', { ttl_seconds: 2 + random(5) });
-    if (random(3) === 0) await attempt('settle', { token_count: 1 });
+    if (random(3) === 0) await attempt('settle', { token_count: accounted && random(5) === 0 ? 2 * tokens : 1 });
     if (random(12) > 0) await attempt('free', {});
   }
 }
@@ -245,6 +267,15 @@ async function watchInvariant(url: () => string, over: AbortSignal, breaches: un
              where n.used <> held or n.used < 0 or n.used > n.capacity`,
         );
         breaches.push(...rows);
+        const { rows: limits } = await client.query(
+          `select p.*, held from periods p left join lateral (
+               select coalesce(sum(case p.unit
+                   when 1 then case a.state when 1 then a.token_count else a.settled end
+                   when 2 then case a.state when 1 then a.cost else a.settled_cost end else 1 end), 0) as held
+                 from charge_sets c join allocations a on a.set_id = c.set_id where p.row_id = any (c.rows) and a.state in (1, 2)) a on true
+             where p.used <> held or p.used < 0`,
+        );
+        breaches.push(...limits);
         looks++;
         await delay(20);
       }
@@ -256,6 +287,34 @@ async function watchInvariant(url: () => string, over: AbortSignal, breaches: un
     }
   }
   return looks;
+}
+
+/** Two teams of three keys, with limits that are reached again and again, on a node of their own with a window. */
+async function makeAccounts(client: AllocatorClient): Promise<void> {
+  const tenant = 'budgeted';
+  const call = (method: string, request: object) => client.call(method, request, operator);
+  await call('addNode', { node_id: 'w1', pool: 'wide', capacity: 10_000_000, window_limit: 3000, window_seconds: 2 });
+  for (const name of TEAMS) {
+    await call('createAccount', { tenant, name });
+    for (const key of KEYS) await call('createAccount', { tenant, parent: name, name: key });
+    await call('setLimit', { tenant, account: name, unit: 'tokens', period: 'minute', amount: 200 });
+    await call('setLimit', {
+      tenant,
+      account: `${name}/1`,
+      unit: 'requests',
+      period: 'minute',
+      amount: 40,
+      mode: 'soft',
+    });
+  }
+  await call('setLimit', {
+    tenant,
+    account: '-',
+    unit: 'micro_usd',
+    period: 'day',
+    zone: 'Europe/Berlin',
+    amount: 30_000,
+  });
 }
 
 /** The killed server's children hold its memory for a moment. */

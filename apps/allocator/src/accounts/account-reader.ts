@@ -89,7 +89,7 @@ const limitColumns = `l.limit_id::text as id, l.account_id::text as "accountId",
     case when isfinite(w.ends) then ${micros('w.ends')} end as "endsUs"`;
 
 const limitsFrom = `limits l join accounts a on a.account_id = l.account_id
-    cross join lateral (select coalesce(nullif(current_setting('budget.clock', true), '')::timestamptz, clock_timestamp()) as at) now
+    cross join lateral (select budget_clock() as at) now
     cross join lateral period_bounds(l.period, l.zone, l.week_start, now.at) w
     left join periods p on p.limit_id = l.limit_id and p.starts = w.starts
     cross join lateral (

@@ -92,10 +92,9 @@ export class Limits {
     if (extra !== '0' && asked.untilUs === undefined) throw invalid('until', 'a time at which it ends');
     const until = asked.untilUs === undefined ? null : new Date(Number(asked.untilUs / 1000n));
     return this.change(call, caller, asked.limit_id, 'override limit', async (manager, limit) => {
-      const [row] = await manager.query<[{ past: boolean }]>(
-        `select coalesce($1 <= clock_timestamp(), false) as past`,
-        [until],
-      );
+      const [row] = await manager.query<[{ past: boolean }]>(`select coalesce($1 <= budget_clock(), false) as past`, [
+        until,
+      ]);
       if (row.past && extra !== '0') throw invalid('until', 'a time that is still to come');
       await manager.query('update limits set extra = $2, extra_until = $3 where limit_id = $1', [
         limit.id,
@@ -228,7 +227,7 @@ interface Row extends Ceiling {
 async function currentRow(manager: EntityManager, limitId: string): Promise<Row | undefined> {
   const [row] = await manager.query<Row[]>(
     `select p.row_id::text, p.ceiling::text, p.extra::text, p.extra_until
-       from limits l cross join lateral period_bounds(l.period, l.zone, l.week_start, clock_timestamp()) w
+       from limits l cross join lateral period_bounds(l.period, l.zone, l.week_start, budget_clock()) w
          join periods p on p.limit_id = l.limit_id and p.starts = w.starts
        where l.limit_id = $1`,
     [limitId],
@@ -241,7 +240,7 @@ async function makeRow(manager: EntityManager, limitId: string): Promise<Row> {
     `insert into periods (row_id, limit_id, account_id, starts, ends, ceiling, soft, hard, unit, extra, extra_until)
        select nextval('row_seq'), l.limit_id, l.account_id, w.starts, w.ends, l.amount, soft_mark(l.amount, l.soft_percent), l.hard, l.unit,
            l.extra, l.extra_until
-         from limits l cross join lateral period_bounds(l.period, l.zone, l.week_start, clock_timestamp()) w where l.limit_id = $1`,
+         from limits l cross join lateral period_bounds(l.period, l.zone, l.week_start, budget_clock()) w where l.limit_id = $1`,
     [limitId],
   );
   return (await currentRow(manager, limitId)) as Row;

@@ -5,7 +5,7 @@ import type { LimitRefusal, Outcome } from '../batch/operation.js';
 export function limitProblem(refusal: LimitRefusal): Problem {
   const { account, accountId, limitId, unit, period, remaining, asked, ceiling, endsUs, atUs } = refusal;
   // What is more than there ever is in a period does not fit in the next one either.
-  const never = BigInt(asked) > BigInt(ceiling);
+  const never = BigInt(asked) > BigInt(ceiling) || ceiling === '0';
   const resets = endsUs === undefined ? undefined : new Date(Number(endsUs / 1000n)).toISOString();
   const details: ProblemDetails = {
     blocked_by: 'account',

@@ -36,7 +36,9 @@ export class RecentRefusals {
     }
     const { refusal } = found;
     const asked = askedOf(operation, refusal);
-    if (asked <= BigInt(refusal.remaining) || this.granted.has(keyOf(operation))) return undefined;
+    // As in apply_operations: who names no cost needs room for one.
+    const needed = asked === 0n ? 1n : asked;
+    if (needed <= BigInt(refusal.remaining) || this.granted.has(keyOf(operation))) return undefined;
     return { result: 'limited', refusal: { ...refusal, asked: String(asked) } };
   }
 

@@ -20,6 +20,19 @@ const entries = `(
   select batch, ordinal, kind, node_id, tenant, request_id, delta, capacity_delta from ledger
 )`;
 
+/** What the entries that are charged to accounts add up to, by charge set. */
+const charged = `(
+  select set_id, delta, cost_delta, requests, 0::bigint as batch, 0 as ordinal, 0 as kind, null::timestamptz as at
+    from ledger_opening where set_id is not null
+  union all
+  select set_id, delta, cost_delta, case when kind = 1 then 1 when kind in (4, 5) then -1 else 0 end, batch, ordinal, kind, at
+    from ledger where set_id is not null
+)`;
+
+/** In the unit of the row of a period `p`. */
+const inUnit = (tokens: string, cost: string, requests: string) =>
+  `case p.unit when 1 then ${tokens} when 2 then ${cost} else ${requests} end`;
+
 const rules: readonly Rule[] = [
   {
     name: 'the used and the capacity of a node are the sums of its entries in the ledger',
@@ -62,6 +75,52 @@ const rules: readonly Rule[] = [
           (select tenant, request_id, expires_at from allocations where state = 1 and expires_at is not null) a
           using (tenant, request_id)
         where a.expires_at is distinct from l.expires_at`,
+  },
+  {
+    name: 'what is used of a limit in a period is the sum of its entries in the ledger',
+    breaches: `
+      select row_id, p.used, coalesce(${inUnit('l.tokens', 'l.cost', 'l.requests')}, 0) as ledger_used
+        from periods p full join (
+          select u.row_id, sum(e.tokens) as tokens, sum(e.cost) as cost, sum(e.requests) as requests
+            from (select set_id, sum(delta) as tokens, sum(cost_delta) as cost, sum(requests) as requests from ${charged} e group by set_id) e
+              join charge_sets c on c.set_id = e.set_id cross join lateral unnest(c.rows) u (row_id)
+            group by u.row_id) l using (row_id)
+        where coalesce(p.used, 0) <> coalesce(${inUnit('l.tokens', 'l.cost', 'l.requests')}, 0)`,
+  },
+  {
+    name: 'what is used of a limit in a period is the sum of the live allocations that are charged to it',
+    breaches: `
+      select row_id, p.used, coalesce(${inUnit('l.tokens', 'l.cost', 'l.requests')}, 0) as live
+        from periods p full join (
+          select u.row_id, sum(e.tokens) as tokens, sum(e.cost) as cost, sum(e.requests) as requests
+            from (
+              select set_id, sum(${held}) as tokens, sum(case a.state when 1 then a.cost else a.settled_cost end) as cost, count(*) as requests
+                from allocations a where state in (1, 2) and set_id is not null group by set_id) e
+              join charge_sets c on c.set_id = e.set_id cross join lateral unnest(c.rows) u (row_id)
+            group by u.row_id) l using (row_id)
+        where coalesce(p.used, 0) <> coalesce(${inUnit('l.tokens', 'l.cost', 'l.requests')}, 0)`,
+  },
+  {
+    name: 'at every entry of the ledger: no allocation took a limit over its ceiling as that was then',
+    breaches: `
+      select row_id, batch, ordinal, used, ceiling from (
+        select b.row_id, b.batch, b.ordinal, b.kind, b.used,
+            coalesce(c.ceiling_before, b.ceiling)
+              + case when b.at < (case when c.batch is null then b.extra_until else c.extra_until_before end)
+                  then coalesce(c.extra_before, b.extra) else 0 end as ceiling
+          from (
+            select p.row_id, e.batch, e.ordinal, e.kind, e.at, p.ceiling, p.extra, p.extra_until,
+                sum(${inUnit('e.delta', 'e.cost_delta', 'e.requests')}) over (partition by p.row_id order by e.batch, e.ordinal) as used
+              from ${charged} e join charge_sets c on c.set_id = e.set_id cross join lateral unnest(c.rows) u (row_id)
+                join periods p on p.row_id = u.row_id and p.hard) b
+            left join lateral (
+              select * from budget_changes c where c.row_id = b.row_id and c.batch > b.batch order by c.batch limit 1) c on true
+          where b.batch > 0) r
+        where used < 0 or (kind = 1 and used > ceiling)`,
+  },
+  {
+    name: 'a limit has one row for each period',
+    breaches: `select limit_id, starts, count(*) from periods group by limit_id, starts having count(*) > 1`,
   },
   {
     name: 'where callers are bounded, what each holds is the sum of its live allocations',

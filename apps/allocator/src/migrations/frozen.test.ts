@@ -19,6 +19,8 @@ const functions: Readonly<Record<string, string>> = {
   'apply_operations 1': '23b2f7e9479fc025ff3037764d4f1f36a8ef647a7d10b94d4e4f523397bb11b6',
   'accounts 1': '0b5bb19abbd0c972cd6376337848c50ae0810d3ae28ab251c9cc131db88feba5',
   'apply_batch 2': '39b6621405f5bfd168e99436457f871c8f0c8df269622eb49301d5d9a13ab254',
+  'accounts 2': 'a04682764db3d83f52095c0d5b1f1afa9194e0a8777cea272e1f155b11bf46dc',
+  'apply_operations 2': '76c80d7064a24620014b12823f420376f3f99454c95b3b58fe3b04cda61649b1',
 };
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
