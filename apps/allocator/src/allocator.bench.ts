@@ -7,6 +7,7 @@
  *   npm run bench allocator variants     numbers of nodes, one hot node, strategies, two replicas
  *   npm run bench allocator grpc         the service over gRPC
  *   npm run bench allocator rest         the system over REST, with one and two allocators
+ *   npm run bench allocator accounts S   accounts and limits, and the naive design with the same locks, with S times the calls (1)
  *   npm run bench allocator growth N M   how the cost depends on N allocations of history (10000000), with shared_buffers M (1GB)
  *
  * The naive design is what one writes first: a TypeORM transaction per request with `select … for update skip locked
@@ -16,6 +17,7 @@ import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@sluice/launch';
+import { accounts } from './measure/accounts.fixture.ts';
 import { naive, ours, prepare } from './measure/contestants.fixture.ts';
 import { overGrpc, overRest } from './measure/end-to-end.fixture.ts';
 import { growth } from './measure/growth.fixture.ts';
@@ -102,6 +104,11 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   rest: async () => {
     for (const allocators of [1, 2]) await overRest(allocators);
   },
+  accounts: () =>
+    withPostgres((postgres) => accounts(postgres, Number(process.argv[3] ?? 1)), {
+      shared_buffers: '512MB',
+      max_wal_size: '4GB',
+    }),
   growth: () =>
     withPostgres((postgres) => growth(postgres, Number(process.argv[3] ?? 10_000_000)), {
       shared_buffers: process.argv[4] ?? '1GB',
@@ -113,4 +120,5 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
 const chosen = process.argv[2];
 if (chosen !== undefined && parts[chosen] === undefined)
   throw new Error(`${chosen}: expected ${Object.keys(parts).join(', ')}`);
-for (const name of chosen === undefined ? ['compare', 'variants', 'grpc', 'rest'] : [chosen]) await parts[name]!();
+for (const name of chosen === undefined ? ['compare', 'variants', 'accounts', 'grpc', 'rest'] : [chosen])
+  await parts[name]!();

@@ -18,6 +18,7 @@ import { installFunctions } from './batch/functions.js';
 import { LeaseTicker } from './batch/lease-ticker.js';
 import { GroupCommit } from './batch/group-commit.js';
 import { PostgresExecutor } from './batch/postgres-executor.js';
+import { Statistics } from './batch/statistics.js';
 import { RecentRefusals } from './batch/recent-refusals.js';
 import { CallerBounds } from './callers/caller-bounds.js';
 import { Invariant } from './ledger/invariant.js';
@@ -69,6 +70,7 @@ export class AllocatorModule implements OnApplicationShutdown {
         UsageWatch,
         StrategySettings,
         LeaseTicker,
+        Statistics,
         Invariant,
         Retention,
       ],
