@@ -37,6 +37,8 @@ export class BudgetCommands {
       scope: '',
       guest: false,
       account: '',
+      key: '',
+      models: [],
     };
   }
 

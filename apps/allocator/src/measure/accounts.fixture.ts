@@ -1,11 +1,14 @@
 /** Allocations with accounts: trees of several levels and limits, and the naive design with the same locks. */
 import { randomUUID } from 'node:crypto';
 import { withClient, type EmbeddedPostgres } from '@sluice/launch';
+import { createLogger } from '@sluice/telemetry';
 import pg from 'pg';
+import { DataSource } from 'typeorm';
 import { GroupCommit } from '../../dist/batch/group-commit.js';
 import { referenceOf, type Operation } from '../../dist/batch/operation.js';
 import { PostgresExecutor } from '../../dist/batch/postgres-executor.js';
 import { RecentRefusals } from '../../dist/batch/recent-refusals.js';
+import { Statistics } from '../../dist/batch/statistics.js';
 import { type Contestant, ours, prepare } from './contestants.fixture.ts';
 import { measure, median, print, type Measured } from './meter.fixture.ts';
 
@@ -66,6 +69,23 @@ async function seed(url: string, { levels, limits, leaves }: Shape): Promise<voi
     }
     await client.query('analyze accounts, limits');
   });
+}
+
+/** As the service keeps them. */
+async function keepStatistics(url: string): Promise<() => Promise<void>> {
+  const dataSource = new DataSource({
+    type: 'postgres',
+    url,
+    poolSize: 1,
+    extra: { options: '-c search_path=budget' },
+  });
+  await dataSource.initialize();
+  const statistics = new Statistics(dataSource, createLogger('bench', 'fatal'));
+  statistics.onModuleInit();
+  return async () => {
+    await statistics.onApplicationShutdown();
+    await dataSource.destroy();
+  };
 }
 
 const executor = (url: string) =>
@@ -227,6 +247,7 @@ export async function accounts(postgres: EmbeddedPostgres, share = 1): Promise<v
     for (const leaves of [1000, 100_000]) {
       const url = await database(`a${levels}${limits}_${leaves}`);
       await seed(url, { levels, limits, leaves });
+      const stop = await keepStatistics(url);
       const any = () => leafId(levels, Math.floor(Math.random() * leaves));
       const name = `${levels}x${limits} limits`;
       if (leaves === 1000) {
@@ -250,7 +271,10 @@ export async function accounts(postgres: EmbeddedPostgres, share = 1): Promise<v
         await measureOnce(postgres, `${name}, 100000 paths for the first time in their period`, warm, leaves * share);
       }
       const own = await row(postgres, `${name}, ${leaves} accounts`, accounted(url, any), calls);
-      if (levels !== 3 || leaves !== 1000) continue;
+      if (levels !== 3 || leaves !== 1000) {
+        await stop();
+        continue;
+      }
       const theirs = await row(
         postgres,
         `${name}, ${leaves} accounts, naive`,
@@ -266,6 +290,7 @@ export async function accounts(postgres: EmbeddedPostgres, share = 1): Promise<v
         ),
       );
       await row(postgres, `${name}, half of the callers refused`, refusing(url, any), calls);
+      await stop();
     }
   }
 }
