@@ -11,6 +11,7 @@ import { Scopes } from './allocations/scope.js';
 import { Accounts } from './accounts/accounts.js';
 import { Budgets } from './accounts/budgets.js';
 import { Limits } from './accounts/limits.js';
+import { PeriodsAhead } from './accounts/periods-ahead.js';
 import { AllocatorController } from './allocator.controller.js';
 import { BudgetController } from './budget.controller.js';
 import { batchEvents, overrunCounter, watchQueue } from './batch/batch-metrics.js';
@@ -71,6 +72,7 @@ export class AllocatorModule implements OnApplicationShutdown {
         StrategySettings,
         LeaseTicker,
         Statistics,
+        PeriodsAhead,
         Invariant,
         Retention,
       ],

@@ -129,6 +129,13 @@ export class AccountsModel {
     return ceiling + (extraUntil > this.now ? extra : 0);
   }
 
+  /** The rows of the running period and, where the clock went back, of later ones. */
+  openRows(limit: ModelLimit): ModelRow[] {
+    const now = periodName(limit.period, limit.zone, this.now);
+    const later = (name: string) => (/^\d+$/.test(now) ? Number(name) >= Number(now) : name >= now);
+    return [...limit.rows].filter(([name]) => later(name)).map(([, row]) => row);
+  }
+
   /** The account and all above it, the root first; undefined: it does not exist. */
   pathOf(account: string): string[] | undefined {
     if (!this.accounts.has(account)) return undefined;

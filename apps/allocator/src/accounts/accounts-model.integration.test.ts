@@ -206,8 +206,7 @@ class History {
       mode: hard ? 'hard' : 'soft',
     });
     if (before) {
-      const row = before.rows.get(periodName(period, zone, model.now));
-      if (row) row.ceiling += amount - before.amount;
+      for (const row of model.openRows(before)) row.ceiling += amount - before.amount;
       before.amount = amount;
     } else {
       const rows = new Map();
@@ -244,8 +243,8 @@ class History {
       case 2: {
         limit.extra = random.below(800);
         limit.extraUntil = model.now + 1 + random.below(7200);
-        const row = limit.rows.get(periodName(limit.period, limit.zone, model.now));
-        if (row) Object.assign(row, { extra: limit.extra, extraUntil: limit.extraUntil });
+        for (const row of model.openRows(limit))
+          Object.assign(row, { extra: limit.extra, extraUntil: limit.extraUntil });
         const untilUs = BigInt(limit.extraUntil) * 1_000_000n;
         await this.limits.override(call, operator, {
           limit_id,

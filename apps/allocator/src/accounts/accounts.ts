@@ -9,7 +9,7 @@ import { Scopes } from '../allocations/scope.js';
 import { type AllocatorSettings, SETTINGS } from '../settings.js';
 import { beginAccounts, lockAccounts, record } from './account-lock.js';
 import { type AccountRecord, findAccount, readAccountById } from './account-reader.js';
-import { LEVELS_MAX } from './units.js';
+import { AMOUNT_MAX, LEVELS_MAX } from './units.js';
 
 const states = { open: 1, closed: 2 } as const;
 /** Whom guests are charged to. */
@@ -118,7 +118,8 @@ export class Accounts {
       detail: { root: true },
     });
     await manager.query(`delete from leaf_current where tenant = $1`, [tenant]);
-    const daily = this.settings.ALLOC_GUEST_TOKENS_PER_DAY;
+    const asked = this.settings.ALLOC_GUEST_TOKENS_PER_DAY;
+    const daily = asked > AMOUNT_MAX ? AMOUNT_MAX : asked;
     if (daily > 0n) {
       const guests = await insert(manager, tenant, { id: root.id, level: 0 }, GUESTS);
       await manager.query(

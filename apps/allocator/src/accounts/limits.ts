@@ -6,7 +6,7 @@ import { DataSource, type EntityManager } from 'typeorm';
 import { invalid, readOneOf, readReason } from '../allocations/reading.js';
 import { Scopes } from '../allocations/scope.js';
 import { type AllocatorSettings, SETTINGS } from '../settings.js';
-import { type Ceiling, type CeilingChange, lockAccounts, record } from './account-lock.js';
+import { type BudgetChange, type Ceiling, type CeilingChange, lockAccounts, record } from './account-lock.js';
 import { findAccount, type LimitRecord, readLimit } from './account-reader.js';
 import { type AccountName, Accounts, readReference } from './accounts.js';
 import { AMOUNT_MAX, modes, periods, units, weekdays } from './units.js';
@@ -54,7 +54,7 @@ export class Limits {
         values,
       );
       const limitId = there?.id ?? (await this.insert(manager, tenant, wanted, values));
-      const row = there && (await changeAmount(manager, limitId, wanted));
+      const rows = there ? await changeAmount(manager, limitId, wanted) : [];
       const detail = {
         unit: asked.unit,
         period: asked.period,
@@ -63,7 +63,7 @@ export class Limits {
         soft_percent: wanted.soft,
       };
       const action = there ? 'change limit' : 'create limit';
-      await record(manager, caller, { batch, action, tenant, accountId: account.id, limitId, row, detail });
+      await recordAll(manager, caller, { batch, action, tenant, accountId: account.id, limitId, detail }, rows);
       return readLimit(manager, limitId);
     });
   }
@@ -101,9 +101,10 @@ export class Limits {
         extra,
         until,
       ]);
-      const before = await currentRow(manager, limit.id);
-      const changed = before && (await changeRow(manager, before, { extra, extra_until: until }));
-      return { detail: { extra, until, reason }, row: changed };
+      const rows = [];
+      for (const row of await openRows(manager, limit.id))
+        rows.push(await changeRow(manager, row, { extra, extra_until: until }));
+      return { detail: { extra, until, reason }, rows };
     });
   }
 
@@ -119,7 +120,7 @@ export class Limits {
       const ceiling = BigInt(before.ceiling) + BigInt(amount);
       if (ceiling > AMOUNT_MAX) throw invalid('amount', `so much that there are at most ${AMOUNT_MAX} in all`);
       const row = await changeRow(manager, before, { ceiling: String(ceiling) });
-      return { detail: { amount, reason }, row };
+      return { detail: { amount, reason }, rows: [row] };
     });
   }
 
@@ -131,16 +132,16 @@ export class Limits {
     work: (
       manager: EntityManager,
       limit: LimitRecord,
-    ) => Promise<{ readonly detail: object; readonly row?: CeilingChange | undefined; readonly answer?: LimitRecord }>,
+    ) => Promise<{ readonly detail: object; readonly rows?: readonly CeilingChange[]; readonly answer?: LimitRecord }>,
   ): Promise<LimitRecord> {
     const limitId = readLimitId(id);
     return transaction(this.dataSource, call, async (manager) => {
       await this.requireOwn(caller, await readLimit(manager, limitId));
       const batch = await lockAccounts(manager);
       const limit = await readLimit(manager, limitId);
-      const { detail, row, answer } = await work(manager, limit);
+      const { detail, rows = [], answer } = await work(manager, limit);
       const { tenant, accountId } = limit;
-      await record(manager, caller, { batch, action, tenant, accountId, limitId, row, detail });
+      await recordAll(manager, caller, { batch, action, tenant, accountId, limitId, detail }, rows);
       return answer ?? readLimit(manager, limitId);
     });
   }
@@ -256,18 +257,39 @@ async function changeRow(manager: EntityManager, before: Row, to: Partial<Ceilin
   return { rowId: before.row_id, before, after };
 }
 
-/** What the running period was topped up by stays. */
+/** The rows of the running period and of those that were made ahead. */
+function openRows(manager: EntityManager, limitId: string): Promise<Row[]> {
+  return manager.query<Row[]>(
+    `select row_id::text, ceiling::text, extra::text, extra_until from periods where limit_id = $1 and ends > budget_clock() order by starts`,
+    [limitId],
+  );
+}
+
+/** What a period was topped up by stays. */
 async function changeAmount(
   manager: EntityManager,
   limitId: string,
   { amount, soft }: Wanted,
-): Promise<CeilingChange | undefined> {
+): Promise<CeilingChange[]> {
   const [limit] = await manager.query<[{ amount: string }]>('select amount::text from limits where limit_id = $1', [
     limitId,
   ]);
   await manager.query('update limits set amount = $2, soft_percent = $3 where limit_id = $1', [limitId, amount, soft]);
-  const before = await currentRow(manager, limitId);
-  if (before === undefined) return undefined;
-  const ceiling = BigInt(before.ceiling) - BigInt(limit.amount) + BigInt(amount);
-  return changeRow(manager, before, { ceiling: String(ceiling) });
+  const changes = [];
+  for (const row of await openRows(manager, limitId)) {
+    const ceiling = BigInt(row.ceiling) - BigInt(limit.amount) + BigInt(amount);
+    changes.push(await changeRow(manager, row, { ceiling: String(ceiling) }));
+  }
+  return changes;
+}
+
+/** One entry for each row that was changed, one at least. */
+async function recordAll(
+  manager: EntityManager,
+  by: Caller,
+  change: BudgetChange,
+  rows: readonly CeilingChange[],
+): Promise<void> {
+  if (rows.length === 0) await record(manager, by, change);
+  for (const row of rows) await record(manager, by, { ...change, row });
 }

@@ -16,6 +16,9 @@ export interface ShownRow {
   readonly expires_us: string | null;
   readonly created_us: string;
   readonly reason: string | null;
+  readonly cost: string;
+  readonly settled_cost: string;
+  readonly account: string | null;
 }
 
 /** An allocation whose lease has ended is shown as expired also when no batch has come round to it yet. */
@@ -26,7 +29,8 @@ export const shownColumns = `a.request_id, a.node_id, a.token_count::text, a.set
       (extract(epoch from a.expires_at) * 1000000)::bigint::text as expires_us,
       (extract(epoch from a.create_time) * 1000000)::bigint::text as created_us,
       (select r.reason from ledger_reasons r
-         where r.request_id = a.request_id and r.tenant = a.tenant and r.at >= a.create_time order by r.at limit 1) as reason`;
+         where r.request_id = a.request_id and r.tenant = a.tenant and r.at >= a.create_time order by r.at limit 1) as reason,
+      a.cost::text, a.settled_cost::text, (select 'acc_' || c.account_id from charge_sets c where c.set_id = a.set_id) as account`;
 
 const find = statement<ShownRow>(
   'find_allocation',
@@ -59,5 +63,8 @@ export function shown(row: ShownRow): AllocationRecord {
     expiresUs: row.expires_us === null ? undefined : BigInt(row.expires_us),
     createdUs: BigInt(row.created_us),
     forceFreeReason: row.reason ?? undefined,
+    cost: row.cost,
+    settledCost: row.settled_cost,
+    accountId: row.account ?? undefined,
   };
 }

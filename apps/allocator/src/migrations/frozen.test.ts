@@ -11,6 +11,7 @@ const landed: Readonly<Record<string, string>> = {
   '1764500000000-callers.ts': 'b452f2d29436b2e65aa49de728119544b0c14ea6df273c4b99f11f96a54df77f',
   '1764547200000-functions.ts': 'aa8b3f4525c24125c77cd61b02f105471f6a40a45fde405faebaeab175a57b62',
   '1764550800000-accounts.ts': 'c65c95b091b072464ddc39efbc7235aedaaaf7995990b829c30456f901cc88b8',
+  '1764552600000-periods-ahead.ts': 'e6d4556ab977caa628ce2d4bc11fbf68a545b12497e8a5af78d0952ce81e0293',
 };
 
 /** The functions by version: whoever changes a text gives it the next version and adds its hash here. */
