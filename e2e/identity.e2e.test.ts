@@ -326,6 +326,7 @@ describe('accounts by mail', () => {
     expect((await post('/api/v1/auth/password/forgot', { email })).status).toBe(200);
     expect((await post('/api/v1/auth/password/forgot', { email: `no-${email}` })).body).toEqual({});
     const mail = await mailbox.next(email);
+    expect(mail.text).toContain(`${system.baseUrl}/account/reset#${mail.token}`);
     const page = await fetch(`${system.baseUrl}/account/reset`);
     expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
     expect(page.headers.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'sha256-/);

@@ -155,7 +155,7 @@ function readEnvironment({ environment, root, report }: SystemOptions): Environm
 /** The environment of one process: ours, what the user set for it, and the paths of the secrets that the user did not set. */
 function environmentOf(
   spec: ProcessSpec,
-  { shared }: Plan,
+  { shared, gatewayUrl }: Plan,
   secrets: SecretFiles,
   database: DatabaseProcess | undefined,
   root: string,
@@ -180,6 +180,10 @@ function environmentOf(
   // Without a server, mails are files, where nobody has said that this is production.
   if (spec.name === 'user' && !isSet(environment, 'SMTP_URL', 'MAIL_FOLDER') && environment.NODE_ENV !== 'production') {
     generated['MAIL_FOLDER'] = join(stateDir, 'mail');
+  }
+  // The gateway of this start serves the page, on whatever port it is.
+  if (spec.name === 'user' && !isSet(environment, 'MAIL_LINK_URL', 'TOKEN_ISSUER')) {
+    generated['MAIL_LINK_URL'] = `${gatewayUrl}/account/{action}#{token}`;
   }
   return { NODE_ENV: 'production', ...needed, SHUTDOWN_DELAY_SECONDS, ...shared, ...generated };
 }
