@@ -125,6 +125,7 @@ export const SETTING_NAMES: ReadonlyMap<string, { readonly secret: boolean }> = 
   ['SHUTDOWN_DELAY_SECONDS', { secret: false }],
   ['SHUTDOWN_GRACE_SECONDS', { secret: false }],
   ['SMTP_URL', { secret: true }],
+  ['SMTP_URL_FILE', { secret: false }],
   ['TOKEN_AUDIENCE', { secret: false }],
   ['TOKEN_ISSUER', { secret: false }],
   ['USAGE_INTERVAL_MS', { secret: false }],
