@@ -1,6 +1,7 @@
 import type { userV1 } from '@sluice/contract';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { DataSource } from 'typeorm';
+import { KnownTenants } from '../protection/known-tenants.js';
 import { CanonicalAddresses1764000000008 } from '../migrations/8-canonical-addresses.js';
 import { type Failure, failure, identityOf, signIn, UserSystem } from '../replicas.fixture.js';
 
@@ -343,4 +344,19 @@ describe('an owner whom a stranger keeps guessing at', () => {
     const tooMany = await failure(login(email, password, home));
     expect(tooMany.details).toMatchObject({ policy: 'login-failures-pair' });
   });
+});
+
+test('only tenants that exist have a share of the queue for passwords; all others have one together', async () => {
+  const extra = { options: '-c search_path=identity' };
+  const dataSource = await new DataSource({ type: 'postgres', url: system.postgres.url, extra }).initialize();
+  try {
+    const tenants = new KnownTenants(dataSource);
+    const shares = (...names: string[]) => Promise.all(names.map((name) => tenants.shareOf({}, name)));
+    expect(await shares('default', 'made-up', 'made-up-2', '?')).toEqual(['default', '?', '?', '?']);
+    // One that is made later is found, since what is not there is not remembered.
+    await system.sql(`insert into tenants (id, name) values ('made-up', '')`);
+    expect(await shares('made-up', 'made-up-2')).toEqual(['made-up', '?']);
+  } finally {
+    await dataSource.destroy();
+  }
 });
