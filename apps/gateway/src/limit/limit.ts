@@ -98,6 +98,13 @@ export class Limiter {
     return this.enforced && this.planOf(exchange.route).byTenant ? this.decide(exchange) : undefined;
   }
 
+  /** A call that was counted among those of unknown tenants was of one that exists: that one's buckets are to know of it. */
+  tenantFound(exchange: Exchange): void {
+    const { debit, route } = exchange;
+    const counted = debit?.asks.filter(({ policy }) => policy.dimensions.includes('tenant')) ?? [];
+    if (counted.length > 0) void this.store.decide(counted.map(({ policy }) => askOf(policy, exchange, route.target)));
+  }
+
   private decide(exchange: Exchange): void | Promise<void> {
     const asks = this.asksOf(exchange);
     if (asks.length === 0) return undefined;

@@ -1,6 +1,7 @@
 import { type Problem, toProblem } from '@sluice/problem';
 import type { Exchange } from '../exchange.js';
 import { respondProblem } from '../respond/respond.js';
+import { UNKNOWN_TENANT } from './known-tenants.js';
 import { textOf } from './message-field.js';
 import { mismatch } from './said-tenant.js';
 
@@ -71,7 +72,16 @@ function readTenant(exchange: Exchange, message: Uint8Array): void | Promise<voi
 }
 
 /** A service that the gateway trusts has taken the call, so that its tenant exists. */
-export function tenantTaken({ route: { target }, saidTenant, runtime }: Exchange): void {
+export function tenantTaken(exchange: Exchange): void {
+  const {
+    route: { target },
+    saidTenant,
+    runtime,
+  } = exchange;
   if (target.tenantField === undefined || saidTenant === undefined || target.place.kind === 'local') return;
-  if (target.place.upstream.config.trusted !== false) runtime.tenants.learn(saidTenant);
+  if (target.place.upstream.config.trusted === false) return;
+  runtime.tenants.learn(saidTenant);
+  if (exchange.tenant !== UNKNOWN_TENANT) return;
+  exchange.tenant = saidTenant;
+  runtime.limiter.tenantFound(exchange);
 }
