@@ -93,6 +93,21 @@ describe.each(protocols)('over %s', (protocol) => {
   });
 });
 
+it('of an absolute target its own host counts, and gRPC is told by its status', async () => {
+  await started({ hosts: ['api.example'] });
+  const asked = (host: string, path: string) =>
+    ask(gateway!.port, 'HTTP/1.1', { path, fields: { host } }).then(({ status }) => status);
+  expect(await asked('evil.example', 'http://api.example/v1/metadata')).toBe(200);
+  expect(await asked('api.example', 'http://evil.example/v1/metadata')).toBe(421);
+  const { status, body } = await ask(gateway!.port, 'HTTP/1.1', {
+    method: 'POST',
+    path: '/echo.v1.EchoService/Metadata',
+    fields: { host: 'evil.example', 'content-type': 'application/grpc-web+proto' },
+    body: Buffer.alloc(5),
+  });
+  expect([status, body.toString()]).toEqual([200, expect.stringContaining('grpc-status: 12')]);
+});
+
 it('a proxy that is trusted says for which host its client asked', async () => {
   await started({ hosts: ['api.example'], trusted_proxies: ['127.0.0.0/8'] });
   const through = (host: string, forwarded: string) =>

@@ -24,7 +24,7 @@ export interface ServerConnectionOwner {
   readonly settings: Http2ServerSettings;
   readonly endings: Endings;
   readonly lag: LoopLag;
-  readonly onSettingsAck: (ms: number) => void;
+  readonly onSettingsAck: ((ms: number) => void) | undefined;
   readonly onRequest: (stream: ServerStream) => void;
   onSocketClosed(connection: ServerConnection): void;
 }
@@ -123,12 +123,12 @@ export class ServerConnection extends FrameReceiver {
 
   /** They were read now, and may have waited since the loop became late. */
   protected override onSettingsAcknowledged(): void {
-    this.settingsCameAt ||= performance.now() - this.owner.lag.now;
+    if (this.owner.onSettingsAck !== undefined) this.settingsCameAt ||= performance.now() - this.owner.lag.now;
   }
 
   protected override beforeFlush(): void {
     if (this.settingsCameAt === 0) return;
-    this.owner.onSettingsAck(performance.now() - this.settingsCameAt);
+    this.owner.onSettingsAck?.(performance.now() - this.settingsCameAt);
     this.settingsCameAt = 0;
   }
 

@@ -22,7 +22,7 @@ export class Http2Server implements ServerConnectionOwner {
   readonly endings = new Endings();
   readonly lag = new LoopLag();
   /** Told how late we acknowledged a client's SETTINGS, in milliseconds; the time in which they may have waited to be read counts. */
-  onSettingsAck: (ms: number) => void = () => undefined;
+  onSettingsAck: ((ms: number) => void) | undefined;
   private readonly connections = new Set<ServerConnection>();
   private graceTimer: NodeJS.Timeout | undefined;
   private closing: { promise: Promise<void>; resolve: () => void } | undefined;
@@ -37,7 +37,7 @@ export class Http2Server implements ServerConnectionOwner {
 
   /** Takes over a socket. `read` is what was read of it already, the preface included. */
   accept(socket: Socket, read?: Buffer, peer: ConnectionPeer = peerOf(socket)): ServerConnection {
-    this.lag.start();
+    if (this.onSettingsAck !== undefined) this.lag.start();
     const connection = new ServerConnection(socket, this, peer);
     this.connections.add(connection);
     if (read !== undefined && read.length > 0) connection.read(read);
