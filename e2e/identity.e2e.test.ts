@@ -241,7 +241,7 @@ describe('guests', () => {
     }
   });
 
-  test('what a device may ask for now is told by GET and POST, at both paths, and an address asks 30 times a minute', async () => {
+  test('what a device may ask for now is told by GET and POST, at both paths', async () => {
     const device_id = randomUUID();
     const { body } = await ask(device_id);
     expect(body['guest_terms']).toMatchObject({ spacing_seconds: 60, hourly: 10, daily: 50, backoff: true });
@@ -255,14 +255,6 @@ describe('guests', () => {
       expect(answer.status).toBe(200);
       expect(answer.body).toMatchObject({ allowed: false, live_token: true, policy: 'guest-spacing' });
     }
-    const more = await Promise.all(
-      Array.from({ length: 30 }, (_, index) =>
-        api.call('POST', '/api/v1/auth/guest/limits', { device_id: `${index}` }),
-      ),
-    );
-    const refused = more.filter(({ status }) => status === 429);
-    expect(refused.length).toBeGreaterThan(0);
-    expect(refused[0]!.body['details']).toMatchObject({ policy: 'guest-limits', blocked_by: 'ip' });
   });
 
   test('an upgrade keeps the id, twenty at once too', async () => {

@@ -146,6 +146,18 @@ describe('with the default limits', () => {
     expect((await send('127.0.0.78', '/oauth/token', 'application/json', JSON.stringify(guest(99)))).status).toBe(200);
   });
 
+  test('an address asks 30 times a minute what a device may ask for, which takes nothing from its guests', async () => {
+    const ask = (path: string, index: number) =>
+      send('127.0.0.79', path, 'application/json', JSON.stringify({ device_id: `device ${index}` }));
+    for (let index = 0; index < 30; index++) {
+      expect((await ask('/api/v1/auth/guest/limits', index)).status).toBe(200);
+    }
+    const refused = await ask('/api/v1/auth/guest/limits', 30);
+    expect(refused.status).toBe(429);
+    expect(refused.body['details']).toMatchObject({ blocked_by: 'ip', policy: 'guest-limits', limit: 30 });
+    expect((await ask('/api/v1/auth/guest', 0)).status).toBe(200);
+  });
+
   interface Reply {
     readonly status: number;
     readonly headers: IncomingHttpHeaders;
