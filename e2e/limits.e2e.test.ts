@@ -148,7 +148,7 @@ describe('with the default limits', () => {
 
   test('an address asks 30 times a minute what a device may ask for, which takes nothing from its guests', async () => {
     const ask = (path: string, index: number) =>
-      send('127.0.0.79', path, 'application/json', JSON.stringify({ device_id: `device ${index}` }));
+      send('127.0.0.79', path, 'application/json', JSON.stringify({ device_id: `asking device ${index}` }));
     for (let index = 0; index < 30; index++) {
       expect((await ask('/api/v1/auth/guest/limits', index)).status).toBe(200);
     }
