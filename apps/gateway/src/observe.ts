@@ -84,6 +84,7 @@ export class Observer implements CallLog {
     streamMetrics(registers, runtime);
     authenticationMetrics(registers, runtime);
     keyFetchMetrics(registers, runtime);
+    apiKeyMetrics(registers, runtime);
     listenerMetrics(registers, listener);
     this.http2 = new Http2Metrics(registers, runtime, listener);
   }
@@ -311,6 +312,23 @@ function authenticationMetrics(registers: Registry[], runtime: () => Runtime | u
       for (const outcome of ['cached', 'verified', 'expired', 'refused'] as const) {
         if (stats) this.inc({ outcome }, stats[outcome]);
       }
+    },
+  });
+}
+
+function apiKeyMetrics(registers: Registry[], runtime: () => Runtime | undefined): void {
+  new Counter({
+    name: 'gateway_api_keys_total',
+    help: 'API keys by what was found: cached, refused; and how often the user service was asked about one: asked',
+    labelNames: ['outcome'],
+    registers,
+    collect() {
+      this.reset();
+      const stats = runtime()?.apiKeys?.stats();
+      if (!stats) return;
+      this.inc({ outcome: 'cached' }, stats.cached);
+      this.inc({ outcome: 'refused' }, stats.refused);
+      this.inc({ outcome: 'asked' }, stats.lookUps);
     },
   });
 }

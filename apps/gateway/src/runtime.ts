@@ -1,6 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
-import { createVerifier, discoveredKeySet, httpKeySet, type JsonWebKeySet, type TokenVerifier } from '@sluice/identity';
+import {
+  createVerifier,
+  discoveredKeySet,
+  httpKeySet,
+  type JsonWebKeySet,
+  KeyVerifier,
+  type TokenVerifier,
+} from '@sluice/identity';
 import type { LimitStore } from '@sluice/limit';
+import { lookUpKey } from './authenticate/key-look-up.js';
 import { keysFromUpstream } from './authenticate/key-source.js';
 import { RevocationWatch } from './authenticate/revocations.js';
 import { examine } from './config/examine.js';
@@ -21,7 +29,7 @@ import { ByHost, hostSet } from './preflight/hosts.js';
 import type { Routes } from './route/route.js';
 import { KnownTenants } from './tenant/known-tenants.js';
 import { tenantRules } from './tenant/said-tenant.js';
-import { SessionStreams } from './streams/session-streams.js';
+import { SessionStreams, streamsOfKey } from './streams/session-streams.js';
 import { createUpstream, type Upstream } from './upstream/upstream.js';
 
 /** Everything that a configuration file determines. A reload makes a new one; calls in flight keep theirs. */
@@ -36,6 +44,8 @@ export interface Runtime {
   readonly leftOut: readonly LeftOut[];
   /** Undefined: the gateway does not ask who is calling. */
   readonly verifier: TokenVerifier | undefined;
+  /** Undefined: API keys are not taken. */
+  readonly apiKeys: KeyVerifier | undefined;
   /** Undefined: nobody tells of ended sessions. */
   readonly revocations: RevocationWatch | undefined;
   /** Open streams of callers, by their sessions. */
@@ -120,6 +130,7 @@ export function buildRuntime(config: GatewayConfig, parts: RuntimeParts): Runtim
       trusted: trustedProxies(config.trusted_proxies),
       announced: trustedProxies(config.proxy_protocol),
       tenants: tenantRules(config.tenants),
+      apiKeys: config.auth.mode === 'jwt' && config.auth.api_keys !== undefined,
       fieldsMax: config.sizes.header_count,
       hosts: hostRules(config, routes!, routesByHost),
     },
@@ -169,12 +180,13 @@ function authentication(
   upstreams: readonly Upstream[],
   sessionStreams: SessionStreams,
   parts: RuntimeParts,
-): Pick<Runtime, 'verifier' | 'revocations'> {
-  if (auth.mode === 'none') return { verifier: undefined, revocations: undefined };
+): Pick<Runtime, 'verifier' | 'apiKeys' | 'revocations'> {
+  if (auth.mode === 'none') return { verifier: undefined, apiKeys: undefined, revocations: undefined };
   const before = parts.current();
   if (before?.verifier && isDeepStrictEqual(before.config.auth, auth)) {
-    // These two alone: its routes and channels are the old ones.
-    return { verifier: before.verifier, revocations: before.revocations };
+    // These alone: its routes and channels are the old ones.
+    const { verifier, apiKeys, revocations } = before;
+    return { verifier, apiKeys, revocations };
   }
   const named = (name: string) => upstreamNamed(name, upstreams, parts.current);
   const verifier = createVerifier({
@@ -190,15 +202,37 @@ function authentication(
     onKeysMissed: (error) => parts.observer.keysMissed(error),
   });
   verifier.revocations.onRevoked = (session) => sessionStreams.ended(session);
-  const revocations =
+  const apiKeys = auth.api_keys && keyVerifier(auth, auth.api_keys, named, () => revocations?.fresh ?? false);
+  const revocations: RevocationWatch | undefined =
     auth.revocations &&
     new RevocationWatch({
       list: verifier.revocations,
       upstream: named(auth.revocations.upstream),
       whenLost: auth.revocations.when_lost,
+      keysEnded(changes) {
+        apiKeys?.forget(new Set(changes.map(({ keyId }) => keyId)));
+        for (const { keyId, ended } of changes) if (ended) sessionStreams.ended(streamsOfKey(keyId));
+      },
       changed: (fresh, reason) => parts.observer.revocationsChanged(fresh, reason),
     });
-  return { verifier, revocations };
+  return { verifier, apiKeys, revocations };
+}
+
+/** While the stream of ended keys is lost they are asked about each second where tokens are introspected, too. */
+function keyVerifier(
+  { cache_size: cacheSize, revocations }: AuthConfig & { mode: 'jwt' },
+  { upstream, max_age: maxAgeMs, environments }: NonNullable<(AuthConfig & { mode: 'jwt' })['api_keys']>,
+  named: (name: string) => () => Upstream,
+  fresh: () => boolean,
+): KeyVerifier {
+  const asked = named(upstream);
+  return new KeyVerifier({
+    lookUp: (digest) => lookUpKey(asked(), digest),
+    environments,
+    maxAgeMs,
+    told: revocations?.when_lost === 'introspect' ? fresh : undefined,
+    cacheSize,
+  });
 }
 
 /** `any` is what a configuration says that asks for none. */

@@ -14,8 +14,21 @@ export interface Caller {
   readonly unverified?: true;
   /** The account that the caller's budget is charged to; empty: the tenant's root. */
   readonly account: string;
-  /** `exp` in milliseconds since the epoch. */
+  /** The API key that the caller came with; absent without one. */
+  readonly key?: CallerKey;
+  /** `exp` in milliseconds since the epoch; Infinity for a key that does not expire. */
   readonly expiresAtMs: number;
+}
+
+/** An API key, and what it may be used for. An empty list leaves that open. */
+export interface CallerKey {
+  readonly id: string;
+  /** Selectors of gRPC methods. */
+  readonly methods: readonly string[];
+  /** Names of models, for the services to judge. */
+  readonly models: readonly string[];
+  /** Addresses and blocks. */
+  readonly networks: readonly string[];
 }
 
 /** Which claims say what. A name that is no claim itself is read as a path: `realm_access.roles`. */

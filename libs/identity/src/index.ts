@@ -7,10 +7,11 @@ export {
   newApiKey,
   randomText,
 } from './api-key.js';
-export { sluiceClaims, type Caller, type ClaimNames } from './caller.js';
+export { sluiceClaims, type Caller, type CallerKey, type ClaimNames } from './caller.js';
 export { blockAddress, networkOf, plainAddress } from './network.js';
 export { discoveredKeySet, httpKeySet } from './http-key-set.js';
 export type { JsonWebKeySet } from './key-source.js';
+export { KeyVerifier, type KeyVerifierOptions, type KeyVerifierStats, type LookedUpKey } from './key-verifier.js';
 export { refusals } from './refusals.js';
 export { RevocationList, type Revocation } from './revocation-list.js';
 export { algorithms, type Algorithm } from './token-structure.js';

@@ -25,6 +25,21 @@ export const refusals = {
   signature: invalid('TOKEN_INVALID', 'The signature of the access token is wrong.'),
   expired: invalid('TOKEN_EXPIRED', 'The access token has expired.'),
   revoked: invalid('SESSION_REVOKED', 'The session of the access token has ended. Sign in again.'),
+  keyMalformed: invalid('TOKEN_INVALID', 'This is no API key: its form or its checksum is wrong.'),
+  keyUnknown: invalid('TOKEN_INVALID', 'The API key is not known.'),
+  keyEnvironment: invalid('TOKEN_INVALID', 'API keys of this environment are not taken here.'),
+  keyRevoked: invalid('KEY_ENDED', 'The API key was revoked.'),
+  keyExpired: invalid('KEY_ENDED', 'The API key has expired.'),
+  keyOwnerLocked: invalid('KEY_ENDED', 'The owner of the API key is locked.'),
+  keyTenantClosed: invalid('KEY_ENDED', 'The tenant of the API key is closed.'),
+  keysBusy: new Problem('OVERLOADED', 'Too many new API keys at once.', {
+    details: { retry_after_ms: 200 },
+    lasting: true,
+  }),
+  apiKeysUnavailable: new Problem('UNAVAILABLE', 'Whether the API key is good cannot be known at the moment.', {
+    details: { retry_after_ms: 1000 },
+    lasting: true,
+  }),
   busy: new Problem('OVERLOADED', 'Too many new access tokens at once.', {
     details: { retry_after_ms: 200 },
     lasting: true,

@@ -23,6 +23,12 @@ export class VerdictCache<Verdict> {
     return this.young.size + this.old.size;
   }
 
+  /** All of them, in no order. */
+  *values(): Iterable<Verdict> {
+    yield* this.young.values();
+    yield* this.old.values();
+  }
+
   get(text: string): Verdict | undefined {
     const found = this.young.get(text);
     if (found !== undefined) return found;

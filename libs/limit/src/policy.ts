@@ -77,7 +77,7 @@ export const POLICY_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const GRAINS_PER_WINDOW = 64;
 const UNITS_MAX = 1_000_000_000;
 const WINDOW_MS_MAX = 366 * 24 * 3600 * 1000;
-const DIMENSIONS: readonly string[] = ['user', 'ip', 'endpoint', 'tenant', 'global'] satisfies Dimension[];
+const DIMENSIONS: readonly string[] = ['user', 'key', 'ip', 'endpoint', 'tenant', 'global'] satisfies Dimension[];
 const ALGORITHMS: readonly string[] = ['token_bucket', 'sliding_window'] satisfies Algorithm[];
 const MODES: readonly string[] = ['local', 'open', 'closed'] satisfies StoreLossMode[];
 

@@ -39,6 +39,7 @@ export const problems = {
   TOKEN_INVALID: { status: 401, grpc: 'UNAUTHENTICATED', title: 'The access token is not valid' },
   TOKEN_EXPIRED: { status: 401, grpc: 'UNAUTHENTICATED', title: 'The access token has expired' },
   SESSION_REVOKED: { status: 401, grpc: 'UNAUTHENTICATED', title: 'The session has ended' },
+  KEY_ENDED: { status: 401, grpc: 'UNAUTHENTICATED', title: 'The API key works no more' },
   INVALID_CREDENTIALS: { status: 401, grpc: 'UNAUTHENTICATED', title: 'Wrong e-mail or password' },
   INVALID_GRANT: { status: 401, grpc: 'UNAUTHENTICATED', title: 'The refresh token is not valid' },
   PERMISSION_DENIED: { status: 403, grpc: 'PERMISSION_DENIED', title: 'Permission denied' },
@@ -83,7 +84,7 @@ export function isProblemCode(text: string): text is ProblemCode {
 
 /** What the cause of a refusal was counted against; `details.blocked_by` of a 429. */
 export type BlockedBy =
-  'user' | 'ip' | 'endpoint' | 'tenant' | 'global' | 'budget' | 'caller_tokens' | 'caller_requests' | 'account';
+  'user' | 'key' | 'ip' | 'endpoint' | 'tenant' | 'global' | 'budget' | 'caller_tokens' | 'caller_requests' | 'account';
 
 /** A JSON value that goes to the client. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };

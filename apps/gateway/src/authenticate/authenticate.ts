@@ -1,7 +1,8 @@
 import { refusals, type Verdict } from '@sluice/identity';
 import { Problem } from '@sluice/problem';
 import type { Exchange } from '../exchange.js';
-import { duplicate } from '../preflight/authorization.js';
+import { restricted } from './restrictions.js';
+import { type Authorization, duplicate, duplicateKey } from '../preflight/authorization.js';
 
 /** Nothing: the call may go on. */
 type Outcome = void | Problem | Promise<void | Problem>;
@@ -20,12 +21,17 @@ export function authenticate(exchange: Exchange): Outcome {
   const { access } = exchange.route.target;
   const { verifier, limiter } = exchange.runtime;
   const { authorization } = exchange.head;
-  if (access.public || !verifier) return authorization === duplicate ? ambiguous(exchange) : undefined;
+  if (access.public || !verifier)
+    return isAmbiguous(authorization) ? ambiguous(exchange, authorization.problem) : undefined;
   if (authorization.kind === 'faulty') return authorization.problem;
   if (authorization.kind === 'absent') return noToken;
   const { token } = authorization;
   // A token that nothing is known of counts as a guess until it proves to be none.
-  const verdict = verifier.judge(token, Date.now(), access.endedSessions, () => limiter.countGuess(exchange));
+  const leave = () => limiter.countGuess(exchange);
+  const verdict =
+    authorization.kind === 'key'
+      ? exchange.runtime.apiKeys!.judge(token, Date.now(), leave)
+      : verifier.judge(token, Date.now(), access.endedSessions, leave);
   return verdict instanceof Promise
     ? verdict.then((settled) => {
         if (!(settled instanceof Problem)) exchange.runtime.tenants.learn(settled.tenant);
@@ -35,10 +41,13 @@ export function authenticate(exchange: Exchange): Outcome {
 }
 
 /** Two of them are for nobody to choose from: an upstream that judges them gets none of such calls. */
-function ambiguous({ route: { target } }: Exchange): Problem | undefined {
+function ambiguous({ route: { target } }: Exchange, problem: Problem): Problem | undefined {
   const goesOn = target.place.kind === 'upstream' && target.place.upstream.forwardsAuthorization;
-  return goesOn ? duplicate.problem : undefined;
+  return goesOn ? problem : undefined;
 }
+
+const isAmbiguous = (authorization: Authorization): authorization is typeof duplicate =>
+  authorization === duplicate || authorization === duplicateKey;
 
 function settle(exchange: Exchange, verdict: Verdict, token: string): Outcome {
   if (verdict instanceof Problem) return refuse(exchange, verdict);
@@ -50,6 +59,14 @@ function settle(exchange: Exchange, verdict: Verdict, token: string): Outcome {
   }
   if (access.roles.length > 0 && !access.roles.some((role) => verdict.roles.includes(role))) {
     return new Problem('PERMISSION_DENIED', `This method needs the role ${access.roles.join(' or ')}.`);
+  }
+  if (verdict.key !== undefined) {
+    const { key } = verdict;
+    if (access.noKeys) return new Problem('PERMISSION_DENIED', 'An API key may not call this method. Sign in.');
+    const refusal = restricted(key, exchange.route.target.method, exchange.head.clientAddress);
+    if (refusal) return refusal;
+    exchange.caller = verdict;
+    return undefined;
   }
   exchange.caller = verdict;
   exchange.runtime.sessionStreams.shown(verdict);

@@ -15,11 +15,25 @@ const INTROSPECTION_MS = 1000;
 const VERDICT_MS = 1000;
 const VERDICTS_MAX = 10_000;
 
+const KEY_PREFIX = 'key:';
+
+/** An API key that was revoked, or changed and works on. */
+export interface KeyChange {
+  readonly keyId: string;
+  readonly ended: boolean;
+}
+
+function keyChange({ sessionId, changed }: { sessionId: string; changed: boolean }): KeyChange {
+  return { keyId: sessionId.slice(KEY_PREFIX.length), ended: !changed };
+}
+
 export interface RevocationWatchOptions {
   readonly list: RevocationList;
   /** The upstream that tells, as it is configured at the time of asking. */
   upstream(): Upstream | undefined;
   readonly whenLost: 'serve' | 'introspect';
+  /** Told of API keys, which the list does not hold: a key that ended may work again. */
+  keysEnded?(changes: readonly KeyChange[]): void;
   /** Told when the stream is lost and when it is back. */
   changed(fresh: boolean, reason: string): void;
 }
@@ -68,11 +82,15 @@ export class RevocationWatch {
         onHeaders: () => undefined,
         onMessage: (bytes) => {
           const batch = read(output, bytes) as unknown as {
-            revocations: { sessionId: string; untilMs: bigint }[];
+            revocations: { sessionId: string; untilMs: bigint; changed: boolean }[];
             cursor: string;
           };
+          const ofKeys = batch.revocations.filter(({ sessionId }) => sessionId.startsWith(KEY_PREFIX));
+          if (ofKeys.length > 0) this.options.keysEnded?.(ofKeys.map(keyChange));
           list.apply(
-            batch.revocations.map(({ sessionId, untilMs }) => ({ sessionId, untilMs: Number(untilMs) })),
+            batch.revocations
+              .filter(({ sessionId }) => !sessionId.startsWith(KEY_PREFIX))
+              .map(({ sessionId, untilMs }) => ({ sessionId, untilMs: Number(untilMs) })),
             batch.cursor,
           );
           this.tell(true, 'the stream of ended sessions is current');
@@ -156,7 +174,7 @@ export class RevocationWatch {
 }
 
 /** The gateway speaks for itself. */
-function metadataFor({ secretField }: Upstream): Fields {
+export function metadataFor({ secretField }: Upstream): Fields {
   const own: Fields = [
     ['x-sluice-subject', 'gateway'],
     ['x-sluice-roles', 'gateway'],

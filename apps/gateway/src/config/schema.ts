@@ -1,4 +1,4 @@
-import { algorithms } from '@sluice/identity';
+import { algorithms, apiKeyEnvironments } from '@sluice/identity';
 import { z } from 'zod';
 import { hostFault } from '../preflight/hosts.js';
 import { TENANT, TENANT_EXPECTED } from '../tenant/said-tenant.js';
@@ -100,13 +100,15 @@ const accessRule = z
     no_guests: z.boolean().default(false),
     ended_sessions: z.boolean().default(false).describe('a token whose session has ended still counts'),
     verified_email: z.boolean().default(false).describe('not for tokens with `email_verified: false`'),
+    no_keys: z.boolean().default(false).describe('not for callers that come with an API key'),
   })
   .refine(
     (rule) =>
-      !rule.public || (rule.roles.length === 0 && !rule.no_guests && !rule.ended_sessions && !rule.verified_email),
+      !rule.public ||
+      (rule.roles.length === 0 && !rule.no_guests && !rule.ended_sessions && !rule.verified_email && !rule.no_keys),
     {
       message:
-        'a public method looks at no token: expected public alone, or roles, no_guests, ended_sessions or verified_email',
+        'a public method looks at no token: expected public alone, or roles, no_guests, ended_sessions, verified_email or no_keys',
     },
   );
 
@@ -264,6 +266,9 @@ const listenerTls = z
     message: 'client_certificates has no effect without client_ca',
   });
 
+/** How long the user service remembers what ended. */
+const API_KEY_AGE_MS_MAX = 86_400_000;
+
 const keySource = z.union([
   z.strictObject({ jwks_url: z.url({ protocol: /^https?$/ }) }),
   z.strictObject({ upstream: name.describe('an upstream that serves sluice.user.v1.KeyService') }),
@@ -307,6 +312,21 @@ const auth = z.discriminatedUnion('mode', [
         when_lost: z.enum(['serve', 'introspect']).default('serve'),
       })
       .optional(),
+    api_keys: z
+      .strictObject({
+        upstream: name.describe('an upstream that serves sluice.machines.v1.ApiKeyVerificationService'),
+        max_age: period
+          .refine((value) => value <= API_KEY_AGE_MS_MAX, 'expected a duration of at most 24h')
+          .default(300_000)
+          .describe('how long a verdict on a key serves, also while the upstream is away'),
+        environments: z
+          .array(z.enum(apiKeyEnvironments))
+          .min(1)
+          .default([...apiKeyEnvironments])
+          .describe('which keys are taken: slc_live_…, slc_test_…'),
+      })
+      .optional()
+      .describe('keys as `Authorization: Bearer slc_…` and as `x-api-key`'),
   }),
 ]);
 
@@ -314,7 +334,7 @@ const auth = z.discriminatedUnion('mode', [
 const corsRequestHeaders = [
   ...['authorization', 'content-type', 'idempotency-key', 'if-match', 'if-none-match', 'last-event-id'],
   'x-tenant-id',
-  ...['x-request-id', 'x-request-timeout', 'traceparent', 'tracestate', 'baggage'],
+  ...['x-api-key', 'x-request-id', 'x-request-timeout', 'traceparent', 'tracestate', 'baggage'],
   ...['x-grpc-web', 'x-user-agent', 'grpc-timeout', 'grpc-encoding', 'grpc-accept-encoding'],
   ...['connect-protocol-version', 'connect-timeout-ms', 'connect-content-encoding', 'connect-accept-encoding'],
 ];
@@ -387,7 +407,7 @@ const limitPolicy = z
         callers: z.array(z.enum(['anonymous', 'guest', 'user'])).optional(),
       })
       .prefault({}),
-    dimensions: z.array(z.enum(['user', 'ip', 'endpoint', 'tenant', 'global'])).min(1),
+    dimensions: z.array(z.enum(['user', 'key', 'ip', 'endpoint', 'tenant', 'global'])).min(1),
     algorithm: z.enum(['token_bucket', 'sliding_window']).default('token_bucket'),
     limit: z.number().int().min(1),
     window: period,

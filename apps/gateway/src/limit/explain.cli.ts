@@ -4,7 +4,7 @@ import { settings } from '../settings.js';
 
 const usage = `Which limits a call would meet at the running gateway, and their state; spends nothing.
 
-  npm run limits -- explain METHOD PATH [--user ID] [--tenant NAME] [--guest] [--ip ADDRESS] [--host NAME] [--json]
+  npm run limits -- explain METHOD PATH [--user ID] [--tenant NAME] [--guest] [--key ID] [--ip ADDRESS] [--host NAME] [--json]
 
 METHOD and PATH are those of a request, or POST and /package.Service/Method of a gRPC call. Without --user the caller is not signed in,
 and --tenant is what its X-Tenant-ID or message says.
@@ -36,6 +36,7 @@ function readArguments() {
         user: { type: 'string' },
         tenant: { type: 'string' },
         guest: { type: 'boolean' },
+        key: { type: 'string' },
         ip: { type: 'string' },
         host: { type: 'string' },
         json: { type: 'boolean' },
@@ -60,7 +61,7 @@ const { GATEWAY_ADMIN_PORT: port, ADMIN_HOST } = readSettings(settings);
 // As npm start moves it.
 const GATEWAY_ADMIN_PORT = process.env['GATEWAY_ADMIN_PORT'] ? port : port + (Number(PORT_OFFSET) || 0);
 const query = new URLSearchParams({ method: method!, path: path! });
-for (const name of ['user', 'tenant', 'ip', 'host'] as const)
+for (const name of ['user', 'tenant', 'key', 'ip', 'host'] as const)
   if (values[name] !== undefined) query.set(name, values[name]);
 if (values.guest) query.set('guest', 'true');
 const url = `http://${ADMIN_HOST}:${GATEWAY_ADMIN_PORT}/limits/explain?${query}`;

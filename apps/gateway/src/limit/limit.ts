@@ -150,6 +150,7 @@ export class Limiter {
     const rpcs: (string | undefined)[] = [];
     const all = [...targets];
     for (const { policy, concerns } of this.policies) {
+      if (policy.dimensions.includes('key') && call.caller?.key === undefined) continue;
       const perMethod = policy.dimensions.includes('endpoint');
       const places = perMethod ? all.filter(concerns).slice(0, SHOWN_MAX) : [call.route.target];
       for (const target of places) {
@@ -207,6 +208,7 @@ const values: Readonly<
   Record<Dimension, (call: Pick<LimitedCall, 'caller' | 'tenant' | 'head'>, target: LimitedTarget) => string>
 > = {
   user: ({ caller }) => `${caller?.tenant ?? ''}/${caller?.subject ?? ''}`,
+  key: ({ caller }) => caller?.key?.id ?? '',
   ip: ({ head }) => networkOf(head.clientAddress),
   endpoint: (_, target) => target.method.path,
   tenant: ({ tenant }) => tenant,

@@ -16,6 +16,7 @@ export class LimitsController {
     @Query('guest') guest?: string,
     @Query('ip') ip?: string,
     @Query('host') host?: string,
+    @Query('key') key?: string,
   ) {
     if (!method || !path?.startsWith('/')) {
       throw new BadRequestException('method and path: expected an HTTP method and a path that begins with a slash');
@@ -24,6 +25,9 @@ export class LimitsController {
     if (ip !== undefined && isIP(ip) === 0) throw new BadRequestException(`ip ${ip}: expected an IPv4 or IPv6 address`);
     if (user === undefined && guest !== undefined) {
       throw new BadRequestException('guest describes the caller that user names: expected a user');
+    }
+    if (user === undefined && key !== undefined) {
+      throw new BadRequestException('key is what the caller that user names comes with: expected a user, its owner');
     }
     const caller =
       user === undefined
@@ -36,6 +40,7 @@ export class LimitsController {
             scope: '',
             account: '',
             guest: guest === 'true',
+            ...(key !== undefined && { key: { id: key, methods: [], models: [], networks: [] } }),
             expiresAtMs: Number.POSITIVE_INFINITY,
           };
     return this.gateway.explainLimits({

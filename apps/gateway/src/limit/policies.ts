@@ -48,7 +48,10 @@ export function matcherOf({ match, dimensions }: LimitPolicyConfig): Omit<Matche
   const { rpcs, except_rpcs: exceptRpcs, callers } = match;
   const isOfHosts = match.hosts && hostSet(match.hosts);
   const ofHosts: Condition | undefined = isOfHosts && (({ head }) => isOfHosts(head.hostname));
-  const needsCaller = dimensions.includes('user');
+  const needsCaller = dimensions.includes('user') || dimensions.includes('key');
+  const byKey: Condition | undefined = dimensions.includes('key')
+    ? ({ caller }) => caller?.key !== undefined
+    : undefined;
   const concerns = ({ method, access }: LimitedTarget) => {
     const selects = (selectors: readonly string[]) => selectors.some((one) => selectorRank(one, method) !== undefined);
     if (rpcs && !selects(rpcs)) return false;
@@ -66,6 +69,7 @@ export function matcherOf({ match, dimensions }: LimitPolicyConfig): Omit<Matche
         exceptions && negated(pathCondition(exceptions, route)),
         callers && callerCondition(callers, route),
         ofHosts,
+        byKey,
       ];
       if (parts.includes('never')) return undefined;
       return parts.filter((part) => typeof part === 'function');

@@ -1,9 +1,12 @@
+import { API_KEY_BEGINNING } from '@sluice/identity';
 import { Problem } from '@sluice/problem';
 
 /** What the `Authorization` fields of a request say. A fault matters only where a token is needed. */
 export type Authorization =
   | { readonly kind: 'absent' }
   | { readonly kind: 'bearer'; readonly token: string }
+  /** An API key, or what says that it is one. */
+  | { readonly kind: 'key'; readonly token: string }
   | { readonly kind: 'faulty'; readonly problem: Problem };
 
 export const absent: Authorization = { kind: 'absent' };
@@ -38,4 +41,29 @@ export function parseAuthorization(value: string): Authorization {
   if (space === -1) return schemeOnly;
   const token = text.slice(space + 1).trimStart();
   return TOKEN.test(token) ? { kind: 'bearer', token } : badToken;
+}
+
+const emptyKey = malformed('The x-api-key header is empty. Send: x-api-key: slc_…');
+
+/** Of an `x-api-key` more than one, or one beside `Authorization`, nobody knows which is meant, also when they are equal. */
+export const duplicateKey: Authorization & { kind: 'faulty' } = {
+  kind: 'faulty',
+  problem: new Problem(
+    'AUTHORIZATION_DUPLICATE',
+    'The request shows more than one credential: send either Authorization or one x-api-key.',
+    { lasting: true },
+  ),
+};
+
+/** The value of an `x-api-key` field. Whether it is a key is judged where a key is needed. */
+export function parseApiKey(value: string): Authorization {
+  const token = value.trim();
+  return token === '' ? emptyKey : { kind: 'key', token };
+}
+
+/** What `Authorization` and `x-api-key` say together, where keys are taken: a bearer token that begins as a key is one. */
+export function withKeys(authorization: Authorization, apiKey: Authorization | undefined): Authorization {
+  if (apiKey !== undefined) return authorization === absent ? apiKey : duplicateKey;
+  const isKey = authorization.kind === 'bearer' && authorization.token.startsWith(API_KEY_BEGINNING);
+  return isKey ? { kind: 'key', token: authorization.token } : authorization;
 }

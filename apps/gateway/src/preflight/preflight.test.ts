@@ -8,6 +8,7 @@ const rules = {
   trusted: trustedProxies(['10.0.0.0/8', '::1']),
   announced: () => false,
   tenants: { header: 'x-tenant-id', hosts: undefined },
+  apiKeys: false,
   fieldsMax: 20,
   hosts: undefined,
 };

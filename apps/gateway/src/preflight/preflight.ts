@@ -3,7 +3,15 @@ import type { Field, FieldSection, Handshake } from '@sluice/wire';
 import { parseTraceparent, type TraceContext } from '@sluice/telemetry';
 import { type SaidTenant, saidTenant, type TenantRules } from '../tenant/said-tenant.js';
 import type { TrustedProxies } from './address.js';
-import { absent, type Authorization, duplicate, parseAuthorization } from './authorization.js';
+import {
+  absent,
+  type Authorization,
+  duplicate,
+  duplicateKey,
+  parseApiKey,
+  parseAuthorization,
+  withKeys,
+} from './authorization.js';
 import { readForwarding } from './forwarding.js';
 import { contradicts, hostnameOf } from './hosts.js';
 import type { Routed, Routes } from '../route/route.js';
@@ -34,6 +42,8 @@ export interface PreflightRules {
   /** Whose connections begin with a header of the PROXY protocol. */
   readonly announced: TrustedProxies;
   readonly tenants: TenantRules;
+  /** Whether API keys are taken; `x-api-key` is a field like others where they are not. */
+  readonly apiKeys: boolean;
   /** Most fields that a request may have. */
   readonly fieldsMax: number;
   /** Undefined: whatever host is asked for, it gets the same. */
@@ -115,7 +125,8 @@ type Kind =
   | 'cookie'
   | 'trace'
   | 'request-id'
-  | 'user-agent';
+  | 'user-agent'
+  | 'api-key';
 
 /** Fields with a meaning to the gateway; every other one may pass. Names that begin with `x-sluice-` never do. */
 const kinds: Readonly<Record<string, Kind>> = {
@@ -159,11 +170,15 @@ const kinds: Readonly<Record<string, Kind>> = {
   traceparent: 'trace',
   'x-request-id': 'request-id',
   'user-agent': 'user-agent',
+  'x-api-key': 'api-key',
+  'grpc-metadata-x-api-key': 'api-key',
 };
+
+export const API_KEY_FIELD = 'x-api-key';
 
 /** Whether the gateway keeps a field to itself: it is never among {@link RequestHead.passable}. */
 export function isKept(name: string): boolean {
-  return name in kinds || name.startsWith('x-sluice-');
+  return (name in kinds && kinds[name] !== 'api-key') || name.startsWith('x-sluice-');
 }
 
 /**
@@ -212,6 +227,7 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
   let once: Record<string, string> | undefined;
   let listed: ReadonlySet<string> | undefined;
   let tenant: string | undefined;
+  let apiKey: Authorization | undefined;
   const passable: Field[] = [];
 
   for (const [written, value] of fields) {
@@ -272,6 +288,10 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
       case 'user-agent':
         userAgent ??= value;
         break;
+      case 'api-key':
+        if (!rules.apiKeys) passable.push([name, value]);
+        else if (name === API_KEY_FIELD) apiKey = apiKey === undefined ? parseApiKey(value) : duplicateKey;
+        break;
       default:
         if (!LOWER_CASE_NAME.test(name)) throw new Problem('MALFORMED_REQUEST', `${quote(name)} is not a header name.`);
         if (!name.startsWith('x-sluice-')) passable.push([name, value]);
@@ -283,6 +303,11 @@ function understand(request: RawRequest, rules: PreflightRules): RequestHead {
     }
   }
 
+  if (rules.apiKeys) {
+    authorization = withKeys(authorization, apiKey);
+    // A key is for the gateway alone. What goes on to an upstream is a token, or what the gateway does not look at.
+    if (authorization.kind === 'key' || apiKey !== undefined) authorizationText = undefined;
+  }
   const said = { for: forwardedFor, proto: forwardedProto, host: forwardedHost, forwarded: forwardedList };
   const forwarding = readForwarding(request.peerAddress, said, rules.trusted);
   const ownHost = agreedHost(request, host);

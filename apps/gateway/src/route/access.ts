@@ -14,6 +14,8 @@ export interface Access {
   readonly endedSessions: boolean;
   /** Not for callers whose e-mail address is known not to be verified. */
   readonly verifiedEmail: boolean;
+  /** Not for callers that come with an API key. */
+  readonly noKeys: boolean;
 }
 
 export const everyone: Access = {
@@ -22,6 +24,7 @@ export const everyone: Access = {
   noGuests: false,
   endedSessions: false,
   verifiedEmail: false,
+  noKeys: false,
 };
 
 /**
@@ -71,6 +74,7 @@ export function accessOf(
     noGuests: rule?.no_guests ?? false,
     endedSessions: rule?.ended_sessions ?? false,
     verifiedEmail: rule?.verified_email ?? false,
+    noKeys: rule?.no_keys ?? false,
   };
 }
 

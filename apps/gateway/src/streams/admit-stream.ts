@@ -16,6 +16,8 @@ export function admitStream(exchange: Exchange): Problem | undefined {
   if (caller && !access.endedSessions && runtime.sessionStreams.hasEnded(caller.session)) {
     return refusals.revoked;
   }
+  // Or the key, which was judged before.
+  if (caller?.key && !runtime.apiKeys?.stands(caller)) return refusals.keyRevoked;
   const owner = {
     caller: caller && `${caller.tenant}/${caller.subject}`,
     address: networkOf(head.clientAddress),

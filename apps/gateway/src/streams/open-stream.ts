@@ -1,7 +1,7 @@
 import { type Caller, refusals } from '@sluice/identity';
 import { Problem } from '@sluice/problem';
 import { Timer } from '@sluice/wire';
-import type { SessionStreams } from './session-streams.js';
+import { type SessionStreams, streamsOf } from './session-streams.js';
 import type { StreamOwner, StreamShare } from './stream-share.js';
 
 /** Who forwards a stream, and can end it in the form that the client reads. */
@@ -43,7 +43,7 @@ export class OpenStream extends Timer {
     const { caller, expiry, sessions, forwarder } = options;
     this.forwarder = forwarder;
     if (caller && expiry !== 'ignore') this.expiresAt = caller.expiresAtMs;
-    if (caller) sessions?.add(caller.session, this);
+    if (caller) sessions?.add(streamsOf(caller), this);
     this.setTimerForNext();
   }
 
@@ -58,7 +58,7 @@ export class OpenStream extends Timer {
 
   /** Its session has ended. */
   sessionEnded(): void {
-    this.end('session', refusals.revoked);
+    this.end('session', this.options.caller?.key === undefined ? refusals.revoked : refusals.keyRevoked);
   }
 
   /** Its session has shown a token that is valid until then, in milliseconds since the epoch. */
@@ -77,7 +77,7 @@ export class OpenStream extends Timer {
   close(): void {
     const { share, owner, caller, sessions } = this.options;
     this.clearTimer();
-    if (caller) sessions?.delete(caller.session, this);
+    if (caller) sessions?.delete(streamsOf(caller), this);
     share.giveBack(owner);
   }
 

@@ -1,6 +1,14 @@
 import type { Caller, RevocationList } from '@sluice/identity';
 import type { OpenStream } from './open-stream.js';
 
+/** What the streams of an API key are found by, in place of a session. */
+export const streamsOfKey = (keyId: string): string => `key:${keyId}`;
+
+/** What the streams of a caller are found by; empty: nothing but its token ends them. */
+export function streamsOf({ session, key }: Caller): string {
+  return key === undefined ? session : streamsOfKey(key.id);
+}
+
 /** Open streams by the session of their callers. Outlives a reload of the configuration. */
 export class SessionStreams {
   private readonly bySession = new Map<string, Set<OpenStream>>();

@@ -139,6 +139,10 @@ function identityFields(caller: Caller): Field[] {
   if (caller.guest) fields.push(['x-sluice-guest', 'true']);
   if (caller.unverified) fields.push(['x-sluice-unverified', 'true']);
   if (caller.account !== '') fields.push(['x-sluice-account', caller.account]);
+  if (caller.key !== undefined) {
+    fields.push(['x-sluice-key', caller.key.id]);
+    if (caller.key.models.length > 0) fields.push(['x-sluice-models', caller.key.models.join(',')]);
+  }
   return fields;
 }
 

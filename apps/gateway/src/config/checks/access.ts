@@ -8,6 +8,7 @@ const NOBODY = '`auth`: without it nobody is known, and everybody may call';
 
 /** What asks who is calling needs `auth`, wherever it is asked: in the file or in the annotations of a service. */
 export function* access({ upstreams, authenticates, config }: Subject): Iterable<FileFault> {
+  const takesKeys = config.auth.mode === 'jwt' && config.auth.api_keys !== undefined;
   const tellsOfEnds = config.auth.mode === 'jwt' && config.auth.revocations !== undefined;
   for (const { config: upstream, schema, methods } of upstreams) {
     for (const [index, rule] of upstream.access.entries()) {
@@ -16,6 +17,12 @@ export function* access({ upstreams, authenticates, config }: Subject): Iterable
         if (rule.roles.length > 0) yield faultAt([...at, 'roles'], { value: rule.roles, expected: NOBODY });
         if (rule.verified_email) yield faultAt([...at, 'verified_email'], { value: true, expected: NOBODY });
         if (rule.no_guests) yield faultAt([...at, 'no_guests'], { value: true, expected: NOBODY });
+      }
+      if (rule.no_keys && !takesKeys) {
+        yield faultAt([...at, 'no_keys'], {
+          value: true,
+          expected: '`auth.api_keys`: without it nobody comes with a key',
+        });
       }
       if (rule.ended_sessions && !tellsOfEnds) {
         const expected = '`auth.revocations`: without it no session is known to have ended';

@@ -2,12 +2,13 @@ import { faultAt, type FileFault } from '@sluice/config';
 import type { Subject } from './check.js';
 
 const KEY_SERVICE = 'sluice.user.v1.KeyService';
+const VERIFICATION_SERVICE = 'sluice.machines.v1.ApiKeyVerificationService';
 const REVOCATION_SERVICE = 'sluice.user.v1.RevocationService';
 
 /** Who issues tokens, where the keys are, and what keeps tokens out that are for something else. */
 export function* auth({ config, upstreams, complete, part }: Subject): Iterable<FileFault> {
   if (config.auth.mode !== 'jwt') return;
-  const { audience, typ, keys, issuer, revocations } = config.auth;
+  const { audience, typ, keys, issuer, revocations, api_keys: apiKeys } = config.auth;
   if (audience === undefined && typ === undefined) {
     yield faultAt(['auth'], {
       expected:
@@ -29,5 +30,13 @@ export function* auth({ config, upstreams, complete, part }: Subject): Iterable<
     }
   };
   if (keys && 'upstream' in keys) yield* named(['auth', 'keys', 'upstream'], keys.upstream, KEY_SERVICE);
+  if (apiKeys) {
+    yield* named(['auth', 'api_keys', 'upstream'], apiKeys.upstream, VERIFICATION_SERVICE);
+    if (!revocations) {
+      yield faultAt(['auth', 'api_keys'], {
+        expected: '`auth.revocations` beside it: its stream tells of keys that were revoked',
+      });
+    }
+  }
   if (revocations) yield* named(['auth', 'revocations', 'upstream'], revocations.upstream, REVOCATION_SERVICE);
 }

@@ -22,7 +22,12 @@ export function* limits(subject: Subject): Iterable<FileFault> {
   }
   for (const [index, policy] of config.limits.policies.entries()) {
     const at: Path = ['limits', 'policies', index];
-    const found = [...patterns(policy, at), ...callers(policy, at, authenticates), ...tenants(policy, at, subject)];
+    const found = [
+      ...patterns(policy, at),
+      ...callers(policy, at, authenticates),
+      ...keys(policy, at, subject),
+      ...tenants(policy, at, subject),
+    ];
     if (policy.name === GUARD) {
       found.push(
         faultAt([...at, 'name'], { value: policy.name, expected: 'another name: limits.guess_guard has this one' }),
@@ -68,11 +73,11 @@ function* patterns({ match }: LimitPolicyConfig, at: Path): Iterable<FileFault> 
 }
 
 function* callers({ dimensions, match }: LimitPolicyConfig, at: Path, authenticates: boolean): Iterable<FileFault> {
-  const countsUsers = dimensions.includes('user');
+  const known = dimensions.find((one) => one === 'user' || one === 'key');
   if (!authenticates) {
-    if (countsUsers) {
+    if (known !== undefined) {
       const expected = '`auth`: without it nobody is known, and nothing would be counted';
-      yield faultAt([...at, 'dimensions', dimensions.indexOf('user')], { value: 'user', expected });
+      yield faultAt([...at, 'dimensions', dimensions.indexOf(known)], { value: known, expected });
     }
     for (const [index, value] of (match.callers ?? []).entries()) {
       if (value === 'anonymous') continue;
@@ -81,10 +86,27 @@ function* callers({ dimensions, match }: LimitPolicyConfig, at: Path, authentica
         expected: '`auth`: without it every caller is anonymous',
       });
     }
-  } else if (countsUsers && match.callers?.includes('anonymous')) {
+  } else if (known !== undefined && match.callers?.includes('anonymous')) {
     const index = match.callers.indexOf('anonymous');
-    const expected = 'callers that are known: the dimension user counts no other';
+    const expected = `callers that are known: the dimension ${known} counts no other`;
     yield faultAt([...at, 'match', 'callers', index], { value: 'anonymous', expected });
+  }
+}
+
+/** A guest has no key, and without keys nobody has one. */
+function* keys(
+  { dimensions, match }: LimitPolicyConfig,
+  at: Path,
+  { config, authenticates }: Subject,
+): Iterable<FileFault> {
+  const index = dimensions.indexOf('key');
+  if (index < 0 || !authenticates) return;
+  if (config.auth.mode !== 'jwt' || config.auth.api_keys === undefined) {
+    const expected = '`auth.api_keys`: without it nobody comes with a key, and nothing would be counted';
+    yield faultAt([...at, 'dimensions', index], { value: 'key', expected });
+  } else if (match.callers && !match.callers.includes('user')) {
+    const expected = 'user among them: nobody else comes with a key, which the dimension key counts';
+    yield faultAt([...at, 'match', 'callers'], { value: match.callers, expected });
   }
 }
 

@@ -1,6 +1,7 @@
 import { createSecureContext } from 'node:tls';
 import { faultAt, type FileFault } from '@sluice/config';
 import { parseTarget, TargetError } from '@sluice/wire';
+import { API_KEY_FIELD } from '../../preflight/preflight.js';
 import { unlistable } from '../../upstream/metadata.js';
 import type { LoadedUpstream } from '../loaded.js';
 import { type UpstreamConfig, usual } from '../schema.js';
@@ -16,6 +17,8 @@ const ofRules: Readonly<Record<string, (config: UpstreamConfig) => boolean>> = {
   json: ({ json }) => !json.print_defaults || json.enum_numbers || json.proto_names,
 };
 
+const keptField = 'a field that is not kept: with `auth.api_keys` it is where clients show API keys';
+
 /** Addresses, TLS, header fields and what else stands under one upstream. */
 export function* upstreams(subject: Subject): Iterable<FileFault> {
   const { auth } = subject.config;
@@ -30,12 +33,13 @@ export function* upstreams(subject: Subject): Iterable<FileFault> {
   }
   for (const { name, address, tls } of subject.config.upstreams)
     yield* addresses(['upstreams', name, 'address'], address, tls);
+  const takesKeys = subject.config.auth.mode === 'jwt' && subject.config.auth.api_keys !== undefined;
   for (const upstream of subject.upstreams) {
     const { config, methods, bindings } = upstream;
     const at = ['upstreams', config.name];
     yield* certificates(at, upstream);
     for (const [index, field] of config.request_headers.entries()) {
-      const instead = unlistable(field);
+      const instead = takesKeys && field === API_KEY_FIELD ? keptField : unlistable(field);
       if (instead) yield faultAt([...at, 'request_headers', index], { value: field, expected: instead });
     }
     const named = config.services ?? [];
