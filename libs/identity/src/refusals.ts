@@ -4,7 +4,7 @@ import { Problem } from '@sluice/problem';
  * RFC 6750 section 3.1: 401 with `invalid_token` for whatever is wrong with a token, also for one that is malformed, so that
  * clients do one thing about it: get another. 400 is for requests whose `Authorization` is no `Bearer` with a token.
  */
-function invalid(code: 'TOKEN_INVALID' | 'TOKEN_EXPIRED' | 'SESSION_REVOKED', detail: string): Problem {
+function invalid(code: 'TOKEN_INVALID' | 'TOKEN_EXPIRED' | 'SESSION_REVOKED' | 'KEY_ENDED', detail: string): Problem {
   const challenge = `Bearer realm="sluice", error="invalid_token", error_description="${detail}"`;
   return new Problem(code, detail, { headers: { 'www-authenticate': challenge }, lasting: true });
 }
