@@ -18,7 +18,7 @@ const away = new Problem('UNAVAILABLE', 'away');
 let lookUp: ReturnType<typeof vi.fn<(digest: Buffer) => Promise<LookedUpKey>>>;
 let key: string;
 beforeEach(() => {
-  lookUp = vi.fn(async () => good());
+  lookUp = vi.fn<(digest: Buffer) => Promise<LookedUpKey>>(async () => good());
   key = newApiKey('live');
 });
 /** What was asked in the background has been answered by then. */
@@ -51,7 +51,7 @@ it('asks before it looks whether it may, and not for a key that it knows', async
   expect(await judge.judge(key, NOW, async () => held)).toBe(held);
   expect(lookUp).not.toHaveBeenCalled();
   await judge.judge(key, NOW, () => undefined);
-  const leave = vi.fn(() => held);
+  const leave = vi.fn<() => Problem>(() => held);
   expect(judge.judge(key, NOW, leave)).toMatchObject({ subject: 'ann' });
   expect(leave).not.toHaveBeenCalled();
 });
