@@ -4,7 +4,7 @@
  *
  *   npm run bench identity
  */
-import { createVerifier, type TokenVerifier } from '@sluice/identity';
+import { type Caller, createVerifier, KeyVerifier, newApiKey, type TokenVerifier } from '@sluice/identity';
 
 /** The benchmark runs as it stands, without a build, so it names the file that there is. */
 const fixture = String(new URL('./issuer.fixture.ts', import.meta.url));
@@ -88,6 +88,30 @@ for (let round = 0; round < ROUNDS; round++) {
     await run(verifier, name.includes('never') ? cases[0]!.tokens.slice(0, 1) : tokens, 500);
     rows.set(name, [...(rows.get(name) ?? []), await run(verifier, tokens, calls)]);
   }
+}
+const caller: Caller = {
+  ...{ subject: 'ann', tenant: 'default', session: '', roles: [], scope: '', guest: false, account: '' },
+  ...{ key: { id: 'k', methods: [], models: [], networks: [] }, expiresAtMs: Infinity },
+};
+/** API keys that are known, judged as tokens are. */
+async function runKeys(calls: number): Promise<number> {
+  const verifier = new KeyVerifier({
+    lookUp: async () => ({ keyId: 'k', verdict: caller }),
+    environments: ['live'],
+    maxAgeMs: 300_000,
+    cacheSize: 20_000,
+  });
+  const keys = many(500, () => newApiKey('live'));
+  for (const text of keys) await verifier.judge(text, NOW);
+  const texts = many(calls, (index) => fresh(keys[index % keys.length]!));
+  const before = process.cpuUsage();
+  for (const text of texts) if (verifier.judge(text, NOW) !== caller) throw new Error('the key is not known');
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / calls;
+}
+rows.set('API key, cached', []);
+for (let round = 0; round < ROUNDS; round++) {
+  rows.get('API key, cached')!.push(await runKeys(50_000));
 }
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 const base = median(rows.get('valid, cached')!);
