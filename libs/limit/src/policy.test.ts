@@ -27,7 +27,7 @@ test('the time of a unit is rounded up, so that rounding never admits more', () 
 
 test.each<[Partial<Policy>, string]>([
   [{ name: 'a b' }, 'policy "a b": name "a b": expected 1 to 64 letters'],
-  [{ dimensions: [] }, 'policy "default-ip": dimensions []: expected one or more of user, ip'],
+  [{ dimensions: [] }, 'policy "default-ip": dimensions []: expected one or more of user, key, ip'],
   [{ dimensions: ['ip', 'ip'] }, 'dimensions ["ip","ip"]'],
   [{ limit: 0 }, 'limit 0: expected a whole number from 1'],
   [{ limit: 1.5 }, 'limit 1.5: expected'],
