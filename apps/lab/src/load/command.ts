@@ -4,11 +4,14 @@ import { compare, type Comparison, readBaseline } from '../report/baseline.js';
 import { junitOf, markdownOf } from '../report/for-machines.js';
 import { page } from '../report/page.js';
 import { type Report, reportOf } from '../report/report.js';
+import { Operator, type OperatorAccount } from '../operator.js';
 import { loopbackAddress } from './address-pool.js';
 import { LiveView } from './live.js';
 import { residentBytes } from './monitor.js';
 import { type LoadRequest, readFlags, usage } from './options.js';
-import { planOf } from './plan.js';
+import { type LoadPlan, planOf } from './plan.js';
+import { machineHere, requirementsOf, requirementsText } from './requirements.js';
+import { checkTenants, makeRunTenant } from './run-tenants.js';
 import { runLoad } from './run.js';
 import { readScenario, scenarioNames, UsageError } from './scenario.js';
 import { RequestHead } from './request.js';
@@ -45,11 +48,80 @@ async function execute(request: LoadRequest): Promise<number> {
     process.stderr.write(`${plan.baseUrl} does not answer: ${unreachable}\n`);
     return FAILED;
   }
-  const services = await answering(request.services);
+  if (!(await meetsRequirements(request, plan))) return FAILED;
+  const transport = new Transport(plan.baseUrl, plan.addressMode, plan.callTimeoutMs);
   const { signal, release } = interruption();
+  try {
+    return await inTenant(request, plan, transport, async (placed) => {
+      await checkTenants(transport, placed);
+      return run(request, placed, baseline, signal);
+    });
+  } finally {
+    release();
+    transport.close();
+  }
+}
+
+/** Says what the run needs and what there is. @returns false when it cannot begin */
+async function meetsRequirements(request: LoadRequest, plan: LoadPlan): Promise<boolean> {
+  const operator = request.operator && (await signInOrTell(plan.baseUrl, request.operator));
+  const requirements = requirementsOf(plan, machineHere(await operator?.tokensLeft()), request.here);
+  const met = requirements.every((requirement) => requirement.met || !requirement.stops);
+  (met ? process.stdout : process.stderr).write(requirementsText(requirements));
+  return met;
+}
+
+async function signInOrTell(origin: string, account: OperatorAccount): Promise<Operator> {
+  try {
+    return await Operator.signIn(origin, account);
+  } catch (error) {
+    throw new UsageError(
+      `${(error as Error).message}. A run has a tenant of its own, made by an administrator of the installation: ` +
+        `name one by ADMIN_EMAIL and ADMIN_PASSWORD_FILE, or run it in tenants that are there: --tenants default`,
+    );
+  }
+}
+
+/** Runs `work` in a tenant that is made for it and removed after it, whatever comes of it; or where the scenario says. */
+async function inTenant(
+  { operator }: LoadRequest,
+  plan: LoadPlan,
+  transport: Transport,
+  work: (plan: LoadPlan) => Promise<number>,
+): Promise<number> {
+  if (operator === undefined) {
+    const names = plan.scenario.tenants.map((tenant) => tenant.name).join(', ');
+    process.stdout.write(
+      `Tenants: ${names}. What the run makes there stays: guests, accounts, and tokens that are used.\n`,
+    );
+    return work(plan);
+  }
+  const tenant = await makeRunTenant(plan.baseUrl, operator, transport, plan);
+  process.stdout.write(`Tenant: ${tenant.id}, of this run alone.\n`);
+  try {
+    const tenants = plan.scenario.tenants.map((given) => ({ ...given, name: tenant.id }));
+    return await work({ ...plan, scenario: { ...plan.scenario, tenants } });
+  } finally {
+    await tenant.remove().then(
+      () => process.stdout.write(`The tenant ${tenant.id} is deleted, and its tokens are given back.\n`),
+      (error: Error) =>
+        process.stderr.write(
+          `The tenant ${tenant.id} is still there: ${error.message}. Remove it as an operator: ` +
+            `GET /api/v1/admin/tenants/${tenant.id}/export, then DELETE /api/v1/admin/tenants/${tenant.id}.\n`,
+        ),
+    );
+  }
+}
+
+async function run(
+  request: LoadRequest,
+  plan: LoadPlan,
+  baseline: Report | undefined,
+  signal: AbortSignal,
+): Promise<number> {
+  const services = await answering(request.services);
   const view = new LiveView(plan, process.stdout);
   const result = await runLoad(plan, services, signal, (status) => view.show(status));
-  release();
 
   const report = reportOf(result, { lab: labVersion() });
   const comparisons = baseline ? compare(report, baseline, request.tolerance) : [];

@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { type OperatorAccount, operatorAccount } from '../operator.js';
 import { GATEWAY_PORT, localServices } from './local-services.js';
 import type { WatchedService } from './monitor.js';
 import type { LoadOptions } from './plan.js';
@@ -14,6 +15,10 @@ export interface LoadRequest {
   readonly baseline: string | undefined;
   readonly tolerance: number;
   readonly services: readonly WatchedService[];
+  /** Who makes the run a tenant of its own; undefined: the run goes to the tenants that it names. */
+  readonly operator: OperatorAccount | undefined;
+  /** Whether the target is this machine. */
+  readonly here: boolean;
 }
 
 /** Each flag with its value's name and what it does; the help is made of it. */
@@ -28,7 +33,10 @@ const flags = {
   'ip-count': ['N', 'client addresses, instead of the scenario’s'],
   rate: ['N', 'calls a minute of each address, instead of the scenario’s'],
   users: ['KIND', 'guests (default) or accounts, which register and sign in'],
-  tenants: ['A,B', 'tenants that the users belong to, in equal parts'],
+  tenants: [
+    'A,B',
+    'tenants that are there, to which the users belong in equal parts (default: one made for the run and removed after it)',
+  ],
   messages: ['FILE', 'messages to send, one a line'],
   'time-scale': ['N', 'scenario time passes N times faster; the server’s limits stay per real minute'],
   'scale-addresses': [
@@ -62,6 +70,9 @@ ${Object.entries(flags)
   })
   .join('\n')}
 
+A run has a tenant of its own, which is removed after it, when an administrator's password is at hand: ADMIN_EMAIL and
+ADMIN_PASSWORD_FILE (default: what npm start has put into .sluice). What it needs of the machine is said before it begins.
+
 Exit code: 0 passed, 99 thresholds missed or worse than the baseline, 2 wrong usage, 130 interrupted, 1 anything else.
 `;
 
@@ -77,8 +88,9 @@ export function readFlags(args: readonly string[]): { list: boolean; help: boole
       if (loopback && !values.forwarded && new URL(origin).hostname === '[::1]') {
         throw new UsageError(`${server}: source addresses are of IPv4; use 127.0.0.1 or --forwarded`);
       }
+      const scenario = scenarioOf(positionals, values);
       return {
-        scenario: scenarioOf(positionals, values),
+        scenario,
         options: {
           baseUrl: origin,
           timeScale: number('time-scale', values['time-scale'], 1, 1, 100_000),
@@ -92,6 +104,8 @@ export function readFlags(args: readonly string[]): { list: boolean; help: boole
         baseline: values.baseline,
         tolerance: number('tolerance', values.tolerance, 0.2, 0, 100),
         services: servicesOf(values.watch, loopback ? origin : undefined),
+        operator: values.tenants === undefined && namesNoTenant(scenario) ? operatorFor(loopback) : undefined,
+        here: loopback,
       };
     },
   };
@@ -155,6 +169,20 @@ function scenarioOf(positionals: readonly string[], values: Values): Scenario {
     ...(values.messages !== undefined && { messages: readMessages(values.messages) }),
   };
   return parseScenario(name === undefined ? 'custom' : baseName, { ...content, ...custom, ...override }, 'options');
+}
+
+function namesNoTenant({ tenants }: Scenario): boolean {
+  return tenants.length === 1 && tenants[0]!.name === 'default';
+}
+
+/** The password that `npm start` wrote is for this machine: another one gets only what was named for it. */
+function operatorFor(loopback: boolean): OperatorAccount | undefined {
+  const account = operatorAccount(process.env);
+  const named = Boolean(process.env['ADMIN_PASSWORD_FILE']);
+  if (named && !existsSync(account.passwordFile)) {
+    throw new UsageError(`ADMIN_PASSWORD_FILE=${account.passwordFile}: there is no such file`);
+  }
+  return named || (loopback && existsSync(account.passwordFile)) ? account : undefined;
 }
 
 /** Client addresses of a run without a scenario. */
