@@ -42,7 +42,7 @@ const METRIC = /\b((?:gateway|sluice|allocator|postcard|http2|grpc_server)_[a-z_
 const SUFFIX = /_(?:bucket|sum|count)$/;
 /** Of the simulations, other programs and what a reader fills in. */
 const NOT_SETTINGS =
-  /^(BASE_URL|USER_ID|INITIAL_TOKEN|REFRESH_TOKEN|CONCURRENCY|BATCH_SIZE|ROUNDS|TRACE_ID|SSLKEYLOGFILE|GREETER_\w+)$/;
+  /^(BASE_URL|[A-Z_]+_ID|INITIAL_TOKEN|REFRESH_TOKEN|CONCURRENCY|BATCH_SIZE|ROUNDS|SSLKEYLOGFILE|GREETER_\w+)$/;
 const CODES = /^[A-Z_]+$/;
 
 describe.each(pages)('%s', (page) => {
