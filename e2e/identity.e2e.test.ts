@@ -293,7 +293,10 @@ describe('administration', () => {
     const session = await api.signIn();
     const env = settingsOfUser();
     const rotate = () =>
-      promisify(execFile)(process.execPath, [join(root, 'apps/user/dist/cli/signing-keys.js'), 'rotate'], { cwd: root, env });
+      promisify(execFile)(process.execPath, [join(root, 'apps/user/dist/cli/signing-keys.js'), 'rotate'], {
+        cwd: root,
+        env,
+      });
     const kid = (token: string) => decode(token.split('.')[0]!)['kid'];
     expect((await rotate()).stdout).toContain('signs from now on');
     await expect
