@@ -12,7 +12,12 @@ follow() {
   container=$1 file=$2 since=$(docker inspect --format '{{ .State.StartedAt }}' "$1")
   while docker inspect "$container" >/dev/null 2>&1; do
     [ ! -f "$file" ] || [ "$(wc -c <"$file")" -lt "$FILE_BYTES_MAX" ] || mv "$file" "$file.1"
-    docker logs --follow --since "$since" "$container" 2>&1 | head -c "$FILE_BYTES_MAX" >>"$file" || true
+    docker logs --follow --since "$since" "$container" >>"$file" 2>&1 &
+    reader=$!
+    while kill -0 "$reader" 2>/dev/null; do
+      sleep 5
+      [ "$(wc -c <"$file")" -lt "$FILE_BYTES_MAX" ] || kill "$reader" 2>/dev/null || true
+    done
     # A container that starts again goes on here.
     since=$(date -u +%Y-%m-%dT%H:%M:%SZ)
     sleep 1
