@@ -210,7 +210,9 @@ const upstream = z.strictObject({
   max_concurrent: z.number().int().min(1).default(1000).describe('calls in flight at once, at most'),
   max_wait: duration
     .optional()
-    .describe('a call waits so long for others to end, while the queue is young; half of the callers’ patience'),
+    .describe(
+      'a call waits so long for others to end, while the queue is young; three quarters of the callers’ patience',
+    ),
   streams: z
     .strictObject({
       max: z.number().int().min(1).default(1000).describe('open at once; they take no place of `max_concurrent`'),

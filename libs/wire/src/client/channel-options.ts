@@ -20,7 +20,7 @@ export interface ChannelOptions {
   maxQueued?: number;
   /**
    * A call waits so long at most for others to end, in milliseconds; much less once others have waited so long already. `patience`:
-   * half of the time that callers give an answer.
+   * three quarters of the time that callers give an answer.
    */
   maxWaitMs?: number | 'patience';
   /** Streams per connection at most; the peer's SETTINGS_MAX_CONCURRENT_STREAMS may lower it. */

@@ -38,6 +38,7 @@ export abstract class ClientCall extends Timer implements StreamHandler, Opening
   deadline: number | undefined;
   /** When it was sent, while it has a place among the calls in flight, as `Date.now()` counts; 0: it has none. */
   sentAt = 0;
+  arrivedAt = 0;
   cohort = 0;
   beside: { hasBeside: boolean } | undefined;
   /** Where it was sent last. */

@@ -118,6 +118,7 @@ export function simulate(scenario: Scenario): SimulatedCall[] {
       leavesAt,
       sentAt: 0,
       cohort: 0,
+      arrivedAt: 0,
       waitMs: 0,
       share: '',
       beside: undefined,

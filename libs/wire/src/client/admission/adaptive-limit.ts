@@ -120,7 +120,7 @@ export class AdaptiveLimit implements Limiter {
     const { cohort } = this;
     cohort.offered++;
     call.cohort = 0;
-    if (call.deadline !== undefined) this.notePatience(call.deadline - now);
+    if (call.deadline !== undefined) this.notePatience(call.deadline - (call.arrivedAt || now));
     if (cohort.shutAt >= 0) return;
     if (cohort.firstAt < 0) {
       // What was sent under another limit is to have left the service's queue first.
@@ -150,7 +150,7 @@ export class AdaptiveLimit implements Limiter {
       // That there was no answer for so long is something that is known; who left sooner could not have had one.
       else if (took >= 2 * this.unloaded) {
         cohort.returned(call.sentAt, now, true);
-        this.notePatience(took);
+        this.notePatience(now - (call.arrivedAt || call.sentAt));
       } else cohort.withdrawn(call.sentAt);
     }
     if (this.growing && end === 'answered' && cohort.met) this.growByAnswer(took);

@@ -11,6 +11,7 @@ const call = (name: string, deadline?: number, share = ''): NamedCall => ({
   deadline,
   sentAt: 0,
   cohort: 0,
+  arrivedAt: 0,
   waitMs: 0,
   share,
   beside: undefined,

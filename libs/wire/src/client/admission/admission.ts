@@ -6,8 +6,8 @@ export interface AdmissionOptions {
   /** Calls that wait at most: a bound on memory, since time bounds them first. */
   readonly maxQueued: number;
   /**
-   * A call waits so long at most while the queue is young, or for the time of two calls, in milliseconds; `patience`: half of what
-   * its callers have, and at least 400.
+   * A call waits so long at most while the queue is young, or for the time of two calls, in milliseconds; `patience`: three
+   * quarters of what its callers have, and at least 400.
    */
   readonly maxWaitMs: number | 'patience';
 }
@@ -20,7 +20,7 @@ export type Refusal = 'queue_full' | 'queue_wait' | 'deadline';
 
 /** How long a burst may last when nobody has said: who waits for seconds anyway is served later rather than refused. */
 const BURST_MS = 400;
-const BURST_SHARE = 0.5;
+const BURST_SHARE = 0.75;
 
 /** While a queue stands, the wait is a part of what a call takes, and at least this long, in milliseconds. */
 const STANDING_WAIT_SHARE = 0.25;
@@ -130,6 +130,7 @@ export class Admission<C extends AdmittedCall> {
       if (line.standing && now - line.emptyAt > this.burst) line.standing = false;
       line.beganAt = now;
     }
+    if (call.arrivedAt === 0) call.arrivedAt = now;
     waiting.add(call, line, now);
     return undefined;
   }

@@ -6,6 +6,8 @@ export interface AdmittedCall {
   readonly waitMs: number;
   /** Calls of one share wait behind each other, and take turns with those of others. */
   readonly share: string;
+  /** Since when it waited, should it have; 0: it was sent at once. */
+  arrivedAt: number;
   /** When it was sent, while it is in flight; 0: it is not. */
   sentAt: number;
   /** Of an adaptive limit: among which calls its latency counts; 0: it does not. */
