@@ -45,7 +45,7 @@ const verify: handleUnaryCall<{ digest: Buffer }, object> = ({ request, metadata
   secrets.push(metadata.get('x-sluice-gateway-secret')[0]);
   const key = known.get(digest);
   if (!answers) callback({ code: status.UNAVAILABLE });
-  else if (!key) callback(null, { state: 'STATE_UNKNOWN' });
+  else if (!key) callback(null, { state: 'STATE_UNSPECIFIED' });
   else callback(null, { state: key.state, key_id: key.id, subject: 'ann', tenant: 'acme', ...key.more });
 };
 const watch: handleServerStreamingCall<unknown, object> = (call) => {

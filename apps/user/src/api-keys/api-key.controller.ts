@@ -60,7 +60,7 @@ export class ApiKeyController
     if (digest.length !== DIGEST_OCTETS) throw invalid('digest', `must have ${DIGEST_OCTETS} octets`);
     const row = await apiKeyStore.verify(this.dataSource, currentCall(), Buffer.from(digest));
     const state = !row
-      ? State.STATE_UNKNOWN
+      ? State.STATE_UNSPECIFIED
       : row.revoked
         ? State.STATE_REVOKED
         : row.expired

@@ -73,7 +73,7 @@ describe('a key', () => {
   });
 
   test('that nobody made is unknown, and only the gateway may ask', async () => {
-    expect(await stateOf(newApiKey('live'))).toBe('STATE_UNKNOWN');
+    expect(await stateOf(newApiKey('live'))).toBe('STATE_UNSPECIFIED');
     const digest = apiKeyDigest(newApiKey('live'));
     for (const identity of [admin, {}]) {
       const asked = system.first.call('ApiKeyVerificationService/VerifyApiKey', { digest }, identity);
@@ -273,5 +273,5 @@ test('a tenant that is closed takes the keys and tokens of its machines with it'
     oauth_error: 'invalid_client',
   });
   await system.sql(`delete from tenants where id = 'closing'`);
-  expect(await stateOf(secret)).toBe('STATE_UNKNOWN');
+  expect(await stateOf(secret)).toBe('STATE_UNSPECIFIED');
 });

@@ -279,8 +279,8 @@ export interface VerifyApiKeyResponse {
 }
 
 export enum VerifyApiKeyResponse_State {
-  /** STATE_UNKNOWN - There is no such key. */
-  STATE_UNKNOWN = 0,
+  /** STATE_UNSPECIFIED - There is no such key. */
+  STATE_UNSPECIFIED = 0,
   STATE_GOOD = 1,
   STATE_REVOKED = 2,
   STATE_EXPIRED = 3,
