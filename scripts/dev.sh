@@ -65,7 +65,7 @@ case $command in
     [ "$profile" != allocator ] || address=${APP_PUBLISH:-127.0.0.1:8000}
     echo "waiting for the gateway on $address"
     for _ in $(seq 60); do
-      if curl -fsS -o /dev/null "http://$address/health" 2>/dev/null; then
+      if curl -sS -o /dev/null "http://$address/health" 2>/dev/null; then # 503 says that postcard is not there
         echo "Sluice is ready at http://$address; stop it with: sh scripts/dev.sh down"
         exit 0
       fi
