@@ -85,6 +85,8 @@ describe('a scaled load run against the whole system', () => {
     expect(tenants).toEqual([{ deleted: true }, { deleted: true }]);
     const users = await system.query(`select from identity.users where tenant like 'lab-%' and delete_at is null`);
     expect(users).toEqual([]);
+    const accounts = await system.query(`select from budget.accounts`);
+    expect(accounts).toEqual([]);
     const sessions = await system.query(`select from postcard.sessions`);
     expect(sessions).toEqual([]);
   });

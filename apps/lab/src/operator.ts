@@ -46,6 +46,42 @@ export class Operator {
   }
 
   /**
+   * Bounds what a tenant may use in all, and its guests together in a day. An installation without budget accounts has no such bounds.
+   *
+   * @throws Error when the bound cannot be set
+   */
+  async limitTokens(tenant: string, tokens: number): Promise<void> {
+    for (const [account, period] of [
+      ['-', 'total'],
+      ['guests', 'day'],
+    ]) {
+      const body = { tenant, unit: 'tokens', amount: String(tokens), period };
+      const { status, body: told } = await ask(
+        this.origin,
+        'PUT',
+        `/api/v1/accounts/${account}/limits`,
+        body,
+        this.token,
+      );
+      // Installations without an allocator, or whose guests are not counted.
+      if (status === 404 || status === 501) continue;
+      if (status !== 200) throw new Error(`${tenant} gets no budget of its own (${status} ${String(told['code'])})`);
+    }
+  }
+
+  /** Removes the budget accounts of {@link limitTokens}, once nothing is reserved by them. @throws Error when they stay */
+  async removeAccounts(tenant: string): Promise<void> {
+    for (const account of ['guests', '-']) {
+      const path = `/api/v1/accounts/${account}?tenant=${tenant}`;
+      const { status, body } = await ask(this.origin, 'DELETE', path, undefined, this.token);
+      if (status === 200 || status === 404 || status === 501) continue;
+      throw new Error(
+        `the budget account ${account} of ${tenant} cannot be removed (${status} ${String(body['code'])})`,
+      );
+    }
+  }
+
+  /**
    * Removes a tenant with its accounts, guests and sessions. The server asks for an export before, to its end; nobody needs it here.
    *
    * @throws Error when it is still there

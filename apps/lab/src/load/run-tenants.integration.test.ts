@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { planOf } from './plan.js';
+import { expectedTokens } from './requirements.js';
 import { checkTenants, makeRunTenant } from './run-tenants.js';
 import { readScenario } from './scenario.js';
 import { Transport } from './transport.js';
@@ -40,6 +41,7 @@ async function start(allocations: number) {
       const [, tenant, rest] = /^\/api\/v1\/admin\/tenants(?:\/([^/]+))?(\/export)?$/.exec(url!) ?? [];
       if (method === 'POST' && url === '/api/v1/admin/tenants') return say(200, body);
       if (rest !== undefined) return (exported.add(tenant!), say(200, {}));
+      if (method === 'DELETE' && url!.startsWith('/api/v1/accounts/')) return say(held.length === 0 ? 200 : 400, {});
       if (method === 'DELETE')
         return exported.has(tenant!) && held.length === 0 ? say(200, {}) : say(400, { code: 'NO' });
       if (url!.startsWith('/api/v1/allocations?')) {
@@ -75,14 +77,22 @@ function account() {
   return { email: 'admin@sluice.local', passwordFile: join(folder, 'password') };
 }
 
-it('makes a tenant, gives back what its allocations hold, and removes it after its export', async () => {
+it('makes a tenant with a budget, gives back what its allocations hold, and removes it after its export', async () => {
   const { plan, transport, seen, held } = await start(250);
   const tenant = await makeRunTenant(plan.baseUrl, account(), transport, plan);
   expect(tenant.id).toMatch(/^lab-[0-9a-f]{10}$/);
-  expect(seen.at(-1)!.body).toMatchObject({ id: tenant.id, open_registration: true });
+  const made = seen.find(({ call }) => call === 'POST /api/v1/admin/tenants');
+  expect(made!.body).toMatchObject({ id: tenant.id, open_registration: true });
+  const tokens = String(2 * expectedTokens(plan));
+  expect(seen.slice(-2)).toMatchObject([
+    { call: 'PUT /api/v1/accounts/-/limits', body: { tenant: tenant.id, amount: tokens, period: 'total' } },
+    { call: 'PUT /api/v1/accounts/guests/limits', body: { tenant: tenant.id, amount: tokens, period: 'day' } },
+  ]);
   await tenant.remove();
   expect(held()).toBe(0);
-  expect(seen.slice(-2).map(({ call }) => call)).toEqual([
+  expect(seen.slice(-4).map(({ call }) => call)).toEqual([
+    `DELETE /api/v1/accounts/guests?tenant=${tenant.id}`,
+    `DELETE /api/v1/accounts/-?tenant=${tenant.id}`,
     `GET /api/v1/admin/tenants/${tenant.id}/export`,
     `DELETE /api/v1/admin/tenants/${tenant.id}`,
   ]);

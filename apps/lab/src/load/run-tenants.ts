@@ -4,6 +4,7 @@ import { forwardedAddress, loopbackAddress } from './address-pool.js';
 import { parse } from './outcome.js';
 import type { LoadPlan } from './plan.js';
 import { RequestHead } from './request.js';
+import { expectedTokens } from './requirements.js';
 import { type Tenant, UsageError } from './scenario.js';
 import type { Answer, Transport } from './transport.js';
 
@@ -14,6 +15,8 @@ export interface RunTenant {
   remove(): Promise<void>;
 }
 
+/** Of what a run is expected to use: its tenant may use so many times as much, and nothing that others have. */
+const BUDGET_FACTOR = 2;
 const FREED_TOGETHER = 16;
 /** Of allocations: a page is shorter than what the transport keeps of an answer. */
 const PAGE = 100;
@@ -32,12 +35,14 @@ export async function makeRunTenant(
   const id = `lab-${randomBytes(5).toString('hex')}`;
   const operator = await Operator.signIn(origin, account);
   await operator.createTenant(id, `A load run: ${plan.scenario.name}`);
+  await operator.limitTokens(id, BUDGET_FACTOR * expectedTokens(plan));
   return {
     id,
     async remove() {
       // The token of a long run has expired.
       const again = await Operator.signIn(origin, account);
       await new TokenReturn(transport, plan, again).all(id);
+      await again.removeAccounts(id);
       await again.removeTenant(id);
     },
   };
