@@ -1,6 +1,6 @@
 /**
- * What a call with a token that is refused costs the gateway, beside one with a valid token that it knows: CPU time of the
- * gateway's process per call, medians of alternating rounds, without and with a log line for each call.
+ * What a call with a token that is refused costs the gateway, beside one with a valid token that it knows, and an API key that it knows
+ * beside a token: CPU time of the gateway's process per call, medians of alternating rounds, without and with a log line for each call.
  *
  *   npm run bench tokens [rounds] [calls per round]
  */
@@ -9,8 +9,9 @@ import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { newApiKey } from '@sluice/identity';
 import { contest, type Contestant } from '@sluice/testing';
-import { bench, folder, type Running, startEcho, startGateway, stopAll } from './processes.js';
+import { bench, folder, peer, type Running, startEcho, startGateway, stopAll } from './processes.js';
 
 const rounds = Number(process.argv[2] ?? 5);
 const calls = Number(process.argv[3] ?? 10_000);
@@ -27,7 +28,8 @@ try {
     const old = { ...claims, exp: Math.floor(Date.now() / 1000) - 1, jti: randomBytes(16).toString('hex') };
     return `${head}.${Buffer.from(JSON.stringify(old)).toString('base64url')}.${signature}`;
   };
-  const [oneForged, oneExpired] = [forged(), expired()];
+  const [oneForged, oneExpired, apiKey] = [forged(), expired(), newApiKey('live')];
+  const { port: keyServicePort } = await peer('key-service', []);
   for (const log of ['false', 'true']) {
     const common = { ...settings, ACCESS_LOG: log };
     const wide = await startGateway(guarded('wide', 50_000_000, '1m'), common);
@@ -35,6 +37,10 @@ try {
     const unguarded = await startGateway('gateway-full.yaml', common);
     const narrow = await startGateway(guarded('narrow', 1, '1h'), common);
     const usual = await startGateway(guarded('usual', 3000, '1m', true), common);
+    const keyed = await startGateway('gateway-keys.yaml', {
+      ...common,
+      KEY_SERVICE_ADDRESS: `127.0.0.1:${keyServicePort}`,
+    });
     await load(narrow, 1, [401], forged);
     const row = (name: string, gateway: Running, status: number, next: () => string): Contestant => ({
       name,
@@ -56,6 +62,8 @@ try {
     const results = await contest(
       [
         row('valid, known', wide, 200, () => token),
+        row('valid, known, where API keys are taken too', keyed, 200, () => token),
+        row('an API key that is known', keyed, 200, () => apiKey),
         row('expired, the same again', wide, 401, () => oneExpired),
         row('expired, each another', wide, 401, expired),
         row('forged, the same again', wide, 401, () => oneForged),

@@ -1,10 +1,11 @@
 /**
- * Refreshes and logins of one user process on a real Postgres, asked over gRPC from this process: calls a second, CPU time per
- * call of the service and of Postgres, and how long an unrelated call takes beside logins at the default argon2 setting.
+ * Refreshes, look-ups of API keys, tokens for service accounts and logins of one user process on a real Postgres, asked over gRPC from
+ * this process: calls a second, CPU time per call of the service and of Postgres, and how long an unrelated call takes beside logins at
+ * the default argon2 setting.
  *
- *   npm run bench user
+ *   npm run bench user [calls a round]
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, generateKeyPairSync, randomBytes, randomUUID, sign } from 'node:crypto';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,15 +13,19 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { credentials, loadPackageDefinition, Metadata } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { protoRoot, type userV1 } from '@sluice/contract';
+import { type machinesV1, protoRoot, type userV1 } from '@sluice/contract';
 import { freePort, startPostgres } from '@sluice/testing';
 
 const CLIENTS = 32;
 const ROUNDS = 5;
-const REFRESHES = 3000;
+const CALLS = Number(process.argv[2] ?? 3000);
 const LOGINS = 60;
 /** Of /proc/pid/stat: USER_HZ is 100 on every Linux that Node runs on. */
 const TICK_MS = 10;
+const ISSUER = 'https://issuer.example';
+const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+/** `VerifyApiKeyResponse.State`. */
+const STATE_GOOD = 1;
 const PASSWORD = 'correct horse battery staple';
 
 interface Replica {
@@ -38,8 +43,8 @@ async function main(): Promise<void> {
     const tokens: userV1.TokenResponse[] = [];
     for (let index = 0; index < CLIENTS; index++) {
       const credentials = { email: `bench${index}@example.com`, password: PASSWORD };
-      await call('Register', credentials);
-      tokens.push(await call<userV1.TokenResponse>('Login', credentials));
+      await call('UserService/Register', credentials);
+      tokens.push(await call<userV1.TokenResponse>('UserService/Login', credentials));
     }
     const cpuOfService = () => cpuMs(replica.child.pid!);
     const cpuOfPostgres = () => cpuOfTree(postgres.server.pid);
@@ -49,30 +54,40 @@ async function main(): Promise<void> {
         tokens.map(async (_, index) => {
           for (let done = 0; done < count / CLIENTS; done++) {
             const refresh_token = tokens[index]!.refresh_token;
-            tokens[index] = await call<userV1.TokenResponse>('Refresh', { refresh_token });
+            tokens[index] = await call<userV1.TokenResponse>('UserService/Refresh', { refresh_token });
           }
         }),
       );
     };
-    await refresh(REFRESHES);
+    await refresh(CALLS);
     const refreshes = [];
     for (let round = 0; round < ROUNDS; round++) {
-      refreshes.push(await measured(REFRESHES, cpuOfService, cpuOfPostgres, () => refresh(REFRESHES)));
+      refreshes.push(await measured(CALLS, cpuOfService, cpuOfPostgres, () => refresh(CALLS)));
     }
     report('refresh', refreshes);
+    for (const [name, prepare] of Object.entries(await machineCalls(call))) {
+      const rounds = [];
+      for (let round = 0; round <= ROUNDS; round++) {
+        const calls = await prepare(CALLS);
+        const work = async () => void (await Promise.all(Array.from({ length: CLIENTS }, () => drain(calls))));
+        const measure = await measured(CALLS, cpuOfService, cpuOfPostgres, work);
+        if (round > 0) rounds.push(measure);
+      }
+      report(name, rounds);
+    }
 
     const { sub } = JSON.parse(Buffer.from(tokens[0]!.access_token.split('.')[1]!, 'base64url').toString()) as {
       sub: string;
     };
-    const alone = await latencies(() => call('GetMe', {}, sub), { over: false }, 300);
+    const alone = await latencies(() => call('UserService/GetMe', {}, { subject: sub }), { over: false }, 300);
     const storm = { over: false };
-    const beside = latencies(() => call('GetMe', {}, sub), storm);
+    const beside = latencies(() => call('UserService/GetMe', {}, { subject: sub }), storm);
     const logins = [];
     for (let round = 0; round < 3; round++) {
       logins.push(
         await measured(LOGINS, cpuOfService, cpuOfPostgres, async () => {
           const all = Array.from({ length: LOGINS }, (_, index) =>
-            call('Login', { email: `bench${index % CLIENTS}@example.com`, password: PASSWORD }),
+            call('UserService/Login', { email: `bench${index % CLIENTS}@example.com`, password: PASSWORD }),
           );
           await Promise.all(all);
         }),
@@ -92,6 +107,59 @@ async function main(): Promise<void> {
   }
 }
 
+type Prepare = (count: number) => Promise<(() => Promise<unknown>)[]>;
+
+/** What programs ask for, by name. What the client computes for it, such as signatures, is computed before the clock runs. */
+async function machineCalls(call: Call): Promise<Record<string, Prepare>> {
+  const manager = { subject: randomUUID(), roles: 'admin' };
+  const manage = <T>(method: string, request: object) => call<T>(`ServiceAccountService/${method}`, request, manager);
+  const account = await manage<machinesV1.ServiceAccount>('CreateServiceAccount', { name: 'bench' });
+  const account_id = account.id;
+  const { client_secret } = await manage<machinesV1.AddSecretResponse>('AddSecret', { account_id });
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const { x, y } = publicKey.export({ format: 'jwk' });
+  await manage('AddPublicKey', { account_id, kid: 'bench', alg: 'ES256', x, y });
+  const created = await call<machinesV1.CreateApiKeyResponse>(
+    'ApiKeyService/CreateApiKey',
+    { name: 'bench', owner_id: account_id },
+    manager,
+  );
+  const digest = createHash('sha256').update(created.secret).digest();
+  const gateway = { subject: 'gateway', roles: 'gateway' };
+
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const assertion = () => {
+    const exp = Math.floor(Date.now() / 1000) + 240;
+    const claims = { iss: account_id, sub: account_id, aud: ISSUER, exp, jti: randomUUID() };
+    const signed = `${part({ alg: 'ES256', kid: 'bench' })}.${part(claims)}`;
+    const signature = sign('sha256', Buffer.from(signed), { key: privateKey, dsaEncoding: 'ieee-p1363' });
+    return `${signed}.${signature.toString('base64url')}`;
+  };
+  const times = (count: number, make: () => () => Promise<unknown>) => Array.from({ length: count }, make);
+  const token = (shown: object) =>
+    call<userV1.TokenResponse>('OAuthService/Token', { grant_type: 'client_credentials', ...shown });
+  return {
+    'look-up of a key': async (count) =>
+      times(count, () => async () => {
+        const request = { digest };
+        const { state } = await call<{ state: number }>('ApiKeyVerificationService/VerifyApiKey', request, gateway);
+        if (state !== STATE_GOOD) throw new Error(`the key has the state ${state}`);
+      }),
+    'client_credentials with a secret': async (count) =>
+      times(count, () => () => token({ client_id: account_id, client_secret })),
+    'client_credentials by private_key_jwt': async (count) =>
+      times(count, () => {
+        const shown = { client_assertion_type: ASSERTION_TYPE, client_assertion: assertion() };
+        return () => token(shown);
+      }),
+  };
+}
+
+/** Makes calls one after the other until there are none left; several may take from the same list. */
+async function drain(calls: (() => Promise<unknown>)[]): Promise<void> {
+  for (let next = calls.pop(); next !== undefined; next = calls.pop()) await next();
+}
+
 async function startUser(url: string, folder: string): Promise<Replica> {
   const port = await freePort();
   const child = spawn(process.execPath, [fileURLToPath(new URL('../dist/main.js', import.meta.url))], {
@@ -103,6 +171,7 @@ async function startUser(url: string, folder: string): Promise<Replica> {
       USER_PORT: String(port),
       USER_ADMIN_PORT: '0',
       REFRESH_PER_MINUTE: '1000000',
+      TOKEN_ISSUER: ISSUER,
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -111,26 +180,42 @@ async function startUser(url: string, folder: string): Promise<Replica> {
   return { child, port };
 }
 
-type Call = <T>(method: string, request: object, subject?: string) => Promise<T>;
+interface Identity {
+  readonly subject: string;
+  readonly roles?: string;
+}
+
+/** Calls a method such as `UserService/Login`. */
+type Call = <T>(method: string, request: object, identity?: Identity) => Promise<T>;
 type Method = (request: object, metadata: Metadata, answered: (error: Error | null, answer: never) => void) => void;
-type ClientClass = new (address: string, channel: object) => Record<string, Method> & { close(): void };
+type Client = Record<string, Method> & { close(): void };
+type ClientClass = new (address: string, channel: object) => Client;
 
 function connect(address: string): { call: Call; close(): void } {
   const options = { keepCase: true, longs: String, defaults: true, includeDirs: [protoRoot] };
-  const loaded = loadPackageDefinition(loadSync('sluice/user/v1/user.proto', options)) as unknown as {
-    sluice: { user: { v1: { UserService: ClientClass } } };
-  };
-  const client = new loaded.sluice.user.v1.UserService(address, credentials.createInsecure());
+  const files = ['sluice/user/v1/user.proto', 'sluice/machines/v1/machines.proto'];
+  const { sluice } = loadPackageDefinition(loadSync(files, options)) as unknown as Record<
+    'sluice',
+    Record<'user' | 'machines', { v1: Record<string, ClientClass> }>
+  >;
+  const classes = { ...sluice.user.v1, ...sluice.machines.v1 };
+  const clients = new Map<string, Client>();
   return {
-    call: (method, request, subject) => {
+    call: (path, request, identity) => {
+      const [service, method] = path.split('/') as [string, string];
+      let client = clients.get(service);
+      if (!client) clients.set(service, (client = new classes[service]!(address, credentials.createInsecure())));
       const metadata = new Metadata();
-      if (subject !== undefined) metadata.set('x-sluice-subject', subject);
+      if (identity) metadata.set('x-sluice-subject', identity.subject);
+      if (identity?.roles) metadata.set('x-sluice-roles', identity.roles);
       metadata.set('x-sluice-tenant', 'default');
       return new Promise((resolve, reject) => {
         client[method]!(request, metadata, (error, answer) => (error ? reject(error) : resolve(answer)));
       });
     },
-    close: () => client.close(),
+    close: () => {
+      for (const client of clients.values()) client.close();
+    },
   };
 }
 
