@@ -416,6 +416,74 @@ describe('refused, since it can have no effect or names nothing', () => {
     expect(faults[0]).toContain(expected);
   });
 
+  const user = (more = '') => `  - name: user
+    address: 127.0.0.1:2
+    descriptor_set: ${descriptorSetPath}
+    services: [sluice.user.v1.KeyService]
+    ${more}
+`;
+  const takingKeys = (more = 'revocations: { upstream: user }, ', apiKeys = 'upstream: user') =>
+    jwt.replace('{ mode', `{ ${more}api_keys: { ${apiKeys} }, mode`);
+  const withUser = (upstream: string, auth: string, rest = '', more = '') =>
+    fileWith({ upstream: `${upstream}\n${user(more)}`, auth, rest });
+  it.each<[string, string, string]>([
+    [
+      'the dimension key without api_keys',
+      fileWith({ auth: jwt, ...policy('dimensions: [ip, key]') }),
+      '7: limits.policies.0.dimensions.1: "key": expected `auth.api_keys`: without it nobody comes with a key',
+    ],
+    [
+      'the dimension key for guests alone',
+      withUser('', takingKeys(), policy('dimensions: [key], match: { callers: [guest] }').rest),
+      'limits.policies.0.match.callers: ["guest"]: expected user among them',
+    ],
+    [
+      'no_keys without api_keys',
+      fileWith({ auth: jwt, upstream: "access: [{ selector: '*', no_keys: true }]" }),
+      '5: upstreams.echo.access.0.no_keys: true: expected `auth.api_keys`: without it nobody comes with a key',
+    ],
+    [
+      'api_keys without revocations',
+      withUser('', takingKeys('')),
+      'auth.api_keys: expected `auth.revocations` beside it: its stream tells of keys that were revoked',
+    ],
+    [
+      'api_keys of no upstream',
+      withUser('', takingKeys(undefined, 'upstream: users')),
+      'auth.api_keys.upstream: "users": expected the name of an upstream; did you mean "user"?',
+    ],
+    [
+      'api_keys of an upstream without them',
+      withUser('', takingKeys(undefined, 'upstream: echo')),
+      'auth.api_keys.upstream: "echo": expected an upstream whose descriptor set has sluice.machines.v1.ApiKeyVerificationService',
+    ],
+    [
+      'a verdict on a key that serves for days',
+      withUser('', takingKeys(undefined, 'upstream: user, max_age: 25h')),
+      'expected a duration of at most 24h',
+    ],
+    [
+      'no environment of keys',
+      withUser('', takingKeys(undefined, 'upstream: user, environments: []')),
+      'auth.api_keys.environments',
+    ],
+    [
+      'x-api-key passed on beside api_keys',
+      withUser('request_headers: [x-request-kind, x-api-key]', takingKeys()),
+      '5: upstreams.echo.request_headers.1: "x-api-key": expected a field that is not kept: with `auth.api_keys`',
+    ],
+  ])('of API keys: %s', (_, yaml, expected) => {
+    const faults = faultsOf(yaml);
+    expect(faults, faults.join('\n')).toHaveLength(1);
+    expect(faults[0]).toContain(expected);
+  });
+
+  it('nothing of API keys where they are taken, and x-api-key where they are not', () => {
+    const rest = policy('dimensions: [key]').rest;
+    expect(faultsOf(withUser("access: [{ selector: '*', no_keys: true }]", takingKeys(), rest))).toEqual([]);
+    expect(faultsOf(fileWith({ upstream: 'request_headers: [x-api-key]' }))).toEqual([]);
+  });
+
   it('times and forms of streams where nothing streams', () => {
     const yaml = `upstreams:
   - name: sessions
