@@ -99,9 +99,13 @@ describe('users', () => {
     const after = await call<userV1.User>('GetUser', { user_id: user.id });
     expect(after).toMatchObject({ roles: ['admin', 'operator'], locked: false });
     expect(await call('LockUser', { user_id: user.id })).toMatchObject({ locked: true });
-    const { events } = await call<userV1.ListAuditEventsResponse>('ListAuditEvents', {});
-    const refusals = events.filter(({ outcome, actor }) => outcome === 'permission_denied' && actor === plain.subject);
-    expect(refusals.map(({ action }) => action)).toEqual(attempts.map(() => 'admin.refused'));
+    // Refusals are recorded after their answers.
+    const refusals = async () => {
+      const { events } = await call<userV1.ListAuditEventsResponse>('ListAuditEvents', {});
+      const own = events.filter(({ outcome, actor }) => outcome === 'permission_denied' && actor === plain.subject);
+      return own.map(({ action }) => action);
+    };
+    await expect.poll(refusals, { timeout: 10_000 }).toEqual(attempts.map(() => 'admin.refused'));
   });
 
   test('of another tenant do not exist', async () => {
