@@ -1,17 +1,11 @@
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Mailbox } from '../../testdata/mailbox.js';
 import { failure, signIn, UserSystem } from '../replicas.fixture.js';
-
-const built = fileURLToPath(new URL('../../dist/cli/users.js', import.meta.url));
+import { runBuilt } from './run-command.fixture.js';
 
 let mailbox: Mailbox;
 let system: UserSystem;
 beforeAll(async () => {
-  expect(existsSync(built)).toBe(true);
   mailbox = await Mailbox.start();
   system = await UserSystem.start(1, { SMTP_URL: mailbox.url });
 });
@@ -20,16 +14,7 @@ afterAll(async () => {
   await mailbox?.stop();
 });
 
-async function users(parameters: readonly string[], input = '') {
-  const child = spawn(process.execPath, [built, ...parameters], { env: { ...process.env, ...system.environment } });
-  child.stdin.end(input);
-  const [out, err, code] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    new Promise((resolve) => child.on('close', resolve)),
-  ]);
-  return { out, err, code };
-}
+const users = (parameters: readonly string[], input = '') => runBuilt('users', parameters, system.environment, input);
 const login = (email: string, password: string) => system.first.call('UserService/Login', { email, password });
 
 test('accounts are made, given passwords, verified, locked, listed and deleted by command', async () => {
