@@ -8,6 +8,7 @@ import { KnownNetworks1764000000007 } from './7-known-networks.js';
 import { CanonicalAddresses1764000000008 } from './8-canonical-addresses.js';
 import { MailAndLinks1764000000009 } from './9-mail-and-links.js';
 import { Machines1764000000010 } from './10-machines.js';
+import { SearchPath1764000000011 } from './11-search-path.js';
 
 /** In the order in which they run. */
 export const migrations = [
@@ -21,4 +22,5 @@ export const migrations = [
   CanonicalAddresses1764000000008,
   MailAndLinks1764000000009,
   Machines1764000000010,
+  SearchPath1764000000011,
 ];
