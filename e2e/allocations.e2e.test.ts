@@ -42,12 +42,13 @@ test('an allocation is extended, settled in part, read and freed', async () => {
     body: { code: 'FAILED_PRECONDITION', details: { state: 'SETTLED' } },
   });
   const usage = await session.call('GET', '/api/v1/metrics');
-  expect(usage.body.nodes).toContainEqual({
-    node_id: 'b',
+  const nodes = usage.body.nodes as { node_id: string }[];
+  expect(nodes.find((node) => node.node_id === 'b')).toMatchObject({
     capacity: '100',
     used: '15',
     remaining: '85',
     state: 'ACTIVE',
+    pool: 'default',
   });
   const stranger = await api.signIn();
   expect((await stranger.call('GET', path)).status).toBe(404);
