@@ -21,5 +21,5 @@ const CHARACTERS_MAX = 64;
 const estimator = new ZxcvbnFactory({ dictionary, graphs: adjacencyGraphs, maxLength: CHARACTERS_MAX });
 
 parentPort?.on('message', ({ id, password, words }: Estimation) => {
-  parentPort!.postMessage({ id, score: estimator.check(password, words).score } satisfies Estimated);
+  parentPort!.postMessage({ id, score: estimator.check(password, words).score } satisfies Estimated, []);
 });

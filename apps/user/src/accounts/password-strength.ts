@@ -55,7 +55,7 @@ export class PasswordStrength {
     const answer = Promise.withResolvers<number>();
     this.waiting.set(id, answer);
     this.estimator.ref();
-    this.estimator.postMessage({ id, password, words } satisfies Estimation);
+    this.estimator.postMessage({ id, password, words } satisfies Estimation, []);
     return answer.promise;
   }
 
